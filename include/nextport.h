@@ -1,0 +1,391 @@
+/* nextport.h - the next free port on this machine, durably leased.
+ * SPDX-License-Identifier: MIT
+ *
+ * The shape of a program
+ * ----------------------
+ *     struct nextport_error err = NEXTPORT_ERROR_INIT;
+ *     struct nextport *np = nextport_new();
+ *     nextport_load(np, NULL, &err);                         the machine's configuration file
+ *     nextport_set(np, "pool.range", "49000-65000", "here", &err);
+ *
+ *     struct nextport_request ask = NEXTPORT_REQUEST_INIT;
+ *     struct nextport_result *res = NULL;
+ *     if (nextport_next(np, &ask, &res, &err) == NEXTPORT_OK)
+ *         use(res->ports[0].port);                           the lease is on disk by now
+ *     nextport_result_free(res);
+ *     nextport_free(np);
+ *
+ * An answer that could not be handed on (the pipe was closed, say) is given back with nextport_withdraw().
+ *
+ * Threads. A handle belongs to one thread at a time; several handles may live in one process. The library starts a
+ * thread only while it waits for the ledger's lock, installs no signal handler and changes no process-wide state.
+ *
+ * Errors. Every function that can fail returns a status and fills the error it was given: `text` says what happened,
+ * from the task down to the system call, `hint` what to do about it (it may be empty). Statuses are also the program's
+ * exit statuses. The library never prints and never exits.
+ *
+ * Memory. A result owns everything it points at, until nextport_result_free(). Strings are UTF-8 as they were found,
+ * and may hold control characters: the renderer neutralises them, other users must. The library allocates result
+ * structs, which may grow at their end; callers allocate requests and say their size.
+ *
+ * Ports are 1..65535. Times are seconds since 1970-01-01 UTC, durations seconds. Absent strings are NULL.
+ */
+#ifndef NEXTPORT_H
+#define NEXTPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define NEXTPORT_API
+#else
+#define NEXTPORT_API __attribute__((visibility("default")))
+#endif
+
+/* ---- Statuses and errors ------------------------------------------------------------------------------------- */
+
+enum nextport_status {
+    NEXTPORT_OK = 0,
+    NEXTPORT_FAILED = 1,   /* any other failure */
+    NEXTPORT_INPUT = 2,    /* usage or bad input */
+    NEXTPORT_FULL = 3,     /* no port in the pool is free */
+    NEXTPORT_BLIND = 4,    /* required evidence could not be read */
+    NEXTPORT_LEDGER = 5,   /* the ledger is unusable and needs a person */
+    NEXTPORT_CONFLICT = 6, /* a conflict was found */
+    NEXTPORT_DENIED = 7,   /* not permitted */
+    NEXTPORT_RETRY = 8,    /* temporary, or outcome unknown: repeat the same request */
+};
+
+#define NEXTPORT_N_STATUS 9
+
+/* One row for each status: the word used in JSON, a sentence, and what a person can do. */
+struct nextport_status_info {
+    enum nextport_status status;
+    const char *slug, *meaning, *advice;
+};
+
+NEXTPORT_API extern const struct nextport_status_info nextport_statuses[NEXTPORT_N_STATUS];
+
+struct nextport_error {
+    enum nextport_status status;
+    char text[1024]; /* "open ledger /x/ledger.db: open: permission denied" */
+    char hint[512];  /* a sentence, or empty */
+};
+
+#define NEXTPORT_ERROR_INIT {NEXTPORT_OK, "", ""}
+
+/* ---- Words: what a machine says about its ports -------------------------------------------------------------- */
+
+enum nextport_protocol {
+    NEXTPORT_TCP = 1,
+    NEXTPORT_UDP = 2,
+    NEXTPORT_BOTH = NEXTPORT_TCP | NEXTPORT_UDP,
+};
+
+/* Why a port is taken. */
+enum nextport_kind {
+    NEXTPORT_SOCKET,     /* the kernel has it */
+    NEXTPORT_CONFIGURED, /* a server's configuration names it, running or not */
+    NEXTPORT_PUBLISHED,  /* a container engine or NAT publishes it without a socket */
+    NEXTPORT_RESERVED,   /* an OS exclusion, a URL reservation, an FTP passive range, a deployment step's own port */
+    NEXTPORT_LEASED,     /* the ledger promised it */
+    NEXTPORT_SUSPECT,    /* a number in a malformed setting: avoided and reported */
+};
+
+enum nextport_certainty {
+    NEXTPORT_DECLARED,
+    NEXTPORT_CONDITIONAL, /* counts as taken */
+    NEXTPORT_UNRESOLVED,  /* reported, no number invented */
+};
+
+/* One reason why a port, or a range of them, is taken. */
+struct nextport_claim {
+    uint16_t first, last; /* first <= last; both 0 only where certainty is unresolved */
+    enum nextport_protocol protocol;
+    enum nextport_kind kind;
+    enum nextport_certainty certainty;
+    bool transient;      /* an outgoing connection or TIME_WAIT: it will pass, and never confirms a lease */
+    const char *address; /* "*", "127.0.0.1", "[::1]"; NULL: not said, or several were merged */
+    const char *holder;  /* site, program or owner */
+    const char *detail;  /* the binding as written, the socket's state, ... */
+    const char *source;  /* never NULL */
+    const char *file;
+    unsigned line; /* 0: none */
+    int64_t pid;   /* 0: none or not visible */
+    uint64_t count; /* how many equal findings this row stands for, at least 1 */
+};
+
+/* What became of asking one source. Unreadable is never "nothing there". */
+enum nextport_sight {
+    NEXTPORT_SEEN,
+    NEXTPORT_ABSENT, /* not installed here */
+    NEXTPORT_PARTIAL,
+    NEXTPORT_UNREADABLE,
+};
+
+/* What a bad sighting does to a request. */
+enum nextport_policy {
+    NEXTPORT_REQUIRE, /* refuse */
+    NEXTPORT_WARN,    /* answer, and say what was not seen */
+    NEXTPORT_OFF,     /* do not ask */
+};
+
+struct nextport_sighting {
+    const char *source;
+    enum nextport_sight sight;
+    enum nextport_policy policy;
+    const char *why;  /* NULL when all was seen */
+    const char *hint; /* how to see it, or NULL */
+};
+
+enum nextport_lease_state {
+    NEXTPORT_PENDING,   /* promised, not yet seen in use */
+    NEXTPORT_CONFIRMED, /* seen in standing use or configured */
+};
+
+struct nextport_lease {
+    int64_t id;
+    uint16_t port;
+    enum nextport_protocol protocol;
+    const char *name;       /* the output variable's name */
+    const char *owner;      /* NULL: leased to nobody */
+    const char *deployment; /* NULL: none */
+    enum nextport_lease_state state;
+    const char *holder;       /* who was seen using it, or NULL */
+    int64_t created, expires; /* expires 0: never while in use */
+};
+
+/* A message for a person, at the moment it arose. */
+enum nextport_level { NEXTPORT_WARNING, NEXTPORT_INFO, NEXTPORT_VERBOSE };
+
+struct nextport_note {
+    enum nextport_level level;
+    const char *text;
+};
+
+/* ---- Results ------------------------------------------------------------------------------------------------- */
+
+enum nextport_what {
+    NEXTPORT_ANSWER_NEXT,
+    NEXTPORT_ANSWER_USED,
+    NEXTPORT_ANSWER_FREE,
+    NEXTPORT_ANSWER_WHY,
+    NEXTPORT_ANSWER_LEASES,
+    NEXTPORT_ANSWER_RELEASE,
+    NEXTPORT_ANSWER_DOCTOR,
+    NEXTPORT_ANSWER_SETUP,
+    NEXTPORT_ANSWER_CONFIG,
+};
+
+enum nextport_verdict { NEXTPORT_GRANT, NEXTPORT_KEEP, NEXTPORT_MOVE };
+
+struct nextport_range {
+    uint16_t first, last;
+};
+
+struct nextport_granted {
+    const char *name;
+    uint16_t port;
+    int64_t lease_id; /* 0 in a dry run */
+    int64_t expires;
+};
+
+/* Ports below the answer and what stood in the way, runs of one reason merged. */
+struct nextport_reject {
+    uint16_t first, last;
+    uint64_t count; /* ports, which may be fewer than the range spans */
+    enum nextport_kind kind;
+    const char *source, *holder;
+};
+
+/* What the bind probe, the last word, says of one port. */
+enum nextport_probe {
+    NEXTPORT_PROBE_NONE, /* not asked */
+    NEXTPORT_PROBE_FREE,
+    NEXTPORT_PROBE_TAKEN,
+    NEXTPORT_PROBE_DENIED, /* not usable by this user */
+};
+
+/* One row of doctor, setup and config. */
+enum nextport_health { NEXTPORT_GOOD, NEXTPORT_NOTICE, NEXTPORT_BAD };
+
+struct nextport_item {
+    const char *section, *name, *value; /* value: what was found or is in force */
+    enum nextport_health health;
+    const char *origin; /* config: "default", "/etc/nextport/nextport.conf:3", "option --range" */
+    const char *advice; /* NULL when there is nothing to do */
+};
+
+struct nextport_result {
+    enum nextport_what what;
+    const char *host;
+    const struct nextport_note *notes;
+    size_t n_notes;
+    const struct nextport_sighting *sources;
+    size_t n_sources;
+
+    enum nextport_verdict verdict; /* next */
+    bool changed;                  /* next, release, setup: something was written */
+    bool dry_run;
+    const struct nextport_granted *ports;
+    size_t n_ports;
+    const struct nextport_reject *rejected;
+    size_t n_rejected;
+    const char *exhausted; /* next, with NEXTPORT_FULL: "16001 ports: 15990 sockets, 11 iis" */
+
+    const struct nextport_claim *claims; /* used, why: ordered by first port */
+    size_t n_claims;
+
+    const struct nextport_range *pool; /* free */
+    size_t n_pool;
+    const struct nextport_range *free;
+    size_t n_free;
+    uint64_t free_count;
+
+    uint16_t port; /* why, release by port */
+    bool is_free;
+    enum nextport_probe probe;
+
+    const struct nextport_lease *leases; /* leases; why: at most one; release: what ended */
+    size_t n_leases;
+
+    const struct nextport_item *items; /* doctor, setup, config */
+    size_t n_items;
+    const char *raw; /* doctor --raw: text to attach to a report */
+};
+
+/* NULL is allowed. */
+NEXTPORT_API void nextport_result_free(struct nextport_result *);
+
+/* ---- The handle and its settings ----------------------------------------------------------------------------- */
+
+struct nextport;
+
+/* NULL only when memory is exhausted. */
+NEXTPORT_API struct nextport *nextport_new(void);
+NEXTPORT_API void nextport_free(struct nextport *);
+
+/* Settings have one name each, as in nextport.conf(5): "section.key". A later call wins, except for list settings
+ * (pool.exclude, iis.files), to which it adds. `origin` is borrowed for the call and repeated by
+ * nextport_config() and in errors. NEXTPORT_INPUT: unknown key (the nearest one is named) or bad value. */
+NEXTPORT_API enum nextport_status nextport_set(struct nextport *, const char *key, const char *value, const char *origin,
+                                               struct nextport_error *);
+
+/* Reads a configuration file. NULL: /etc/nextport/nextport.conf, which need not exist. What was set before by
+ * nextport_set() stays in force, so call it before or after. */
+NEXTPORT_API enum nextport_status nextport_load(struct nextport *, const char *file, struct nextport_error *);
+
+/* ---- Questions and requests ---------------------------------------------------------------------------------- */
+
+struct nextport_request {
+    size_t size;              /* sizeof(struct nextport_request) */
+    const char *const *names; /* one port each; NULL: one, called "Port" */
+    size_t n_names;
+    unsigned count;   /* this many ports, called NAME, NAME2, NAME3; 0: one for each name */
+    bool consecutive; /* in one unbroken run */
+    bool dry_run;     /* choose and explain, write nothing */
+};
+
+#define NEXTPORT_REQUEST_INIT {sizeof(struct nextport_request), NULL, 0, 0, false, false}
+
+/* Chooses, leases and returns ports: all of them or none, lowest first. On NEXTPORT_OK the leases are on disk.
+ * On NEXTPORT_FULL and NEXTPORT_BLIND *ret is set as well: it says what stood in the way. */
+NEXTPORT_API enum nextport_status nextport_next(struct nextport *, const struct nextport_request *,
+                                                struct nextport_result **ret, struct nextport_error *);
+
+/* Undoes the leases of an answer that nobody got. Safe to repeat. */
+NEXTPORT_API enum nextport_status nextport_withdraw(struct nextport *, const struct nextport_result *answer,
+                                                    struct nextport_error *);
+
+/* The following only look: they take no lock and create nothing. When a required source could not be read they
+ * return NEXTPORT_BLIND and set *ret to what was seen all the same. */
+
+struct nextport_query {
+    size_t size;
+    const char *const *sources; /* NULL: every source */
+    size_t n_sources;
+    bool all; /* one claim for each finding, not merged */
+};
+
+#define NEXTPORT_QUERY_INIT {sizeof(struct nextport_query), NULL, 0, false}
+
+/* Every claim in the pool's ranges; in 1-65535 when the pool was not set by option. */
+NEXTPORT_API enum nextport_status nextport_used(struct nextport *, const struct nextport_query *,
+                                                struct nextport_result **ret, struct nextport_error *);
+NEXTPORT_API enum nextport_status nextport_unused(struct nextport *, struct nextport_result **ret,
+                                                  struct nextport_error *);
+NEXTPORT_API enum nextport_status nextport_why(struct nextport *, uint16_t port, struct nextport_result **ret,
+                                               struct nextport_error *);
+NEXTPORT_API enum nextport_status nextport_leases(struct nextport *, struct nextport_result **ret,
+                                                  struct nextport_error *);
+
+/* Ends the lease of a port, or the one with this id (port 0). Nothing to end is NEXTPORT_OK with changed = false. */
+NEXTPORT_API enum nextport_status nextport_release(struct nextport *, uint16_t port, int64_t id,
+                                                   struct nextport_result **ret, struct nextport_error *);
+
+/* Looks at everything and says what to mend. */
+NEXTPORT_API enum nextport_status nextport_doctor(struct nextport *, bool raw, struct nextport_result **ret,
+                                                  struct nextport_error *);
+
+/* Makes the machine's ledger: folder, group, file. NEXTPORT_DENIED without the privilege. Safe to repeat. */
+NEXTPORT_API enum nextport_status nextport_setup(struct nextport *, struct nextport_result **ret,
+                                                 struct nextport_error *);
+
+/* Every setting in force and where it came from. */
+NEXTPORT_API enum nextport_status nextport_config(struct nextport *, struct nextport_result **ret,
+                                                  struct nextport_error *);
+
+/* ---- Formats: how an answer is handed over ------------------------------------------------------------------- */
+
+struct nextport_style {
+    size_t size;
+    const char *format; /* "plain", "table", "json", "octopus"; NULL or "auto": see nextport_format() */
+    unsigned columns;   /* width of the terminal; 0: unbounded */
+    bool colour;
+    bool unicode;
+    bool no_newline; /* plain: no newline at the end */
+    int verbosity;   /* -1 quiet, 0, 1 verbose */
+};
+
+#define NEXTPORT_STYLE_INIT {sizeof(struct nextport_style), NULL, 0, false, false, false, 0}
+
+/* What to write where. Each is to be written whole, by one write. */
+struct nextport_text {
+    const char *out; /* for standard output: the answer */
+    size_t out_len;
+    const char *log; /* for standard error: for people */
+    size_t log_len;
+};
+
+/* The format in force for this kind of answer: the settings' "output.format", "auto" resolved by asking the
+ * environment. NEXTPORT_INPUT: unknown, does not fit the answer, or two systems were detected. */
+NEXTPORT_API enum nextport_status nextport_format(struct nextport *, enum nextport_what, const char **ret,
+                                                  struct nextport_error *);
+
+/* Renders a result, or an error (result NULL or partial). The text lives until the handle is freed or the next call. */
+NEXTPORT_API enum nextport_status nextport_render(struct nextport *, const struct nextport_style *,
+                                                  const struct nextport_result *, const struct nextport_error *failure,
+                                                  struct nextport_text *ret, struct nextport_error *);
+
+/* ---- What is built in, for help texts ------------------------------------------------------------------------ */
+
+struct nextport_about {
+    const char *name, *about;
+};
+
+/* Tables ending in a row with name NULL. */
+NEXTPORT_API extern const struct nextport_about nextport_about_sources[];
+NEXTPORT_API extern const struct nextport_about nextport_about_formats[];
+
+NEXTPORT_API const char *nextport_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

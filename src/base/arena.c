@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/arena.h"
+
+#include <stdalign.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A first block that holds a usual request whole; later ones double up to a bound. */
+enum { FIRST_BLOCK = 32 * 1024, LARGEST_BLOCK = 1024 * 1024 };
+
+struct block {
+    struct block *next;
+    size_t used, size;
+    alignas(max_align_t) char bytes[];
+};
+
+struct np_arena {
+    struct block *blocks;
+    size_t next_size;
+};
+
+static void *must(void *ptr)
+{
+    if (!ptr) {
+        fputs("nextport: out of memory\n", stderr);
+        abort();
+    }
+    return ptr;
+}
+
+struct np_arena *np_arena_new(void)
+{
+    struct np_arena *arena = must(calloc(1, sizeof *arena));
+    arena->next_size = FIRST_BLOCK;
+    return arena;
+}
+
+void np_arena_free(struct np_arena *arena)
+{
+    if (!arena)
+        return;
+    for (struct block *b = arena->blocks, *next; b; b = next) {
+        next = b->next;
+        free(b);
+    }
+    free(arena);
+}
+
+void *np_alloc(struct np_arena *arena, size_t size)
+{
+    const size_t align = alignof(max_align_t);
+    if (size > SIZE_MAX / 4)
+        must(NULL);
+    size = (size + align - 1) / align * align;
+    struct block *b = arena->blocks;
+    if (!b || b->size - b->used < size) {
+        size_t room = size > arena->next_size ? size : arena->next_size;
+        b = must(calloc(1, sizeof *b + room));
+        b->size = room;
+        b->next = arena->blocks;
+        arena->blocks = b;
+        if (arena->next_size < LARGEST_BLOCK)
+            arena->next_size *= 2;
+    }
+    void *ptr = b->bytes + b->used;
+    b->used += size;
+    return ptr;
+}
+
+void *np_alloc_array(struct np_arena *arena, size_t n, size_t size)
+{
+    if (size && n > SIZE_MAX / size)
+        must(NULL);
+    return np_alloc(arena, n * size);
+}
+
+char *np_strdup(struct np_arena *arena, const char *text)
+{
+    return text ? np_strndup(arena, text, strlen(text)) : NULL;
+}
+
+char *np_strndup(struct np_arena *arena, const char *text, size_t n)
+{
+    char *copy = np_alloc(arena, n + 1);
+    if (n)
+        memcpy(copy, text, n);
+    return copy;
+}
+
+char *np_vsprintf(struct np_arena *arena, const char *fmt, va_list ap)
+{
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    if (n < 0)
+        n = 0;
+    char *text = np_alloc(arena, (size_t)n + 1);
+    vsnprintf(text, (size_t)n + 1, fmt, again);
+    va_end(again);
+    return text;
+}
+
+char *np_sprintf(struct np_arena *arena, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = np_vsprintf(arena, fmt, ap);
+    va_end(ap);
+    return text;
+}
+
+void *np_push(struct np_arena *arena, void *items, size_t *n, size_t *capacity, size_t size)
+{
+    char *old;
+    memcpy(&old, items, sizeof old); /* `items` is the address of a pointer to any type */
+    if (*n == *capacity) {
+        size_t bigger = *capacity ? *capacity * 2 : 16;
+        char *grown = np_alloc_array(arena, bigger, size);
+        if (*n)
+            memcpy(grown, old, *n * size);
+        memcpy(items, &grown, sizeof grown);
+        old = grown;
+        *capacity = bigger;
+    }
+    return old + size * (*n)++;
+}
+
+void np_buf_add(struct np_buf *buf, const char *bytes, size_t n)
+{
+    if (n >= buf->capacity - buf->len || !buf->ptr) {
+        size_t bigger = buf->capacity ? buf->capacity * 2 : 512;
+        while (bigger <= buf->len + n)
+            bigger *= 2;
+        char *grown = np_alloc(buf->arena, bigger);
+        if (buf->len)
+            memcpy(grown, buf->ptr, buf->len);
+        buf->ptr = grown;
+        buf->capacity = bigger;
+    }
+    if (n)
+        memcpy(buf->ptr + buf->len, bytes, n);
+    buf->len += n;
+    buf->ptr[buf->len] = '\0';
+}
+
+void np_buf_puts(struct np_buf *buf, const char *text)
+{
+    np_buf_add(buf, text, strlen(text));
+}
+
+void np_buf_printf(struct np_buf *buf, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = np_vsprintf(buf->arena, fmt, ap);
+    va_end(ap);
+    np_buf_puts(buf, text);
+}

@@ -1,0 +1,41 @@
+/* Evidence: all claims and sightings of one look at the machine.
+ * SPDX-License-Identifier: MIT */
+#ifndef NP_EVIDENCE_H
+#define NP_EVIDENCE_H
+
+#include "base/log.h"
+#include "core/portset.h"
+
+struct np_evidence {
+    struct np_arena *arena; /* owns every string */
+    struct np_log *log;     /* warnings about what was read */
+    struct nextport_claim *claims;
+    size_t n_claims, claims_capacity;
+    struct nextport_sighting *sightings;
+    size_t n_sightings, sightings_capacity;
+};
+
+/* Copies the claim and its strings into the arena; count 0 is taken as 1. */
+void np_evidence_claim(struct np_evidence *, const struct nextport_claim *);
+/* One sighting for each source: a second call for the same source keeps the worse one. */
+void np_evidence_sight(struct np_evidence *, const char *source, enum nextport_sight, enum nextport_policy,
+                       const char *why, const char *hint);
+const struct nextport_sighting *np_evidence_sighting(const struct np_evidence *, const char *source);
+
+/* The first sighting that forbids an answer: policy require, and unreadable or partial. NULL: none. */
+const struct nextport_sighting *np_evidence_blind(const struct np_evidence *);
+
+/* Orders claims by port, kind, source; unless `all`, merges equal claims of neighbouring ports or sockets of one
+ * holder, adding up their counts. */
+void np_evidence_sort(struct np_evidence *, bool all);
+
+const char *np_kind_name(enum nextport_kind);           /* "socket", "configured", ... */
+const char *np_sight_name(enum nextport_sight);         /* "seen", "absent", ... */
+const char *np_policy_name(enum nextport_policy);       /* "require", "warn", "off" */
+const char *np_certainty_name(enum nextport_certainty); /* "declared", ... */
+const char *np_protocol_name(enum nextport_protocol);   /* "tcp", "udp", "both" */
+const char *np_state_name(enum nextport_lease_state);   /* "pending", "confirmed" */
+bool np_policy_parse(struct np_text, enum nextport_policy *ret);
+bool np_protocol_parse(struct np_text, enum nextport_protocol *ret);
+
+#endif

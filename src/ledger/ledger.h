@@ -1,0 +1,63 @@
+/* Ledgers: where leases live. A ledger keeps rows and the history of their changes; it decides nothing, waits for no
+ * lock but its own and trusts that its file was vetted (host.h).
+ * SPDX-License-Identifier: MIT */
+#ifndef NP_LEDGER_H
+#define NP_LEDGER_H
+
+#include "core/lease.h"
+
+/* Who acts, for the history: "root@host nextport next". */
+struct np_actor {
+    const char *host, *scope, *user;
+    const char *machine_id; /* NULL: none */
+    int64_t now;
+};
+
+enum np_access {
+    NP_LEDGER_READ,  /* creates nothing, changes nothing, waits for nobody */
+    NP_LEDGER_WRITE,
+};
+
+struct np_ledger;
+
+struct np_ledger_health {
+    int schema;
+    int64_t n_leases, n_events, bytes;
+    const char *machine_id; /* NULL: none was known */
+    const char *problem;    /* NULL: integrity is sound */
+};
+
+struct np_ledger_ops {
+    const char *scheme, *about;
+    /* Makes a new, empty ledger in a file that must not exist, durable and closed on return. */
+    enum nextport_status (*create)(const char *path, const struct np_actor *, struct nextport_error *);
+    /* NEXTPORT_LEDGER: damaged, foreign, newer, of another machine, disk full. Migrates forward when opened to write. */
+    enum nextport_status (*open)(struct np_ledger **ret, const char *path, enum np_access, const struct np_actor *,
+                                 struct nextport_error *);
+    /* One writer from begin to end; begins before anything is read. NEXTPORT_RETRY when another program keeps it. */
+    enum nextport_status (*begin)(struct np_ledger *, struct nextport_error *);
+    /* Leases of this scope, by port; all scopes when `scope` is NULL. Strings go into the arena. */
+    enum nextport_status (*leases)(struct np_ledger *, const char *scope, struct np_leases *ret,
+                                   struct nextport_error *);
+    /* Adds a pending lease; fills lease->id. NEXTPORT_CONFLICT when the port is leased already. */
+    enum nextport_status (*grant)(struct np_ledger *, struct nextport_lease *, struct nextport_error *);
+    /* pending -> confirmed by `holder` (may be NULL). */
+    enum nextport_status (*confirm)(struct np_ledger *, const struct nextport_lease *, const char *holder,
+                                    struct nextport_error *);
+    /* Ends a lease; `event` is "expired", "released" or "withdrawn". */
+    enum nextport_status (*drop)(struct np_ledger *, const struct nextport_lease *, const char *event,
+                                 struct nextport_error *);
+    /* Durable when it returns NEXTPORT_OK to a commit. A commit that failed has changed nothing, unless it says
+     * NEXTPORT_RETRY: then the outcome is unknown. */
+    enum nextport_status (*end)(struct np_ledger *, bool commit, struct nextport_error *);
+    enum nextport_status (*health)(struct np_ledger *, struct np_arena *, struct np_ledger_health *ret,
+                                   struct nextport_error *);
+    /* Makes a ledger that was copied from another machine this machine's own. */
+    enum nextport_status (*rebind)(const char *path, const struct np_actor *, struct nextport_error *);
+    void (*close)(struct np_ledger *); /* NULL allowed; rolls back what was not committed */
+};
+
+extern const struct np_ledger_ops np_ledger_sqlite;
+extern const struct np_ledger_ops *const np_ledgers[]; /* ends with NULL */
+
+#endif

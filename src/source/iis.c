@@ -1,0 +1,2 @@
+/* SPDX-License-Identifier: MIT */
+typedef int np_not_yet_written;

@@ -1,0 +1,42 @@
+/* Sources: whatever yields claims. One file and one row in table.c each.
+ * SPDX-License-Identifier: MIT */
+#ifndef NP_SOURCE_H
+#define NP_SOURCE_H
+
+#include "core/settings.h"
+#include "host/host.h"
+
+/* One look at the machine. */
+struct np_look {
+    const struct np_settings *settings;
+    struct np_reader *reader;   /* below settings->root */
+    struct np_evidence *ret;    /* claims and one sighting go here */
+    struct np_portset ports;    /* only these matter; a source may ignore it */
+    bool programs;              /* find out which process has a socket: `used` and `why`, never `next` */
+};
+
+/* Reads a file that a configuration includes, for parsers that stay pure. Returns what np_reader_read() does. */
+struct np_include {
+    enum np_read (*read)(void *ctx, const char *path, struct np_text *ret, const char **why);
+    void *ctx;
+};
+
+struct np_source {
+    const char *name, *about;
+    enum nextport_policy policy; /* by default, for what cannot be seen */
+    bool fixed;                  /* the policy cannot be weakened */
+    bool files;                  /* declarations in files: `next` reads them before it takes the lock */
+    /* Looks, and makes exactly one sighting. A status other than NEXTPORT_OK is a failure of the look itself. NULL: the
+     * facade itself asks (the probe, the ledger); the row gives name and policy. */
+    enum nextport_status (*look)(struct np_look *, struct nextport_error *);
+    /* The pure half of a file source: what one main file, with what it includes, says. For tests and fuzzing. */
+    enum nextport_status (*parse)(struct np_evidence *, const char *file, struct np_text bytes,
+                                  const struct np_include *, struct nextport_error *);
+};
+
+extern const struct np_source *const np_sources[]; /* ends with NULL, in the order that help prints */
+const struct np_source *np_source_find(const char *name);
+
+extern const struct np_source np_source_sockets, np_source_probe, np_source_os, np_source_iis, np_source_ledger;
+
+#endif

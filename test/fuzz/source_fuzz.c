@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifdef FUZZ_REPLAY
+int main(void)
+{
+    return 0;
+}
+#endif
