@@ -77,7 +77,10 @@ struct nextport_error {
     char hint[512];  /* a sentence, or empty */
 };
 
-#define NEXTPORT_ERROR_INIT {NEXTPORT_OK, "", ""}
+#define NEXTPORT_ERROR_INIT                                                                                            \
+    {                                                                                                                  \
+        NEXTPORT_OK, "", ""                                                                                            \
+    }
 
 /* ---- Words: what a machine says about its ports -------------------------------------------------------------- */
 
@@ -115,8 +118,8 @@ struct nextport_claim {
     const char *detail;  /* the binding as written, the socket's state, ... */
     const char *source;  /* never NULL */
     const char *file;
-    unsigned line; /* 0: none */
-    int64_t pid;   /* 0: none or not visible */
+    unsigned line;  /* 0: none */
+    int64_t pid;    /* 0: none or not visible */
     uint64_t count; /* how many equal findings this row stands for, at least 1 */
 };
 
@@ -236,7 +239,8 @@ struct nextport_result {
     size_t n_ports;
     const struct nextport_reject *rejected;
     size_t n_rejected;
-    const char *exhausted; /* next, with NEXTPORT_FULL: "16001 ports: 15990 sockets, 11 iis" */
+    uint64_t rejected_rest; /* ports passed over that the list, cut at 100 rows, does not show */
+    const char *exhausted;  /* next, with NEXTPORT_FULL: "16001 ports: 15990 sockets, 11 iis" */
 
     const struct nextport_claim *claims; /* used, why: ordered by first port */
     size_t n_claims;
@@ -273,11 +277,12 @@ NEXTPORT_API void nextport_free(struct nextport *);
 /* Settings have one name each, as in nextport.conf(5): "section.key". A later call wins, except for list settings
  * (pool.exclude, iis.files), to which it adds. `origin` is borrowed for the call and repeated by
  * nextport_config() and in errors. NEXTPORT_INPUT: unknown key (the nearest one is named) or bad value. */
-NEXTPORT_API enum nextport_status nextport_set(struct nextport *, const char *key, const char *value, const char *origin,
-                                               struct nextport_error *);
+NEXTPORT_API enum nextport_status nextport_set(struct nextport *, const char *key, const char *value,
+                                               const char *origin, struct nextport_error *);
 
-/* Reads a configuration file. NULL: /etc/nextport/nextport.conf, which need not exist. What was set before by
- * nextport_set() stays in force, so call it before or after. */
+/* Reads a configuration file and the environment's NEXTPORT_LEDGER and NEXTPORT_FORMAT. NULL: the file that
+ * NEXTPORT_CONFIG names, else /etc/nextport/nextport.conf, which need not exist. What nextport_set() sets is stronger
+ * than the environment and that is stronger than the file, in whatever order they are called. */
 NEXTPORT_API enum nextport_status nextport_load(struct nextport *, const char *file, struct nextport_error *);
 
 /* ---- Questions and requests ---------------------------------------------------------------------------------- */
@@ -291,7 +296,10 @@ struct nextport_request {
     bool dry_run;     /* choose and explain, write nothing */
 };
 
-#define NEXTPORT_REQUEST_INIT {sizeof(struct nextport_request), NULL, 0, 0, false, false}
+#define NEXTPORT_REQUEST_INIT                                                                                          \
+    {                                                                                                                  \
+        sizeof(struct nextport_request), NULL, 0, 0, false, false                                                      \
+    }
 
 /* Chooses, leases and returns ports: all of them or none, lowest first. On NEXTPORT_OK the leases are on disk.
  * On NEXTPORT_FULL and NEXTPORT_BLIND *ret is set as well: it says what stood in the way. */
@@ -312,7 +320,10 @@ struct nextport_query {
     bool all; /* one claim for each finding, not merged */
 };
 
-#define NEXTPORT_QUERY_INIT {sizeof(struct nextport_query), NULL, 0, false}
+#define NEXTPORT_QUERY_INIT                                                                                            \
+    {                                                                                                                  \
+        sizeof(struct nextport_query), NULL, 0, false                                                                  \
+    }
 
 /* Every claim in the pool's ranges; in 1-65535 when the pool was not set by option. */
 NEXTPORT_API enum nextport_status nextport_used(struct nextport *, const struct nextport_query *,
@@ -331,6 +342,9 @@ NEXTPORT_API enum nextport_status nextport_release(struct nextport *, uint16_t p
 /* Looks at everything and says what to mend. */
 NEXTPORT_API enum nextport_status nextport_doctor(struct nextport *, bool raw, struct nextport_result **ret,
                                                   struct nextport_error *);
+
+/* Makes a ledger that was copied here from another machine this machine's own. */
+NEXTPORT_API enum nextport_status nextport_rebind(struct nextport *, struct nextport_error *);
 
 /* Makes the machine's ledger: folder, group, file. NEXTPORT_DENIED without the privilege. Safe to repeat. */
 NEXTPORT_API enum nextport_status nextport_setup(struct nextport *, struct nextport_result **ret,
@@ -352,7 +366,10 @@ struct nextport_style {
     int verbosity;   /* -1 quiet, 0, 1 verbose */
 };
 
-#define NEXTPORT_STYLE_INIT {sizeof(struct nextport_style), NULL, 0, false, false, false, 0}
+#define NEXTPORT_STYLE_INIT                                                                                            \
+    {                                                                                                                  \
+        sizeof(struct nextport_style), NULL, 0, false, false, false, 0                                                 \
+    }
 
 /* What to write where. Each is to be written whole, by one write. */
 struct nextport_text {
@@ -378,11 +395,14 @@ struct nextport_about {
     const char *name, *about;
 };
 
-/* Tables ending in a row with name NULL. */
-NEXTPORT_API extern const struct nextport_about nextport_about_sources[];
-NEXTPORT_API extern const struct nextport_about nextport_about_formats[];
+/* The i-th source or format, in the order to show them; false when there are no more. */
+NEXTPORT_API bool nextport_about_source(size_t i, struct nextport_about *ret);
+NEXTPORT_API bool nextport_about_format(size_t i, struct nextport_about *ret);
 
 NEXTPORT_API const char *nextport_version(void);
+
+/* The word of a NULL-ended list that `word` was nearly, for "did you mean"; NULL when none is near. */
+NEXTPORT_API const char *nextport_nearest(const char *word, const char *const words[]);
 
 #ifdef __cplusplus
 }

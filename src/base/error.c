@@ -7,7 +7,8 @@
 
 const struct nextport_status_info nextport_statuses[NEXTPORT_N_STATUS] = {
     {NEXTPORT_OK, "ok", "done", ""},
-    {NEXTPORT_FAILED, "failed", "any other failure: the answer could not be written, memory ran out, a system call failed",
+    {NEXTPORT_FAILED, "failed",
+     "any other failure: the answer could not be written, memory ran out, a system call failed",
      "Read the message; nothing was promised, so the command can be repeated."},
     {NEXTPORT_INPUT, "input", "usage or bad input: an option, a value or the configuration file is wrong",
      "The message names the place and, where there is one, the nearest right word."},
@@ -17,7 +18,8 @@ const struct nextport_status_info nextport_statuses[NEXTPORT_N_STATUS] = {
     {NEXTPORT_BLIND, "blind", "required evidence could not be read, so no port can be promised",
      "Run as root, or mend what the message names; 'nextport doctor' shows every source. '--policy SOURCE=warn' "
      "accepts the risk for one source."},
-    {NEXTPORT_LEDGER, "ledger", "the ledger is unusable: damaged, foreign, newer than this program, or the disk is full",
+    {NEXTPORT_LEDGER, "ledger",
+     "the ledger is unusable: damaged, foreign, newer than this program, or the disk is full",
      "A person has to look: nothing was overwritten. 'nextport doctor' checks the file."},
     {NEXTPORT_CONFLICT, "conflict", "a conflict was found", "See the findings."},
     {NEXTPORT_DENIED, "denied", "not permitted",

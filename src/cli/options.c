@@ -1,2 +1,305 @@
-/* SPDX-License-Identifier: MIT */
-typedef int cli_not_yet_written;
+/* The options: one table, from which parsing, --help and the errors come.
+ * SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "cli.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPTIONS_MAX = 64 };
+
+enum nextport_status cli_usage(struct cli *cli, const char *hint, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    cli->err = (struct nextport_error){.status = NEXTPORT_INPUT};
+    vsnprintf(cli->err.text, sizeof cli->err.text, fmt, ap);
+    va_end(ap);
+    if (hint)
+        snprintf(cli->err.hint, sizeof cli->err.hint, "%s", hint);
+    return NEXTPORT_INPUT;
+}
+
+static enum nextport_status number(struct cli *cli, const char *option, const char *text, int64_t max, int64_t *ret)
+{
+    char hint[64];
+    int64_t value = 0;
+    bool digits = *text != '\0' && strlen(text) <= 18;
+    for (const char *p = text; digits && *p; p++) {
+        digits = *p >= '0' && *p <= '9';
+        value = value * 10 + (*p - '0');
+    }
+    *ret = value;
+    if (digits && value >= 1 && value <= max)
+        return NEXTPORT_OK;
+    snprintf(hint, sizeof hint, "It takes a number from 1 to %lld.", (long long)max);
+    return cli_usage(cli, hint, "%s: '%s' is not such a number", option, text);
+}
+
+static enum nextport_status take_config(struct cli *cli, const char *value)
+{
+    cli->config = value;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_name(struct cli *cli, const char *value)
+{
+    cli->names[cli->n_names++] = value;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_source(struct cli *cli, const char *value)
+{
+    cli->sources[cli->n_sources++] = value;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_count(struct cli *cli, const char *value)
+{
+    int64_t count;
+    if (number(cli, "--count", value, 16384, &count) != NEXTPORT_OK)
+        return cli->err.status;
+    cli->count = (unsigned)count;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_id(struct cli *cli, const char *value)
+{
+    return number(cli, "--id", value, INT64_C(999999999999999999), &cli->id);
+}
+
+static enum nextport_status take_policy(struct cli *cli, const char *value)
+{
+    char key[128], hint[128];
+    const char *equals = strchr(value, '='), *names[OPTIONS_MAX];
+    struct nextport_about source;
+    size_t n = 0;
+    if (!equals || equals - value > 64)
+        return cli_usage(cli, "Write --policy iis=warn.", "--policy: '%s' is not SOURCE=POLICY", value);
+    snprintf(key, sizeof key, "policy.%.*s", (int)(equals - value), value);
+    for (; n + 1 < OPTIONS_MAX && nextport_about_source(n, &source); n++) {
+        names[n] = source.name;
+        if (strcmp(source.name, key + strlen("policy.")) == 0)
+            return nextport_set(cli->np, key, equals + 1, "--policy", &cli->err);
+    }
+    names[n] = NULL;
+    const char *near = nextport_nearest(key + strlen("policy."), names);
+    if (near)
+        snprintf(hint, sizeof hint, "Did you mean '%s'?", near);
+    else
+        snprintf(hint, sizeof hint, "'nextport doctor' lists the sources.");
+    return cli_usage(cli, hint, "--policy: unknown source '%.*s'", (int)(equals - value), value);
+}
+
+static enum nextport_status take_consecutive(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->consecutive = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_dry_run(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->dry_run = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_no_newline(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->style.no_newline = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_all(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->all = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_raw(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->raw = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_rebind(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->rebind = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_verbose(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->style.verbosity = 1;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_quiet(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->style.verbosity = -1;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_help(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->help = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_version(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->version = true;
+    return NEXTPORT_OK;
+}
+
+const struct option_row cli_options[] = {
+    {"name", 'n', "NAME", ON_NEXT, NULL, NULL, take_name, "the output variable, one port for each; default Port"},
+    {"count", 'c', "N", ON_NEXT, NULL, NULL, take_count, "N ports, called NAME, NAME2, NAME3"},
+    {"consecutive", 0, NULL, ON_NEXT, NULL, NULL, take_consecutive, "all ports in one unbroken run"},
+    {"ttl", 't', "TIME", ON_NEXT, "lease.pending", NULL, NULL, "how long an unused lease lives: 90s, 24h, 7d"},
+    {"wait", 'w', "TIME", ON_NEXT | ON_RELEASE | ON_SETUP, "ledger.wait", NULL, NULL,
+     "how long to wait for the ledger's lock; default 30s"},
+    {"dry-run", 0, NULL, ON_NEXT, NULL, NULL, take_dry_run, "choose and explain, lease nothing"},
+    {"no-newline", 0, NULL, ON_NEXT, NULL, NULL, take_no_newline, "plain: no newline at the end"},
+    {"id", 0, "N", ON_RELEASE, NULL, NULL, take_id, "the lease's number instead of its port"},
+    {"source", 's', "SOURCE", ON_USED, NULL, NULL, take_source, "ask only this source; repeatable"},
+    {"all", 'a', NULL, ON_USED, NULL, NULL, take_all, "one row for each socket"},
+    {"raw", 0, NULL, ON_DOCTOR, NULL, NULL, take_raw, "everything seen, as text to attach to a report"},
+    {"rebind", 0, NULL, ON_DOCTOR, NULL, NULL, take_rebind, "accept a ledger copied from another machine"},
+    {"range", 'r', "PORTS", ON_POOL, "pool.range", NULL, NULL, "the pool: 49000-65000, or several: 8000-8099,9000"},
+    {"exclude", 'x', "PORTS", ON_POOL & ~ON_USED, "pool.exclude", NULL, NULL, "ports never to give; repeatable"},
+    {"protocol", 'p', "PROTO", ON_LOOKS, "pool.protocol", NULL, NULL, "tcp (default), udp or both"},
+    {"iis-config", 0, "FILE", ON_LOOKS, "iis.files", NULL, NULL, "read this applicationHost.config; repeatable"},
+    {"root", 0, "DIR", ON_LOOKS, "machine.root", NULL, NULL, "read the files of the machine below DIR, no sockets"},
+    {"policy", 0, "S=P", ON_LOOKS, NULL, NULL, take_policy, "when source S cannot be seen: require, warn or off"},
+    {"strict", 0, NULL, ON_LOOKS, "policy.strict", "yes", NULL, "require every source that would only warn"},
+    {"ledger", 'l', "FILE", ON_LEDGER, "ledger.file", NULL, NULL, "another ledger than the machine's"},
+    {"user", 'u', NULL, ON_LEDGER, "ledger.user", "yes", NULL, "a ledger of this user's own"},
+    {"config", 0, "FILE", ON_LEDGER, NULL, NULL, take_config, "another file than /etc/nextport/nextport.conf"},
+    {"format", 'f', "FORMAT", ON_LEDGER, "output.format", NULL, NULL, "plain, table, json, octopus or auto"},
+    {"verbose", 'v', NULL, ON_ALL, NULL, NULL, take_verbose, "say more"},
+    {"quiet", 'q', NULL, ON_ALL, NULL, NULL, take_quiet, "say nothing but errors"},
+    {"help", 'h', NULL, ON_ALL, NULL, NULL, take_help, "this help"},
+    {"version", 'V', NULL, ON_ALL, NULL, NULL, take_version, "the version"},
+    {NULL, 0, NULL, 0, NULL, NULL, NULL, NULL},
+};
+
+/* ---- Parsing ------------------------------------------------------------------------------------------------- */
+
+struct getopt_tables {
+    struct option longs[OPTIONS_MAX];
+    const struct option_row *rows[OPTIONS_MAX];
+    const char *names[OPTIONS_MAX];
+    char letters[3 * OPTIONS_MAX];
+};
+
+/* Without a command every option is known: only --format matters then. */
+static void make_tables(struct getopt_tables *t, unsigned on)
+{
+    size_t n = 0;
+    char *letter = t->letters;
+    *letter++ = ':'; /* a missing value is told apart from an unknown option */
+    for (const struct option_row *row = cli_options; row->name && n + 1 < OPTIONS_MAX; row++) {
+        if (on && !(row->on & on))
+            continue;
+        t->longs[n] = (struct option){row->name, row->arg ? required_argument : no_argument, NULL, (int)(256 + n)};
+        t->rows[n] = row;
+        t->names[n++] = row->name;
+        if (row->letter)
+            *letter++ = row->letter;
+        if (row->letter && row->arg)
+            *letter++ = ':';
+    }
+    t->longs[n] = (struct option){0};
+    t->names[n] = NULL;
+    *letter = '\0';
+}
+
+static const struct option_row *row_of(const struct getopt_tables *t, int found)
+{
+    for (size_t i = 0; t->names[i]; i++)
+        if (found == (int)(256 + i) || (found < 256 && found == t->rows[i]->letter))
+            return t->rows[i];
+    return NULL;
+}
+
+static enum nextport_status take(struct cli *cli, const struct option_row *row, const char *value)
+{
+    char origin[64];
+    if (row->take)
+        return row->take(cli, value);
+    snprintf(origin, sizeof origin, "--%s", row->name);
+    return nextport_set(cli->np, row->key, row->arg ? value : row->value, origin, &cli->err);
+}
+
+static enum nextport_status unknown_option(struct cli *cli, const struct getopt_tables *t, const char *word)
+{
+    char hint[160];
+    const char *command = cli->command ? cli->command->name : "COMMAND";
+    const char *near = NULL;
+    if (strncmp(word, "--", 2) == 0) {
+        char name[64];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
+        for (size_t i = 0; t->names[i]; i++)
+            if (strcmp(t->names[i], name) == 0) /* known: so it was a flag that got a value */
+                return cli_usage(cli, NULL, "--%s takes no value", name);
+        near = nextport_nearest(name, t->names);
+    }
+    if (near)
+        snprintf(hint, sizeof hint, "Did you mean '--%s'?", near);
+    else
+        snprintf(hint, sizeof hint, "'nextport %s --help' lists the options.", command);
+    return cli_usage(cli, hint, "unknown option '%s' of %s", word, command);
+}
+
+enum nextport_status cli_parse(struct cli *cli, int argc, char **argv)
+{
+    struct getopt_tables tables;
+    struct nextport_error first = cli->err; /* an unknown command was found before */
+    int found;
+    make_tables(&tables, cli->command ? cli->command->bit : 0);
+    opterr = 0;
+    optind = 1; /* getopt_long() skips argv[0], which is the command's name here */
+    argc--, argv++;
+    for (;;) {
+        /* a bundle of letters is left behind only when it is done, so the word in hand is found before the call */
+        int at = optind;
+        found = argc > 0 ? getopt_long(argc, argv, tables.letters, tables.longs, NULL) : -1;
+        if (found == -1)
+            break;
+        const struct option_row *row = row_of(&tables, found);
+        char letter[] = {'-', (char)optopt, '\0'};
+        const char *word = found == '?' && optopt && optopt < 256 ? letter : argv[optind > at ? optind - 1 : at];
+        enum nextport_status status;
+        if (found == ':')
+            status = cli_usage(cli, NULL, "option '%s' needs a value", word);
+        else
+            status = row ? take(cli, row, optarg) : unknown_option(cli, &tables, word);
+        if (status != NEXTPORT_OK && first.status == NEXTPORT_OK)
+            first = cli->err;
+    }
+    cli->args = (const char *const *)argv + optind;
+    cli->n_args = argc > optind ? argc - optind : 0;
+    if (first.status == NEXTPORT_OK && cli->command && !cli->help && !cli->version) {
+        if (cli->n_args > cli->command->max_args)
+            cli_usage(cli, NULL, "%s: '%s' is one word too many", cli->command->name,
+                      cli->args[cli->command->max_args]);
+        else if (cli->n_args < cli->command->min_args)
+            cli_usage(cli, NULL, "%s: %s is missing", cli->command->name, cli->command->args);
+        first = cli->err;
+    }
+    cli->err = first;
+    return first.status;
+}

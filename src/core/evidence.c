@@ -1,2 +1,222 @@
 /* SPDX-License-Identifier: MIT */
-typedef int np_not_yet_written;
+#include "core/evidence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const kind_names[] = {
+    [NEXTPORT_SOCKET] = "socket",     [NEXTPORT_CONFIGURED] = "configured", [NEXTPORT_PUBLISHED] = "published",
+    [NEXTPORT_RESERVED] = "reserved", [NEXTPORT_LEASED] = "leased",         [NEXTPORT_SUSPECT] = "suspect",
+};
+static const char *const sight_names[] = {
+    [NEXTPORT_SEEN] = "seen",
+    [NEXTPORT_ABSENT] = "absent",
+    [NEXTPORT_PARTIAL] = "partial",
+    [NEXTPORT_UNREADABLE] = "unreadable",
+};
+static const char *const policy_names[] = {
+    [NEXTPORT_REQUIRE] = "require",
+    [NEXTPORT_WARN] = "warn",
+    [NEXTPORT_OFF] = "off",
+};
+static const char *const certainty_names[] = {
+    [NEXTPORT_DECLARED] = "declared",
+    [NEXTPORT_CONDITIONAL] = "conditional",
+    [NEXTPORT_UNRESOLVED] = "unresolved",
+};
+static const char *const protocol_names[] = {
+    [NEXTPORT_TCP] = "tcp",
+    [NEXTPORT_UDP] = "udp",
+    [NEXTPORT_BOTH] = "both",
+};
+static const char *const state_names[] = {
+    [NEXTPORT_PENDING] = "pending",
+    [NEXTPORT_CONFIRMED] = "confirmed",
+};
+
+const char *np_kind_name(enum nextport_kind kind)
+{
+    return kind_names[kind];
+}
+
+const char *np_sight_name(enum nextport_sight sight)
+{
+    return sight_names[sight];
+}
+
+const char *np_policy_name(enum nextport_policy policy)
+{
+    return policy_names[policy];
+}
+
+const char *np_certainty_name(enum nextport_certainty certainty)
+{
+    return certainty_names[certainty];
+}
+
+const char *np_protocol_name(enum nextport_protocol protocol)
+{
+    return protocol_names[protocol];
+}
+
+const char *np_state_name(enum nextport_lease_state state)
+{
+    return state_names[state];
+}
+
+bool np_policy_parse(struct np_text text, enum nextport_policy *ret)
+{
+    for (unsigned i = NEXTPORT_REQUIRE; i <= NEXTPORT_OFF; i++)
+        if (np_text_is(text, policy_names[i])) {
+            *ret = (enum nextport_policy)i;
+            return true;
+        }
+    return false;
+}
+
+bool np_protocol_parse(struct np_text text, enum nextport_protocol *ret)
+{
+    for (unsigned i = NEXTPORT_TCP; i <= NEXTPORT_BOTH; i++)
+        if (np_text_is(text, protocol_names[i])) {
+            *ret = (enum nextport_protocol)i;
+            return true;
+        }
+    return false;
+}
+
+void np_evidence_claim(struct np_evidence *evidence, const struct nextport_claim *claim)
+{
+    struct np_arena *arena = evidence->arena;
+    struct nextport_claim *to =
+        np_push(arena, &evidence->claims, &evidence->n_claims, &evidence->claims_capacity, sizeof *to);
+    *to = *claim;
+    to->address = np_strdup(arena, claim->address);
+    to->holder = np_strdup(arena, claim->holder);
+    to->detail = np_strdup(arena, claim->detail);
+    to->source = np_strdup(arena, claim->source);
+    to->file = np_strdup(arena, claim->file);
+    if (!to->count)
+        to->count = 1;
+}
+
+const struct nextport_sighting *np_evidence_sighting(const struct np_evidence *evidence, const char *source)
+{
+    for (size_t i = 0; i < evidence->n_sightings; i++)
+        if (strcmp(evidence->sightings[i].source, source) == 0)
+            return &evidence->sightings[i];
+    return NULL;
+}
+
+/* Absent and seen are both whole answers; seen, being the richer, is the "worse" of the two. */
+static unsigned badness(enum nextport_sight sight)
+{
+    static const unsigned order[] = {
+        [NEXTPORT_ABSENT] = 0,
+        [NEXTPORT_SEEN] = 1,
+        [NEXTPORT_PARTIAL] = 2,
+        [NEXTPORT_UNREADABLE] = 3,
+    };
+    return order[sight];
+}
+
+void np_evidence_sight(struct np_evidence *evidence, const char *source, enum nextport_sight sight,
+                       enum nextport_policy policy, const char *why, const char *hint)
+{
+    struct nextport_sighting *to = NULL;
+    for (size_t i = 0; i < evidence->n_sightings && !to; i++)
+        if (strcmp(evidence->sightings[i].source, source) == 0)
+            to = &evidence->sightings[i];
+    if (to && badness(to->sight) >= badness(sight))
+        return;
+    if (!to)
+        to = np_push(evidence->arena, &evidence->sightings, &evidence->n_sightings, &evidence->sightings_capacity,
+                     sizeof *to);
+    *to = (struct nextport_sighting){np_strdup(evidence->arena, source), sight, policy, np_strdup(evidence->arena, why),
+                                     np_strdup(evidence->arena, hint)};
+}
+
+const struct nextport_sighting *np_evidence_blind(const struct np_evidence *evidence)
+{
+    for (size_t i = 0; i < evidence->n_sightings; i++) {
+        const struct nextport_sighting *s = &evidence->sightings[i];
+        if (s->policy == NEXTPORT_REQUIRE && (s->sight == NEXTPORT_PARTIAL || s->sight == NEXTPORT_UNREADABLE))
+            return s;
+    }
+    return NULL;
+}
+
+static int compare_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) : (a != NULL) - (b != NULL);
+}
+
+static int compare_number(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* What makes two findings one row, apart from the port. */
+static int compare_reason(const struct nextport_claim *a, const struct nextport_claim *b)
+{
+    int d = compare_number(a->kind, b->kind);
+    d = d ? d : compare_text(a->source, b->source);
+    d = d ? d : compare_text(a->holder, b->holder);
+    d = d ? d : compare_number((uint64_t)a->pid, (uint64_t)b->pid);
+    d = d ? d : compare_number(a->transient, b->transient);
+    d = d ? d : compare_number(a->protocol, b->protocol);
+    d = d ? d : compare_number(a->certainty, b->certainty);
+    d = d ? d : compare_text(a->file, b->file);
+    return d ? d : compare_number(a->line, b->line);
+}
+
+static int compare_claims(const void *pa, const void *pb)
+{
+    const struct nextport_claim *a = pa, *b = pb;
+    int d = compare_number(a->first, b->first);
+    d = d ? d : compare_number(a->last, b->last);
+    d = d ? d : compare_reason(a, b);
+    d = d ? d : compare_text(a->address, b->address);
+    return d ? d : compare_text(a->detail, b->detail);
+}
+
+/* Only sockets come in thousands; what a person wrote into a file stays a row of its own. */
+static bool merges(const struct nextport_claim *row, const struct nextport_claim *next)
+{
+    return next->first <= (uint32_t)row->last + 1 && row->kind == NEXTPORT_SOCKET && compare_reason(row, next) == 0;
+}
+
+static void merge(struct nextport_claim *row, const struct nextport_claim *next)
+{
+    if (next->last > row->last)
+        row->last = next->last;
+    if (compare_text(row->address, next->address) != 0)
+        row->address = NULL;
+    if (compare_text(row->detail, next->detail) != 0)
+        row->detail = "several states";
+    row->count += next->count;
+}
+
+void np_evidence_sort(struct np_evidence *evidence, bool all)
+{
+    if (!evidence->n_claims)
+        return;
+    qsort(evidence->claims, evidence->n_claims, sizeof *evidence->claims, compare_claims);
+    if (all)
+        return;
+    /* Rows of one port interleave (a listener and its connections), so a row may go on past others of the same port:
+     * look back over the rows that could still take this one. */
+    size_t n = 0, open = 0;
+    for (size_t i = 0; i < evidence->n_claims; i++) {
+        struct nextport_claim *claim = &evidence->claims[i], *row = NULL;
+        while (open < n && (uint32_t)evidence->claims[open].last + 1 < claim->first)
+            open++;
+        for (size_t j = n; j > open && !row; j--)
+            if (merges(&evidence->claims[j - 1], claim))
+                row = &evidence->claims[j - 1];
+        if (row)
+            merge(row, claim);
+        else
+            evidence->claims[n++] = *claim;
+    }
+    evidence->n_claims = n;
+}

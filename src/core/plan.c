@@ -1,2 +1,201 @@
 /* SPDX-License-Identifier: MIT */
-typedef int np_not_yet_written;
+#include "core/plan.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum { REJECTS_SHOWN = 100, REASONS_COUNTED = 32 };
+
+/* Why a port was passed over. `word` is what the breakdown of a full pool calls it. */
+struct reason {
+    enum nextport_kind kind;
+    const char *source, *holder, *word;
+};
+
+struct tally {
+    const char *word;
+    uint64_t ports;
+};
+
+struct planner {
+    const struct np_ask *ask;
+    const struct np_evidence *evidence;
+    const struct np_leases *leases;
+    struct np_arena *arena;
+    struct np_plan *plan;
+    struct np_portset taken;
+    /* Per port: 0 nothing, else 1 + the index of the claim, or of the lease behind the claims. Made when first asked. */
+    uint32_t *why;
+    size_t rejects_capacity;
+    struct tally tallies[REASONS_COUNTED];
+    size_t n_tallies;
+    uint64_t n_rejected, n_free;
+};
+
+static bool blocks(const struct np_ask *ask, const struct nextport_claim *claim)
+{
+    return claim->first && claim->certainty != NEXTPORT_UNRESOLVED && (claim->protocol & ask->protocol);
+}
+
+static void mark_taken(struct planner *p)
+{
+    for (size_t i = 0; i < p->evidence->n_claims; i++)
+        if (blocks(p->ask, &p->evidence->claims[i]))
+            np_portset_add(&p->taken, p->evidence->claims[i].first, p->evidence->claims[i].last);
+    for (size_t i = 0; i < p->leases->n; i++)
+        np_portset_add(&p->taken, p->leases->items[i].port, p->leases->items[i].port);
+}
+
+/* Claims come before leases: that a site is configured there says more than that it was promised. */
+static void index_reasons(struct planner *p)
+{
+    p->why = np_alloc_array(p->arena, 65536, sizeof *p->why);
+    for (size_t i = 0; i < p->evidence->n_claims; i++) {
+        const struct nextport_claim *claim = &p->evidence->claims[i];
+        if (!blocks(p->ask, claim))
+            continue;
+        for (uint32_t port = np_portset_next(&p->ask->pool, claim->first); port && port <= claim->last;
+             port = port < 65535 ? np_portset_next(&p->ask->pool, (uint16_t)(port + 1)) : 0)
+            if (!p->why[port])
+                p->why[port] = (uint32_t)i + 1;
+    }
+    for (size_t i = 0; i < p->leases->n; i++)
+        if (!p->why[p->leases->items[i].port])
+            p->why[p->leases->items[i].port] = (uint32_t)(p->evidence->n_claims + i) + 1;
+}
+
+static struct reason reason_of(struct planner *p, uint16_t port)
+{
+    if (!p->why)
+        index_reasons(p);
+    size_t i = p->why[port] - 1;
+    if (i >= p->evidence->n_claims) {
+        const struct nextport_lease *lease = &p->leases->items[i - p->evidence->n_claims];
+        return (struct reason){NEXTPORT_LEASED, "ledger", lease->owner ? lease->owner : lease->name, "leases"};
+    }
+    const struct nextport_claim *claim = &p->evidence->claims[i];
+    return (struct reason){claim->kind, claim->source, claim->holder, claim->source};
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static void count(struct planner *p, const char *word)
+{
+    size_t i = 0;
+    while (i < p->n_tallies && strcmp(p->tallies[i].word, word) != 0)
+        i++;
+    if (i == REASONS_COUNTED)
+        return;
+    if (i == p->n_tallies)
+        p->tallies[p->n_tallies++].word = word;
+    p->tallies[i].ports++;
+}
+
+static void reject(struct planner *p, uint16_t port, struct reason reason)
+{
+    struct np_plan *plan = p->plan;
+    p->n_rejected++;
+    count(p, reason.word);
+    struct nextport_reject *last = plan->n_rejected ? &plan->rejected[plan->n_rejected - 1] : NULL;
+    if (last && last->kind == reason.kind && same_text(last->source, reason.source) &&
+        same_text(last->holder, reason.holder) && !plan->rejected_rest) {
+        last->last = port;
+        last->count++;
+    } else if (plan->n_rejected < REJECTS_SHOWN) {
+        last = np_push(p->arena, &plan->rejected, &plan->n_rejected, &p->rejects_capacity, sizeof *last);
+        *last = (struct nextport_reject){port, port, 1, reason.kind, reason.source, reason.holder};
+    } else {
+        plan->rejected_rest++;
+    }
+}
+
+/* Bitmap first, probe last: a port that someone claims may be about to be bound by its owner, and a probe at that very
+ * moment would make that fail. */
+static enum nextport_status try_port(struct planner *p, uint16_t port, bool *ret_free, struct nextport_error *err)
+{
+    static const struct reason in_use = {NEXTPORT_SOCKET, "probe", NULL, "sockets"};
+    static const struct reason denied = {NEXTPORT_RESERVED, "probe", "not permitted to this user", "not permitted"};
+    enum nextport_probe answer;
+    *ret_free = false;
+    if (np_portset_has(&p->taken, port)) {
+        reject(p, port, reason_of(p, port));
+        return NEXTPORT_OK;
+    }
+    if (p->ask->probe(p->ask->probe_ctx, port, &answer, err) != NEXTPORT_OK)
+        return err->status;
+    *ret_free = answer == NEXTPORT_PROBE_FREE;
+    if (!*ret_free)
+        reject(p, port, answer == NEXTPORT_PROBE_DENIED ? denied : in_use);
+    return NEXTPORT_OK;
+}
+
+static void let_go(const struct planner *p)
+{
+    for (size_t i = 0; i < p->plan->n_ports; i++)
+        if (p->ask->let_go)
+            p->ask->let_go(p->ask->probe_ctx, p->plan->ports[i]);
+}
+
+static int by_ports(const struct tally *a, const struct tally *b)
+{
+    return a->ports < b->ports;
+}
+
+/* "16001 ports: 15990 sockets, 11 iis", the largest first. */
+static void explain_full(struct planner *p)
+{
+    struct np_buf out = {.arena = p->arena};
+    for (size_t i = 1; i < p->n_tallies; i++)
+        for (size_t j = i; j > 0 && by_ports(&p->tallies[j - 1], &p->tallies[j]); j--) {
+            struct tally swap = p->tallies[j];
+            p->tallies[j] = p->tallies[j - 1];
+            p->tallies[j - 1] = swap;
+        }
+    unsigned size = np_portset_count(&p->ask->pool);
+    np_buf_printf(&out, "%u port%s", size, size == 1 ? "" : "s");
+    for (size_t i = 0; i < p->n_tallies; i++)
+        np_buf_printf(&out, "%s%" PRIu64 " %s", i ? ", " : ": ", p->tallies[i].ports, p->tallies[i].word);
+    if (p->n_free)
+        np_buf_printf(&out, "%s%" PRIu64 " free", p->n_tallies ? ", " : ": ", p->n_free);
+    p->plan->exhausted = out.ptr;
+}
+
+static enum nextport_status full(struct planner *p, struct nextport_error *err)
+{
+    explain_full(p);
+    if (p->ask->count == 1)
+        np_fail(err, NEXTPORT_FULL, "no free port: %s", p->plan->exhausted);
+    else
+        np_fail(err, NEXTPORT_FULL, "no %u %sports are free: %s", p->ask->count,
+                p->ask->consecutive ? "consecutive " : "", p->plan->exhausted);
+    np_hint(err, "Widen the pool with --range, or see what holds it with 'nextport used' and 'nextport leases'.");
+    p->plan->n_ports = 0;
+    return err->status;
+}
+
+enum nextport_status np_plan_make(struct np_plan *ret, const struct np_ask *ask, const struct np_evidence *evidence,
+                                  const struct np_leases *leases, struct np_arena *arena, struct nextport_error *err)
+{
+    struct planner p = {.ask = ask, .evidence = evidence, .leases = leases, .arena = arena, .plan = ret};
+    *ret = (struct np_plan){.ports = np_alloc_array(arena, ask->count, sizeof *ret->ports)};
+    mark_taken(&p);
+    uint32_t port = np_portset_next(&ask->pool, 1);
+    while (port && ret->n_ports < ask->count) {
+        bool is_free;
+        if (ask->consecutive && ret->n_ports && ret->ports[ret->n_ports - 1] + 1u != port) {
+            let_go(&p);
+            ret->n_ports = 0;
+        }
+        if (try_port(&p, (uint16_t)port, &is_free, err) != NEXTPORT_OK)
+            return err->status;
+        if (is_free) {
+            p.n_free++;
+            ret->ports[ret->n_ports++] = (uint16_t)port;
+        }
+        port = port < 65535 ? np_portset_next(&ask->pool, (uint16_t)(port + 1)) : 0;
+    }
+    return ret->n_ports == ask->count ? NEXTPORT_OK : full(&p, err);
+}

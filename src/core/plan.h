@@ -16,6 +16,7 @@ struct np_ask {
     unsigned count; /* at least 1 */
     bool consecutive;
     np_probe_fn *probe;
+    void (*let_go)(void *ctx, uint16_t port); /* a held port is not needed after all; NULL allowed */
     void *probe_ctx;
 };
 

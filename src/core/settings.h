@@ -17,6 +17,11 @@ struct np_policy_setting {
     bool fixed; /* cannot be weakened: the probe, the ledger */
 };
 
+struct np_setting_value {
+    enum np_strength strength;
+    const char *origin, *text;
+};
+
 struct np_string_list {
     const char **items;
     size_t n, capacity;
@@ -26,8 +31,8 @@ struct np_settings {
     struct np_arena *arena;
     struct np_portset pool, exclude;
     enum nextport_protocol protocol;
-    int64_t pending_s; /* how long an unused lease lives */
-    int64_t wait_s;    /* for the ledger's lock */
+    int64_t pending_s;  /* how long an unused lease lives */
+    int64_t wait_s;     /* for the ledger's lock */
     const char *ledger; /* NULL: the default place */
     bool user;          /* a ledger of the user's own */
     const char *format; /* NULL: plain or table */
@@ -36,7 +41,8 @@ struct np_settings {
     struct np_string_list iis_files;
     struct np_policy_setting *policies;
     size_t n_policies;
-    struct np_setting_value *values; /* one for each row of the table */
+    const char *const *formats;      /* known to the writers; borrowed, ends with NULL */
+    struct np_setting_value *values; /* one for each row of the table, then one for each policy */
 };
 
 /* `policies` is the sources' table with defaults, copied. `formats` is the writers' names, ending in NULL, borrowed. */
@@ -46,6 +52,9 @@ void np_settings_init(struct np_settings *, struct np_arena *, const struct np_p
 /* NEXTPORT_INPUT: unknown key (hint: the nearest), or a value that does not fit. */
 enum nextport_status np_settings_set(struct np_settings *, const char *key, struct np_text value, enum np_strength,
                                      const char *origin, struct nextport_error *);
+
+/* Is this key one of the lists, to which each value adds? */
+bool np_settings_is_list(const char *key);
 
 /* INI: "[section]" lines, "key = value" lines, comments from # or ; at the start of a line, blank lines. Values run to
  * the end of the line, blanks trimmed. Errors name FILE:LINE. */

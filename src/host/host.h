@@ -38,7 +38,8 @@ enum nextport_status np_reader_open(struct np_reader **ret, const char *root, st
                                     struct nextport_error *);
 void np_reader_close(struct np_reader *); /* NULL allowed */
 
-/* The outcome of reading one file; not an error in itself. `why` is for people when it is not NP_READ_OK. */
+/* The outcome of reading one file; not an error in itself. `why` is for people when it is not NP_READ_OK, and does not
+ * repeat the file's name. */
 enum np_read {
     NP_READ_OK,
     NP_READ_ABSENT,
@@ -55,13 +56,15 @@ enum np_read np_reader_read(struct np_reader *, const char *path, size_t limit, 
  * below the root. An unreadable folder on the way gives NULL and *why; an absent one NULL and *why NULL. */
 const char *np_reader_find_nocase(struct np_reader *, const char *path, const char **why);
 
-/* Paths that match a glob (shell patterns; as absolute paths below the root), sorted. */
-void np_reader_glob(struct np_reader *, const char *pattern, const char *const **ret, size_t *ret_n);
+/* Paths that match a glob (shell patterns; as absolute paths below the root), sorted. *why: NULL, or which folder could
+ * not be looked into, so that more may match. */
+void np_reader_glob(struct np_reader *, const char *pattern, const char *const **ret, size_t *ret_n, const char **why);
 
 /* How a person would name the path: with the root before it. */
 const char *np_reader_shown(struct np_reader *, const char *path);
 
-/* Did any file read, found absent or searched for change since? */
+/* Did any file read, found absent or searched for change since? What was written within the last hundredths of a second
+ * before it was read counts as changed: its times could not tell. */
 bool np_reader_changed(struct np_reader *);
 
 /* Waits before a file that looked half-written is read again. */
@@ -148,6 +151,10 @@ enum nextport_status np_host_ledger_vet(const char *path, enum np_place, bool wr
 /* Makes the missing folders of the ledger (machine: 2775 root:nextport, or 0755 without the group; user: 0700; given:
  * none, they must exist). NEXTPORT_DENIED with the cure. */
 enum nextport_status np_host_ledger_folder(const char *path, enum np_place, struct nextport_error *);
+
+/* Clears away what a maker that was killed left behind under this name (a regular file of ours), so that `create` can
+ * begin afresh. Call it under the lock. */
+enum nextport_status np_host_ledger_fresh(const char *made, struct nextport_error *);
 
 /* Puts the finished file `made` (same folder) in the place of `path`, which must not exist; sets owner and mode as
  * promised; both durable. */

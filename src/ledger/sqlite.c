@@ -1,2 +1,926 @@
-/* SPDX-License-Identifier: MIT */
-typedef int np_not_yet_written;
+/* The ledger in one SQLite file (doc/ledger.md). Every call is on the hot path of a process that lives for two
+ * milliseconds: statements are prepared when they are first used, and what can be set without SQL is.
+ *
+ * Write-ahead log with synchronous=FULL: what COMMIT acknowledged survives a power failure, and readers never wait. A
+ * one-shot process is always the first connection, and a first connection reads the whole log to rebuild its index;
+ * therefore the log is emptied at WAL_LIMIT pages by the process that fills it. SQLite's own automatic checkpoint would
+ * not do: how far it came is kept in that index, so the next process would append and copy everything again.
+ * SPDX-License-Identifier: MIT */
+#include "ledger/ledger.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define APPLICATION_ID 0x4e585054 /* "NXPT" */
+#define PAGE_SIZE "4096"
+#define WAL_LIMIT 64
+#define BUSY_MS 10000 /* only other tools make us wait here: our own processes queue at the lock */
+#define N_READ_TRIES 5
+
+/* A lease as the history keeps it: as it is after a grant or a confirmation, as it was before its end. */
+#define LEASE_AS_JSON                                                                                                  \
+    "json_object('protocol', protocol, 'owner', owner_key, 'deployment', deployment, 'state', state,"                  \
+    " 'holder', holder, 'created', created, 'expires', expires, 'rev', rev)"
+
+#define LEASE_COLUMNS "id, port, protocol, name, owner_key, deployment, state, holder, created, expires"
+
+enum which { LEASES, LEASES_ALL, GRANT, CONFIRM, DROP, RECORD, MACHINE_ID, REBIND, RECORD_META, N_STATEMENTS };
+
+static const char *const statements[N_STATEMENTS] = {
+    [LEASES] = "SELECT " LEASE_COLUMNS " FROM lease WHERE host = 'local' AND scope = ?1 ORDER BY port",
+    [LEASES_ALL] = "SELECT " LEASE_COLUMNS " FROM lease WHERE host = 'local' ORDER BY port, scope",
+    [GRANT] = "INSERT INTO lease(host, scope, port, protocol, owner_key, deployment, name, ordinal, state, created,"
+              " renewed, expires, rev) VALUES ('local', ?1, ?2, ?3, ?4, ?5, ?6, 0, 'pending', ?7, ?7, ?8, 1)",
+    [CONFIRM] = "UPDATE lease SET state = 'confirmed', holder = ?2, renewed = ?3, expires = 0, rev = rev + 1"
+                " WHERE id = ?1",
+    [DROP] = "DELETE FROM lease WHERE id = ?1",
+    [RECORD] = "INSERT INTO event(time, kind, lease, port, name, user, host, detail)"
+               " SELECT ?2, ?3, id, port, name, ?4, ?5, " LEASE_AS_JSON " FROM lease WHERE id = ?1",
+    [MACHINE_ID] = "SELECT value FROM meta WHERE key = 'machine-id'",
+    [REBIND] = "INSERT OR REPLACE INTO meta(key, value) VALUES ('machine-id', ?1)",
+    [RECORD_META] = "INSERT INTO event(time, kind, user, host, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+};
+
+/* Schema steps, each from the version before it. Never edit one that was released: add a row. */
+static const struct migration {
+    int version;
+    const char *sql;
+} migrations[] = {
+    {1, "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+        "CREATE TABLE lease("
+        " id INTEGER PRIMARY KEY AUTOINCREMENT," /* an id is never given twice, not even after the row's end */
+        " host TEXT NOT NULL,"
+        " scope TEXT NOT NULL,"
+        " port INTEGER NOT NULL CHECK (port BETWEEN 1 AND 65535),"
+        " protocol TEXT NOT NULL CHECK (protocol IN ('tcp', 'udp', 'both')),"
+        " owner_key TEXT NOT NULL,"
+        " deployment TEXT NOT NULL,"
+        " name TEXT NOT NULL,"
+        " ordinal INTEGER NOT NULL,"
+        " state TEXT NOT NULL CHECK (state IN ('pending', 'confirmed', 'absent', 'quarantined')),"
+        " holder TEXT,"
+        " created INTEGER NOT NULL,"
+        " renewed INTEGER NOT NULL,"
+        " expires INTEGER NOT NULL,"
+        " rev INTEGER NOT NULL,"
+        " UNIQUE (host, scope, port)) STRICT;"
+        "CREATE UNIQUE INDEX lease_owner ON lease(host, owner_key, deployment, name, ordinal) WHERE owner_key <> '';"
+        "CREATE TABLE event("
+        " id INTEGER PRIMARY KEY,"
+        " time INTEGER NOT NULL,"
+        " kind TEXT NOT NULL,"
+        " lease INTEGER,"
+        " port INTEGER,"
+        " name TEXT,"
+        " user TEXT NOT NULL,"
+        " host TEXT NOT NULL,"
+        " detail TEXT) STRICT;"
+        "CREATE TRIGGER event_kept BEFORE DELETE ON event"
+        " BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;"
+        "CREATE TRIGGER event_fixed BEFORE UPDATE ON event"
+        " BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;"},
+};
+
+#define N_MIGRATIONS (sizeof migrations / sizeof migrations[0])
+#define SCHEMA (migrations[N_MIGRATIONS - 1].version)
+
+/* How a connection reaches the file. A reader must create nothing, and SQLite makes -wal and -shm for whoever asks. */
+enum reach {
+    SHARED, /* beside others, through -wal and -shm */
+    ALONE,  /* -wal has content but nobody has the ledger open (no -shm): its index is built in memory */
+    FROZEN, /* the file alone holds everything */
+};
+
+static const char *const reach_query[] = {[SHARED] = "", [ALONE] = "?vfs=unix-none", [FROZEN] = "?immutable=1"};
+
+struct np_ledger {
+    sqlite3 *db;
+    sqlite3_stmt *prepared[N_STATEMENTS];
+    struct np_arena *arena; /* path and actor */
+    const char *path;
+    struct np_actor actor;
+    enum np_access access;
+    enum reach reach;
+    int wal_pages; /* after the last commit */
+};
+
+/* ---- Errors -------------------------------------------------------------------------------------------------- */
+
+static const struct trouble {
+    int code; /* extended codes before the primary one they belong to */
+    enum nextport_status status;
+    const char *what, *hint;
+} troubles[] = {
+    {SQLITE_CORRUPT, NEXTPORT_LEDGER, "the file is damaged",
+     "Keep a copy of it with its -wal, then put a backup in its place; 'nextport doctor' says more."},
+    {SQLITE_NOTADB, NEXTPORT_LEDGER, "the file is not a ledger",
+     "Move it away if it is not needed; nextport overwrites nothing."},
+    {SQLITE_FULL, NEXTPORT_LEDGER, "the disk is full", "Free space on its file system, then repeat the request."},
+    {SQLITE_READONLY, NEXTPORT_DENIED, "it cannot be written to",
+     "Run as root, join the group nextport, or use a ledger of your own with --user."},
+    {SQLITE_PERM, NEXTPORT_DENIED, "permission denied",
+     "Run as root, join the group nextport, or use a ledger of your own with --user."},
+    {SQLITE_CANTOPEN, NEXTPORT_LEDGER, "the file or one beside it (-wal, -shm) cannot be opened",
+     "Look at the folder's content and permissions; 'nextport doctor' says more."},
+    {SQLITE_IOERR_NOMEM, NEXTPORT_FAILED, "out of memory", ""},
+    {SQLITE_IOERR, NEXTPORT_LEDGER, "reading or writing failed", "Look at the disk and at the system's log."},
+    {SQLITE_BUSY, NEXTPORT_RETRY, "another program keeps it locked",
+     "Close the program that has the ledger open, then repeat the request."},
+    {SQLITE_LOCKED, NEXTPORT_RETRY, "another program keeps it locked",
+     "Close the program that has the ledger open, then repeat the request."},
+    {SQLITE_PROTOCOL, NEXTPORT_RETRY, "too many programs contend for it", "Repeat the request."},
+    {SQLITE_NOMEM, NEXTPORT_FAILED, "out of memory", ""},
+};
+
+static const struct trouble *trouble_of(int code)
+{
+    for (size_t i = 0; i < sizeof troubles / sizeof troubles[0]; i++)
+        if (troubles[i].code == code || troubles[i].code == (code & 0xff))
+            return &troubles[i];
+    static const struct trouble other = {SQLITE_ERROR, NEXTPORT_FAILED, "SQLite failed", ""};
+    return &other;
+}
+
+/* SQLite says "unable to open" and keeps the reason apart. */
+static bool is_denied(sqlite3 *db, int code)
+{
+    int reason = sqlite3_system_errno(db);
+    return ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR) && (reason == EACCES || reason == EPERM);
+}
+
+static enum nextport_status failed(const struct np_ledger *l, int code, const char *doing, struct nextport_error *err)
+{
+    const struct trouble *t = trouble_of(is_denied(l->db, code) ? SQLITE_PERM : code);
+    np_fail(err, t->status, "%s ledger %s: %s (%s)", doing, l->path, t->what, sqlite3_errmsg(l->db));
+    np_hint(err, "%s", t->hint);
+    return t->status;
+}
+
+static enum nextport_status unusable(const struct np_ledger *l, const char *what, struct nextport_error *err)
+{
+    np_fail(err, NEXTPORT_LEDGER, "open ledger %s: %s", l->path, what);
+    np_hint(err, "%s", trouble_of(SQLITE_NOTADB)->hint);
+    return NEXTPORT_LEDGER;
+}
+
+/* ---- Statements ---------------------------------------------------------------------------------------------- */
+
+/* NULL: `err` says why. */
+static sqlite3_stmt *prepared(struct np_ledger *l, enum which which, const char *doing, struct nextport_error *err)
+{
+    sqlite3_stmt **s = &l->prepared[which];
+    if (*s == NULL) {
+        int code = sqlite3_prepare_v2(l->db, statements[which], -1, s, NULL);
+        if (code != SQLITE_OK)
+            failed(l, code, doing, err);
+    }
+    return *s;
+}
+
+/* NULL is bound as NULL. The text must live until the statement has run. */
+static void bind_text(sqlite3_stmt *s, int at, const char *text)
+{
+    sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
+}
+
+static void bind_or_empty(sqlite3_stmt *s, int at, const char *text)
+{
+    bind_text(s, at, text != NULL ? text : "");
+}
+
+/* Runs a statement that yields no row, and makes it ready for its next use. */
+static int run(sqlite3_stmt *s)
+{
+    int code = sqlite3_step(s);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+static int execute(struct np_ledger *l, const char *sql)
+{
+    return sqlite3_exec(l->db, sql, NULL, NULL, NULL);
+}
+
+/* The first column of the first row as a number. */
+static int read_number(struct np_ledger *l, const char *sql, int64_t *ret)
+{
+    sqlite3_stmt *s = NULL;
+    int code = sqlite3_prepare_v2(l->db, sql, -1, &s, NULL);
+    if (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW)
+        *ret = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+/* NULL for NULL and for the empty text, which the schema has where the API has no text. */
+static const char *column(sqlite3_stmt *s, int at, struct np_arena *a)
+{
+    const char *text = (const char *)sqlite3_column_text(s, at);
+    return text != NULL && text[0] != '\0' ? np_strndup(a, text, (size_t)sqlite3_column_bytes(s, at)) : NULL;
+}
+
+/* ---- Opening ------------------------------------------------------------------------------------------------- */
+
+static const char *uri_of(struct np_ledger *l, enum reach reach)
+{
+    struct np_buf b = {.arena = l->arena};
+    np_buf_puts(&b, l->path[0] == '/' ? "file://" : "file:");
+    for (const char *p = l->path; *p != '\0'; p++) {
+        if (strchr("%?#", *p) != NULL)
+            np_buf_printf(&b, "%%%02X", (unsigned)*p);
+        else
+            np_buf_add(&b, p, 1);
+    }
+    np_buf_puts(&b, reach_query[reach]);
+    return b.ptr;
+}
+
+/* Is there a neighbour with content? Asked through SQLite: to open and close -shm would drop this process's locks on it
+ * (POSIX), should another handle have the ledger open. */
+static bool has_content(struct np_ledger *l, const char *suffix)
+{
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    const char *name = np_sprintf(l->arena, "%s%s", l->path, suffix);
+    int there = 0;
+    return vfs->xAccess(vfs, name, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there;
+}
+
+/* SQLite would make a -wal that is missing. */
+static bool has_wal_file(struct np_ledger *l)
+{
+    FILE *f = fopen(np_sprintf(l->arena, "%s-wal", l->path), "rb");
+    if (f != NULL)
+        fclose(f);
+    return f != NULL || errno != ENOENT;
+}
+
+static enum reach reach_now(struct np_ledger *l)
+{
+    if (l->access == NP_LEDGER_WRITE || has_content(l, "-journal"))
+        return SHARED;
+    if (has_content(l, "-shm") && has_wal_file(l))
+        return SHARED;
+    if (!has_content(l, "-wal"))
+        return FROZEN;
+    return sqlite3_vfs_find("unix-none") != NULL ? ALONE : SHARED;
+}
+
+static uint32_t big_endian(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static enum nextport_status too_new(const struct np_ledger *l, int64_t schema, struct nextport_error *err)
+{
+    np_fail(err, NEXTPORT_LEDGER, "open ledger %s: made by a newer nextport, schema %lld; this one knows %d", l->path,
+            (long long)schema, SCHEMA);
+    np_hint(err, "Install a nextport at least as new as the one that wrote it.");
+    return NEXTPORT_LEDGER;
+}
+
+/* Looks at the file's first bytes before SQLite does: a hot journal of a foreign database would be rolled back by the
+ * first statement, and an empty file would become a database. Offsets: https://sqlite.org/fileformat.html#the_database_header */
+static enum nextport_status check_header(struct np_ledger *l, bool *ret_wal, struct nextport_error *err)
+{
+    unsigned char h[100];
+    sqlite3_file *f = NULL;
+    sqlite3_int64 size = 0;
+    int code = sqlite3_file_control(l->db, "main", SQLITE_FCNTL_FILE_POINTER, &f);
+    if (code == SQLITE_OK)
+        code = f->pMethods->xFileSize(f, &size);
+    if (code == SQLITE_OK && size == 0)
+        return unusable(l, "the file is empty", err);
+    if (code == SQLITE_OK)
+        code = f->pMethods->xRead(f, h, sizeof h, 0);
+    if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ)
+        return failed(l, code, "read", err);
+    if (code != SQLITE_OK || memcmp(h, "SQLite format 3", 16) != 0)
+        return unusable(l, "the file is not a ledger", err);
+    if (big_endian(h + 68) != APPLICATION_ID)
+        return unusable(l, "the file is a database of another program", err);
+    *ret_wal = h[18] == 2;
+    return (int32_t)big_endian(h + 60) > SCHEMA ? too_new(l, big_endian(h + 60), err) : NEXTPORT_OK;
+}
+
+static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
+{
+    struct np_ledger *l = ctx;
+    (void)db, (void)name;
+    l->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+/* The rows are data of whoever may write the file: nothing in the schema may call functions with side effects. */
+static void configure(struct np_ledger *l)
+{
+    sqlite3_extended_result_codes(l->db, 1);
+    sqlite3_busy_timeout(l->db, BUSY_MS);
+    sqlite3_db_config(l->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_db_config(l->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    sqlite3_db_config(l->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_wal_hook(l->db, on_commit, l);
+}
+
+static void disconnect(struct np_ledger *l)
+{
+    for (size_t i = 0; i < N_STATEMENTS; i++) {
+        sqlite3_finalize(l->prepared[i]);
+        l->prepared[i] = NULL;
+    }
+    sqlite3_close(l->db);
+    l->db = NULL;
+}
+
+static enum nextport_status connect_file(struct np_ledger *l, struct nextport_error *err)
+{
+    int flags = l->access == NP_LEDGER_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    l->reach = reach_now(l);
+    int code = sqlite3_open_v2(uri_of(l, l->reach), &l->db,
+                               flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+    if (code != SQLITE_OK)
+        return failed(l, sqlite3_extended_errcode(l->db), "open", err);
+    configure(l);
+    /* SQLite opens what it may not write for reading, without a word. */
+    if (l->access == NP_LEDGER_WRITE && sqlite3_db_readonly(l->db, "main") != 0)
+        return failed(l, SQLITE_READONLY, "open", err);
+    bool wal = true;
+    enum nextport_status st = check_header(l, &wal, err);
+    if (st != NEXTPORT_OK)
+        return st;
+    /* A backup comes back without WAL. */
+    const char *pragmas = l->reach == ALONE             ? "PRAGMA locking_mode=EXCLUSIVE"
+                          : l->access == NP_LEDGER_READ ? ""
+                          : wal                         ? "PRAGMA synchronous=FULL"
+                                                        : "PRAGMA synchronous=FULL;PRAGMA journal_mode=WAL";
+    code = execute(l, pragmas);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "open", err);
+}
+
+static enum nextport_status migrate_to(struct np_ledger *l, const struct migration *step, struct nextport_error *err)
+{
+    char version[64];
+    snprintf(version, sizeof version, "PRAGMA user_version=%d", step->version);
+    int code = execute(l, step->sql);
+    if (code == SQLITE_OK)
+        code = execute(l, version);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "migrate", err);
+}
+
+/* Within a transaction. Another process may have been here first, so the version is read again. */
+static enum nextport_status migrate(struct np_ledger *l, struct nextport_error *err)
+{
+    int64_t schema = 0;
+    int code = read_number(l, "PRAGMA user_version", &schema);
+    if (code != SQLITE_OK)
+        return failed(l, code, "migrate", err);
+    for (size_t i = 0; i < N_MIGRATIONS; i++) {
+        if (migrations[i].version <= schema)
+            continue;
+        enum nextport_status st = migrate_to(l, &migrations[i], err);
+        if (st != NEXTPORT_OK)
+            return st;
+    }
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status begin(struct np_ledger *l, struct nextport_error *err)
+{
+    if (l->access != NP_LEDGER_WRITE)
+        return np_fail(err, NEXTPORT_FAILED, "begin in ledger %s: it was opened to look only", l->path);
+    int code = execute(l, "BEGIN IMMEDIATE");
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "begin in", err);
+}
+
+static void roll_back(struct np_ledger *l)
+{
+    if (!sqlite3_get_autocommit(l->db))
+        execute(l, "ROLLBACK");
+}
+
+/* Empties the log into the file. A reader that stands in the way leaves it to the next commit. */
+static void empty_log(struct np_ledger *l)
+{
+    sqlite3_busy_timeout(l->db, 0);
+    sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(l->db, BUSY_MS);
+    l->wal_pages = 0;
+}
+
+/* Once the commit frame was written, a failed sync leaves open whether a recovery will find it whole. A full disk does
+ * not: then the frame was not written. */
+static enum nextport_status not_committed(struct np_ledger *l, int code, struct nextport_error *err)
+{
+    enum nextport_status st = failed(l, code, "commit to", err);
+    roll_back(l);
+    if ((code & 0xff) != SQLITE_IOERR)
+        return st;
+    np_wrap(err, "outcome unknown");
+    err->hint[0] = '\0';
+    np_hint(err, "Repeat the same request; look at the disk and at the system's log if it happens again.");
+    return err->status = NEXTPORT_RETRY;
+}
+
+static enum nextport_status end(struct np_ledger *l, bool commit, struct nextport_error *err)
+{
+    if (!commit) {
+        roll_back(l);
+        return NEXTPORT_OK;
+    }
+    int code = execute(l, "COMMIT");
+    if (code != SQLITE_OK)
+        return not_committed(l, code, err);
+    if (l->wal_pages >= WAL_LIMIT)
+        empty_log(l);
+    return NEXTPORT_OK;
+}
+
+/* One transaction round `work`. */
+static enum nextport_status in_transaction(struct np_ledger *l,
+                                           enum nextport_status (*work)(struct np_ledger *, struct nextport_error *),
+                                           struct nextport_error *err)
+{
+    enum nextport_status st = begin(l, err);
+    if (st != NEXTPORT_OK)
+        return st;
+    st = work(l, err);
+    if (st == NEXTPORT_OK)
+        return end(l, true, err);
+    roll_back(l);
+    return st;
+}
+
+static enum nextport_status check_schema(struct np_ledger *l, struct nextport_error *err)
+{
+    int64_t schema = 0;
+    int code = read_number(l, "PRAGMA user_version", &schema);
+    if (code != SQLITE_OK)
+        return failed(l, code, "open", err);
+    if (schema == SCHEMA)
+        return NEXTPORT_OK;
+    if (schema > SCHEMA)
+        return too_new(l, schema, err);
+    if (l->access == NP_LEDGER_WRITE)
+        return in_transaction(l, migrate, err);
+    np_fail(err, NEXTPORT_LEDGER, "open ledger %s: schema %lld is older than %d", l->path, (long long)schema, SCHEMA);
+    np_hint(err, "The next 'nextport next' or 'nextport setup' brings it up to date.");
+    return NEXTPORT_LEDGER;
+}
+
+/* *ret: NULL when none is known. */
+static enum nextport_status read_machine_id(struct np_ledger *l, struct np_arena *a, const char **ret,
+                                            struct nextport_error *err)
+{
+    *ret = NULL;
+    sqlite3_stmt *s = prepared(l, MACHINE_ID, "open", err);
+    if (s == NULL)
+        return err->status;
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW)
+        *ret = column(s, 0, a);
+    sqlite3_reset(s);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? NEXTPORT_OK : failed(l, code, "open", err);
+}
+
+static enum nextport_status check_machine(struct np_ledger *l, struct nextport_error *err)
+{
+    const char *id;
+    enum nextport_status st = read_machine_id(l, l->arena, &id, err);
+    if (st != NEXTPORT_OK || id == NULL || l->actor.machine_id == NULL || strcmp(id, l->actor.machine_id) == 0)
+        return st;
+    np_fail(err, NEXTPORT_LEDGER, "open ledger %s: it belongs to another machine (id %s, this one is %s)", l->path, id,
+            l->actor.machine_id);
+    np_hint(err, "If this machine took the other's place, make the ledger its own with 'nextport doctor --rebind'; "
+                 "otherwise move the copy away.");
+    return NEXTPORT_LEDGER;
+}
+
+static struct np_ledger *ledger_new(const char *path, enum np_access access, const struct np_actor *actor)
+{
+    struct np_arena *a = np_arena_new();
+    struct np_ledger *l = np_alloc(a, sizeof *l);
+    l->arena = a;
+    l->path = np_strdup(a, path);
+    l->access = access;
+    l->actor = (struct np_actor){
+        .host = np_strdup(a, actor->host),
+        .scope = np_strdup(a, actor->scope != NULL ? actor->scope : ""),
+        .user = np_strdup(a, actor->user),
+        .machine_id = np_strdup(a, actor->machine_id),
+        .now = actor->now,
+    };
+    return l;
+}
+
+static void close_ledger(struct np_ledger *l)
+{
+    if (l == NULL)
+        return;
+    disconnect(l);
+    np_arena_free(l->arena);
+}
+
+static enum nextport_status connect_checked(struct np_ledger *l, struct nextport_error *err)
+{
+    enum nextport_status st = connect_file(l, err);
+    if (st == NEXTPORT_OK)
+        st = check_schema(l, err);
+    if (st == NEXTPORT_OK)
+        st = check_machine(l, err);
+    if (st != NEXTPORT_OK)
+        disconnect(l);
+    return st;
+}
+
+/* What a reader does, again while a writer changed under it what was taken for frozen. */
+struct look {
+    enum nextport_status (*at)(struct np_ledger *, struct look *, struct nextport_error *);
+    const char *scope;
+    struct np_leases *leases;
+    struct np_arena *arena;
+    struct np_ledger_health *health;
+};
+
+static bool was_disturbed(struct np_ledger *l)
+{
+    return l->reach != SHARED && reach_now(l) != l->reach;
+}
+
+static enum nextport_status look_steadily(struct np_ledger *l, struct look *look, struct nextport_error *err)
+{
+    for (int i = 0; i < N_READ_TRIES; i++) {
+        enum nextport_status st = l->db == NULL ? connect_checked(l, err) : NEXTPORT_OK;
+        if (st == NEXTPORT_OK && look->at != NULL)
+            st = look->at(l, look, err);
+        if (!was_disturbed(l))
+            return st;
+        disconnect(l);
+    }
+    np_fail(err, NEXTPORT_RETRY, "read ledger %s: it changed each time it was read", l->path);
+    np_hint(err, "Repeat the request.");
+    return NEXTPORT_RETRY;
+}
+
+static enum nextport_status open_ledger(struct np_ledger **ret, const char *path, enum np_access access,
+                                        const struct np_actor *actor, struct nextport_error *err)
+{
+    struct np_ledger *l = ledger_new(path, access, actor);
+    enum nextport_status st = look_steadily(l, &(struct look){0}, err);
+    if (st == NEXTPORT_OK)
+        *ret = l;
+    else
+        close_ledger(l);
+    return st;
+}
+
+/* ---- Making one ---------------------------------------------------------------------------------------------- */
+
+static enum nextport_status record_meta(struct np_ledger *l, const char *kind, const char *detail,
+                                        struct nextport_error *err)
+{
+    sqlite3_stmt *s = prepared(l, RECORD_META, "write", err);
+    if (s == NULL)
+        return err->status;
+    sqlite3_bind_int64(s, 1, l->actor.now);
+    bind_text(s, 2, kind);
+    bind_or_empty(s, 3, l->actor.user);
+    bind_or_empty(s, 4, l->actor.host);
+    bind_text(s, 5, detail);
+    int code = run(s);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "write", err);
+}
+
+static enum nextport_status set_machine_id(struct np_ledger *l, struct nextport_error *err)
+{
+    sqlite3_stmt *s = l->actor.machine_id != NULL ? prepared(l, REBIND, "write", err) : NULL;
+    if (s == NULL)
+        return l->actor.machine_id != NULL ? err->status : NEXTPORT_OK;
+    bind_text(s, 1, l->actor.machine_id);
+    int code = run(s);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "write", err);
+}
+
+static enum nextport_status fill(struct np_ledger *l, struct nextport_error *err)
+{
+    enum nextport_status st = migrate(l, err);
+    if (st == NEXTPORT_OK)
+        st = set_machine_id(l, err);
+    return st == NEXTPORT_OK ? record_meta(l, "created", l->actor.machine_id, err) : st;
+}
+
+static enum nextport_status make(struct np_ledger *l, struct nextport_error *err)
+{
+    int code =
+        sqlite3_open_v2(uri_of(l, SHARED), &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code != SQLITE_OK)
+        return failed(l, sqlite3_extended_errcode(l->db), "create", err);
+    configure(l);
+    char pragmas[128];
+    snprintf(pragmas, sizeof pragmas,
+             "PRAGMA page_size=" PAGE_SIZE "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+             "PRAGMA application_id=%d",
+             APPLICATION_ID);
+    code = execute(l, pragmas);
+    if (code != SQLITE_OK)
+        return failed(l, code, "create", err);
+    enum nextport_status st = in_transaction(l, fill, err);
+    if (st != NEXTPORT_OK)
+        return st;
+    code = sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    if (code != SQLITE_OK)
+        return failed(l, code, "create", err);
+    /* The last to close takes -wal and -shm away, if it may. */
+    sqlite3_db_config(l->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+    return NEXTPORT_OK;
+}
+
+static void remove_made(struct np_ledger *l)
+{
+    static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++)
+        remove(np_sprintf(l->arena, "%s%s", l->path, suffixes[i]));
+}
+
+/* Reserves the name, so that SQLite opens what is ours and empty. */
+static enum nextport_status claim_name(const char *path, struct nextport_error *err)
+{
+    FILE *f = fopen(path, "wbx");
+    if (f != NULL && fclose(f) == 0)
+        return NEXTPORT_OK;
+    static const struct {
+        int reason;
+        enum nextport_status status;
+    } known[] = {{EEXIST, NEXTPORT_CONFLICT}, {EACCES, NEXTPORT_DENIED}, {EPERM, NEXTPORT_DENIED},
+                 {EROFS, NEXTPORT_LEDGER},    {ENOSPC, NEXTPORT_LEDGER}, {ENOENT, NEXTPORT_LEDGER}};
+    int reason = errno;
+    enum nextport_status st = NEXTPORT_FAILED;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i].reason == reason)
+            st = known[i].status;
+    return np_fail(err, st, "create ledger %s: %s", path, strerror(reason));
+}
+
+static enum nextport_status create(const char *path, const struct np_actor *actor, struct nextport_error *err)
+{
+    enum nextport_status st = claim_name(path, err);
+    if (st != NEXTPORT_OK)
+        return st;
+    struct np_ledger *l = ledger_new(path, NP_LEDGER_WRITE, actor);
+    st = make(l, err);
+    disconnect(l);
+    if (st != NEXTPORT_OK)
+        remove_made(l);
+    close_ledger(l);
+    return st;
+}
+
+static enum nextport_status rebind_within(struct np_ledger *l, struct nextport_error *err)
+{
+    const char *before;
+    enum nextport_status st = read_machine_id(l, l->arena, &before, err);
+    if (st == NEXTPORT_OK)
+        st = set_machine_id(l, err);
+    if (st != NEXTPORT_OK)
+        return st;
+    return record_meta(l, "rebound",
+                       np_sprintf(l->arena, "%s to %s", before != NULL ? before : "none", l->actor.machine_id), err);
+}
+
+/* Without an identity of this machine there is nothing to bind to, and nothing that would refuse the ledger. */
+static enum nextport_status rebind(const char *path, const struct np_actor *actor, struct nextport_error *err)
+{
+    if (actor->machine_id == NULL)
+        return NEXTPORT_OK;
+    struct np_ledger *l = ledger_new(path, NP_LEDGER_WRITE, actor);
+    enum nextport_status st = connect_file(l, err);
+    if (st == NEXTPORT_OK)
+        st = check_schema(l, err);
+    if (st == NEXTPORT_OK)
+        st = in_transaction(l, rebind_within, err);
+    close_ledger(l);
+    return st;
+}
+
+/* ---- Leases -------------------------------------------------------------------------------------------------- */
+
+static bool parse_state(const char *text, enum nextport_lease_state *ret)
+{
+    static const enum nextport_lease_state states[] = {NEXTPORT_PENDING, NEXTPORT_CONFIRMED};
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        if (text != NULL && strcmp(text, np_state_name(states[i])) == 0) {
+            *ret = states[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Most leases have the same name and no owner: equal neighbours share one copy. */
+static const char *shared_column(sqlite3_stmt *s, int at, struct np_arena *a, const char *last)
+{
+    const char *text = (const char *)sqlite3_column_text(s, at);
+    return text != NULL && last != NULL && strcmp(text, last) == 0 ? last : column(s, at, a);
+}
+
+/* false: a value that this schema cannot hold. */
+static bool read_lease(sqlite3_stmt *s, struct np_leases *to)
+{
+    struct np_arena *a = to->arena;
+    static const struct nextport_lease none;
+    const struct nextport_lease last = to->n > 0 ? to->items[to->n - 1] : none;
+    struct nextport_lease *lease = np_push(a, &to->items, &to->n, &to->capacity, sizeof *lease);
+    const int64_t port = sqlite3_column_int64(s, 1);
+    const char *protocol = (const char *)sqlite3_column_text(s, 2);
+    *lease = (struct nextport_lease){
+        .id = sqlite3_column_int64(s, 0),
+        .port = (uint16_t)port,
+        .name = shared_column(s, 3, a, last.name),
+        .owner = shared_column(s, 4, a, last.owner),
+        .deployment = shared_column(s, 5, a, last.deployment),
+        .holder = shared_column(s, 7, a, last.holder),
+        .created = sqlite3_column_int64(s, 8),
+        .expires = sqlite3_column_int64(s, 9),
+    };
+    return port >= 1 && port <= 65535 && protocol != NULL &&
+           np_protocol_parse(np_text_of(protocol), &lease->protocol) &&
+           parse_state((const char *)sqlite3_column_text(s, 6), &lease->state);
+}
+
+static enum nextport_status read_leases(struct np_ledger *l, struct look *look, struct nextport_error *err)
+{
+    sqlite3_stmt *s = prepared(l, look->scope != NULL ? LEASES : LEASES_ALL, "read", err);
+    if (s == NULL)
+        return err->status;
+    if (look->scope != NULL)
+        bind_text(s, 1, look->scope);
+    look->leases->n = 0;
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        if (read_lease(s, look->leases))
+            continue;
+        np_fail(err, NEXTPORT_LEDGER, "read ledger %s: lease %lld has a value that schema %d does not know", l->path,
+                (long long)sqlite3_column_int64(s, 0), SCHEMA);
+        sqlite3_reset(s);
+        return NEXTPORT_LEDGER;
+    }
+    sqlite3_reset(s);
+    return code == SQLITE_DONE ? NEXTPORT_OK : failed(l, code, "read", err);
+}
+
+static enum nextport_status leases(struct np_ledger *l, const char *scope, struct np_leases *ret,
+                                   struct nextport_error *err)
+{
+    return look_steadily(l, &(struct look){.at = read_leases, .scope = scope, .leases = ret}, err);
+}
+
+/* Without this a change made after SQLite had rolled back by itself (full disk) would be committed alone. */
+static enum nextport_status check_begun(struct np_ledger *l, struct nextport_error *err)
+{
+    if (!sqlite3_get_autocommit(l->db))
+        return NEXTPORT_OK;
+    return np_fail(err, NEXTPORT_FAILED, "write ledger %s: no transaction was begun", l->path);
+}
+
+/* Adds the lease, as it is, to the history. NEXTPORT_CONFLICT: there is no such lease. */
+static enum nextport_status record(struct np_ledger *l, int64_t id, const char *event, struct nextport_error *err)
+{
+    sqlite3_stmt *s = prepared(l, RECORD, "write", err);
+    if (s == NULL)
+        return err->status;
+    sqlite3_bind_int64(s, 1, id);
+    sqlite3_bind_int64(s, 2, l->actor.now);
+    bind_text(s, 3, event);
+    bind_or_empty(s, 4, l->actor.user);
+    bind_or_empty(s, 5, l->actor.host);
+    int code = run(s);
+    if (code != SQLITE_OK)
+        return failed(l, code, "write", err);
+    if (sqlite3_changes(l->db) == 1)
+        return NEXTPORT_OK;
+    return np_fail(err, NEXTPORT_CONFLICT, "write ledger %s: there is no lease %lld", l->path, (long long)id);
+}
+
+static enum nextport_status not_granted(struct np_ledger *l, const struct nextport_lease *lease, int code,
+                                        struct nextport_error *err)
+{
+    if (code != SQLITE_CONSTRAINT_UNIQUE)
+        return failed(l, code, "write", err);
+    if (strstr(sqlite3_errmsg(l->db), "owner_key") != NULL)
+        return np_fail(err, NEXTPORT_CONFLICT, "ledger %s: \"%s\" of this owner has a port already", l->path,
+                       lease->name);
+    return np_fail(err, NEXTPORT_CONFLICT, "ledger %s: port %u is leased already", l->path, lease->port);
+}
+
+static enum nextport_status grant(struct np_ledger *l, struct nextport_lease *lease, struct nextport_error *err)
+{
+    sqlite3_stmt *s = prepared(l, GRANT, "write", err);
+    if (s == NULL || check_begun(l, err) != NEXTPORT_OK)
+        return err->status;
+    bind_text(s, 1, l->actor.scope);
+    sqlite3_bind_int64(s, 2, lease->port);
+    bind_text(s, 3, np_protocol_name(lease->protocol));
+    bind_or_empty(s, 4, lease->owner);
+    bind_or_empty(s, 5, lease->deployment);
+    bind_or_empty(s, 6, lease->name);
+    sqlite3_bind_int64(s, 7, l->actor.now);
+    sqlite3_bind_int64(s, 8, lease->expires);
+    int code = run(s);
+    if (code != SQLITE_OK)
+        return not_granted(l, lease, code, err);
+    lease->id = sqlite3_last_insert_rowid(l->db);
+    lease->state = NEXTPORT_PENDING;
+    lease->created = l->actor.now;
+    return record(l, lease->id, "granted", err);
+}
+
+static enum nextport_status confirm(struct np_ledger *l, const struct nextport_lease *lease, const char *holder,
+                                    struct nextport_error *err)
+{
+    sqlite3_stmt *s = prepared(l, CONFIRM, "write", err);
+    if (s == NULL || check_begun(l, err) != NEXTPORT_OK)
+        return err->status;
+    sqlite3_bind_int64(s, 1, lease->id);
+    bind_text(s, 2, holder);
+    sqlite3_bind_int64(s, 3, l->actor.now);
+    int code = run(s);
+    return code == SQLITE_OK ? record(l, lease->id, "confirmed", err) : failed(l, code, "write", err);
+}
+
+static enum nextport_status drop(struct np_ledger *l, const struct nextport_lease *lease, const char *event,
+                                 struct nextport_error *err)
+{
+    if (check_begun(l, err) != NEXTPORT_OK || record(l, lease->id, event, err) != NEXTPORT_OK)
+        return err->status;
+    sqlite3_stmt *s = prepared(l, DROP, "write", err);
+    if (s == NULL)
+        return err->status;
+    sqlite3_bind_int64(s, 1, lease->id);
+    int code = run(s);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "write", err);
+}
+
+/* ---- Health -------------------------------------------------------------------------------------------------- */
+
+/* NULL: sound. */
+static const char *find_problem(struct np_ledger *l, struct np_arena *a)
+{
+    sqlite3_stmt *s = NULL;
+    const char *problem = NULL;
+    int code = sqlite3_prepare_v2(l->db, "PRAGMA integrity_check(1)", -1, &s, NULL);
+    if (code == SQLITE_OK && (code = sqlite3_step(s)) == SQLITE_ROW)
+        problem = column(s, 0, a);
+    else
+        problem = np_strdup(a, sqlite3_errmsg(l->db));
+    sqlite3_finalize(s);
+    return problem != NULL && strcmp(problem, "ok") == 0 ? NULL : problem;
+}
+
+static enum nextport_status read_health(struct np_ledger *l, struct look *look, struct nextport_error *err)
+{
+    struct np_ledger_health *h = look->health;
+    *h = (struct np_ledger_health){.problem = find_problem(l, look->arena)};
+    int64_t schema = 0;
+    const struct {
+        const char *sql;
+        int64_t *to;
+    } numbers[] = {
+        {"PRAGMA user_version", &schema},
+        {"SELECT count(*) FROM lease", &h->n_leases},
+        {"SELECT count(*) FROM event", &h->n_events},
+        {"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", &h->bytes},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        int code = read_number(l, numbers[i].sql, numbers[i].to);
+        if (code != SQLITE_OK && h->problem == NULL)
+            return failed(l, code, "read", err);
+    }
+    h->schema = (int)schema;
+    return h->problem == NULL ? read_machine_id(l, look->arena, &h->machine_id, err) : NEXTPORT_OK;
+}
+
+static enum nextport_status health(struct np_ledger *l, struct np_arena *a, struct np_ledger_health *ret,
+                                   struct nextport_error *err)
+{
+    return look_steadily(l, &(struct look){.at = read_health, .arena = a, .health = ret}, err);
+}
+
+const struct np_ledger_ops np_ledger_sqlite = {
+    .scheme = "sqlite",
+    .about = "one SQLite file on this machine",
+    .create = create,
+    .open = open_ledger,
+    .begin = begin,
+    .leases = leases,
+    .grant = grant,
+    .confirm = confirm,
+    .drop = drop,
+    .end = end,
+    .health = health,
+    .rebind = rebind,
+    .close = close_ledger,
+};

@@ -1,2 +1,29 @@
-/* SPDX-License-Identifier: MIT */
-typedef int np_not_yet_written;
+/* Writer "plain": the number and a newline, for shells; the log says why.
+ * SPDX-License-Identifier: MIT */
+#include "output/writer.h"
+
+static void write_plain(struct np_page *page, const struct nextport_result *res)
+{
+    for (size_t i = 0; i < res->n_ports; i++)
+        np_buf_printf(&page->out, "%s%u", i ? "\n" : "", res->ports[i].port);
+    if (!page->style->no_newline)
+        np_buf_puts(&page->out, "\n");
+    np_log_result(page, res);
+    if (page->style->verbosity >= 0)
+        np_log_line(&page->log, !page->style->unicode, "%s", np_summary(page->arena, res));
+}
+
+static void fail_plain(struct np_page *page, const struct nextport_error *err, const struct nextport_result *partial)
+{
+    if (partial)
+        np_log_result(page, partial);
+    np_log_failure(&page->log, !page->style->unicode, err);
+}
+
+const struct np_writer np_writer_plain = {
+    .name = "plain",
+    .about = "the port's number, one line each",
+    .answers = NP_ANSWER(NEXTPORT_ANSWER_NEXT),
+    .write = write_plain,
+    .fail = fail_plain,
+};

@@ -1,2 +1,187 @@
-/* SPDX-License-Identifier: MIT */
-typedef int np_not_yet_written;
+/* What people read, in the same words whatever the format: the sentence about a choice, the lines of the log.
+ * SPDX-License-Identifier: MIT */
+#include "base/text.h"
+#include "core/evidence.h"
+#include "output/writer.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* A log line stays readable, whatever a site is called and however many ports were passed over. */
+enum { NAME_COLUMNS = 40, PORTS_SHOWN = 4, REJECTS_SHOWN = 3 };
+
+/* Days since 1970-01-01 to a date of the proleptic Gregorian calendar. Years begin in March, so that the leap day comes
+ * last and month lengths follow one formula; 400 years are one cycle of 146,097 days. */
+static void date_of(int64_t days, int64_t *year, int *month, int *day)
+{
+    days += 719468; /* from 0000-03-01 */
+    int64_t cycle = (days >= 0 ? days : days - 146096) / 146097;
+    int64_t in_cycle = days - cycle * 146097;
+    int64_t y = (in_cycle - in_cycle / 1460 + in_cycle / 36524 - in_cycle / 146096) / 365;
+    int64_t in_year = in_cycle - (365 * y + y / 4 - y / 100);
+    int from_march = (int)((5 * in_year + 2) / 153);
+    *day = (int)(in_year - (153 * from_march + 2) / 5) + 1;
+    *month = from_march < 10 ? from_march + 3 : from_march - 9;
+    *year = cycle * 400 + y + (*month <= 2);
+}
+
+char *np_time_text(struct np_arena *arena, int64_t seconds)
+{
+    int64_t days = seconds / 86400, rest = seconds % 86400, year;
+    int month, day;
+    if (rest < 0)
+        days--, rest += 86400;
+    date_of(days, &year, &month, &day);
+    return np_sprintf(arena, "%04" PRId64 "-%02d-%02d %02d:%02d", year, month, day, (int)(rest / 3600),
+                      (int)(rest / 60 % 60));
+}
+
+char *np_range_text(struct np_arena *arena, uint16_t first, uint16_t last)
+{
+    return first == last ? np_sprintf(arena, "%u", first) : np_sprintf(arena, "%u-%u", first, last);
+}
+
+/* The start of the n-th code point of valid UTF-8. */
+static const char *code_point(const char *text, size_t n)
+{
+    for (; *text; text++)
+        if (((unsigned char)*text & 0xc0) != 0x80 && n-- == 0)
+            break;
+    return text;
+}
+
+const char *np_elide(struct np_arena *arena, const char *text, size_t columns, bool unicode, bool keep_tail)
+{
+    const char *mark = unicode ? "\xe2\x80\xa6" : "...";
+    size_t length = np_columns(text), keep = np_columns(mark);
+    if (length <= columns)
+        return text;
+    keep = columns > keep ? columns - keep : 0;
+    if (keep_tail)
+        return np_sprintf(arena, "%s%s", mark, code_point(text, length - keep));
+    return np_sprintf(arena, "%s%s", np_strndup(arena, text, (size_t)(code_point(text, keep) - text)), mark);
+}
+
+static const char *short_name(struct np_arena *arena, const char *foreign)
+{
+    return np_elide(arena, np_neutral(arena, foreign, false), NAME_COLUMNS, false, false);
+}
+
+static const char *reason_text(struct np_arena *arena, const struct nextport_reject *reject)
+{
+    bool leased = reject->kind == NEXTPORT_LEASED;
+    if (reject->holder)
+        return np_sprintf(arena, "%s: %s", leased ? "leased" : reject->source, short_name(arena, reject->holder));
+    if (leased)
+        return "leased";
+    if (reject->kind == NEXTPORT_SOCKET)
+        return "in use";
+    return np_sprintf(arena, "%s: %s", reject->source, np_kind_name(reject->kind));
+}
+
+char *np_reject_text(struct np_arena *arena, const struct nextport_reject *reject)
+{
+    const char *range = np_range_text(arena, reject->first, reject->last), *why = reason_text(arena, reject);
+    if (reject->count < (uint64_t)(reject->last - reject->first) + 1)
+        return np_sprintf(arena, "%" PRIu64 " of %s (%s)", reject->count, range, why);
+    return np_sprintf(arena, "%s (%s)", range, why);
+}
+
+bool np_unseen(const struct nextport_sighting *sighting)
+{
+    return sighting->sight == NEXTPORT_PARTIAL || sighting->sight == NEXTPORT_UNREADABLE;
+}
+
+static void add_ports(struct np_buf *out, const struct nextport_result *res)
+{
+    np_buf_puts(out, res->n_ports == 1 ? "port " : "ports ");
+    for (size_t i = 0; i < res->n_ports && i < PORTS_SHOWN; i++)
+        np_buf_printf(out, "%s%u for %s", i ? ", " : "", res->ports[i].port,
+                      short_name(out->arena, res->ports[i].name));
+    if (res->n_ports > PORTS_SHOWN)
+        np_buf_printf(out, " and %zu more up to %u", res->n_ports - PORTS_SHOWN, res->ports[res->n_ports - 1].port);
+}
+
+static void add_lease(struct np_buf *out, const struct nextport_result *res)
+{
+    static const char *const modes[] = {
+        [NEXTPORT_GRANT] = "fresh",
+        [NEXTPORT_KEEP] = "kept",
+        [NEXTPORT_MOVE] = "moved",
+    };
+    if (res->dry_run)
+        np_buf_printf(out, " would be given, %s; dry run, no lease", modes[res->verdict]);
+    else if (res->n_ports && res->ports[0].expires)
+        np_buf_printf(out, ", %s, pending until %s UTC", modes[res->verdict],
+                      np_time_text(out->arena, res->ports[0].expires));
+    else
+        np_buf_printf(out, ", %s, confirmed", modes[res->verdict]);
+}
+
+static void add_rejects(struct np_buf *out, const struct nextport_result *res)
+{
+    uint64_t rest = res->rejected_rest;
+    for (size_t i = 0; i < res->n_rejected; i++)
+        if (i < REJECTS_SHOWN)
+            np_buf_printf(out, "%s%s", i ? ", " : "; passed over ", np_reject_text(out->arena, &res->rejected[i]));
+        else
+            rest += res->rejected[i].count;
+    if (rest)
+        np_buf_printf(out, " and %" PRIu64 " more", rest);
+}
+
+const char *np_summary(struct np_arena *arena, const struct nextport_result *res)
+{
+    struct np_buf out = {.arena = arena};
+    np_buf_printf(&out, "%s: ", res->host);
+    add_ports(&out, res);
+    add_lease(&out, res);
+    add_rejects(&out, res);
+    return out.ptr;
+}
+
+void np_log_line(struct np_buf *log, bool ascii, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    char *text = np_vsprintf(log->arena, fmt, ap);
+    va_end(ap);
+    np_buf_printf(log, "nextport: %s\n", np_neutral(log->arena, text, ascii));
+}
+
+void np_log_notes(struct np_buf *log, bool ascii, const struct nextport_result *res, enum nextport_level level)
+{
+    for (size_t i = 0; i < res->n_notes; i++)
+        if (res->notes[i].level == level)
+            np_log_line(log, ascii, "%s%s", level == NEXTPORT_WARNING ? "warning: " : "", res->notes[i].text);
+}
+
+void np_log_details(struct np_buf *log, bool ascii, const struct nextport_result *res)
+{
+    for (size_t i = 0; i < res->n_rejected; i++)
+        np_log_line(log, ascii, "passed over %s", np_reject_text(log->arena, &res->rejected[i]));
+    if (res->rejected_rest)
+        np_log_line(log, ascii, "passed over %" PRIu64 " more", res->rejected_rest);
+    for (size_t i = 0; i < res->n_sources; i++)
+        np_log_line(log, ascii, "source %s: %s", res->sources[i].source, np_sight_name(res->sources[i].sight));
+}
+
+void np_log_failure(struct np_buf *log, bool ascii, const struct nextport_error *err)
+{
+    np_log_line(log, ascii, "%s", err->text);
+    if (err->hint[0])
+        np_log_line(log, ascii, "hint: %s", err->hint);
+}
+
+void np_log_result(struct np_page *page, const struct nextport_result *res)
+{
+    bool ascii = !page->style->unicode;
+    if (page->style->verbosity < 0)
+        return;
+    if (page->style->verbosity > 0) {
+        np_log_notes(&page->log, ascii, res, NEXTPORT_VERBOSE);
+        np_log_details(&page->log, ascii, res);
+    }
+    np_log_notes(&page->log, ascii, res, NEXTPORT_INFO);
+    np_log_notes(&page->log, ascii, res, NEXTPORT_WARNING);
+}

@@ -31,7 +31,27 @@ const struct np_writer *np_writer_find(const char *name);
 
 extern const struct np_writer np_writer_plain, np_writer_table, np_writer_json, np_writer_octopus;
 
-/* One sentence about how the ports were chosen: shared by every writer. */
+/* ---- What people read is said in the same words by every writer (summary.c) ---- */
+
+/* One sentence about how the ports were chosen. Holds foreign text: for np_log_line(), or through np_neutral(). */
 const char *np_summary(struct np_arena *, const struct nextport_result *);
+
+char *np_time_text(struct np_arena *, int64_t seconds); /* "2026-11-23 14:05", UTC */
+char *np_range_text(struct np_arena *, uint16_t first, uint16_t last);
+char *np_reject_text(struct np_arena *, const struct nextport_reject *); /* "49000-49001 (iis: Shop)" */
+/* `text` (valid UTF-8) cut to `columns`, at its end or, with `keep_tail`, at its beginning; "..." marks the cut. */
+const char *np_elide(struct np_arena *, const char *text, size_t columns, bool unicode, bool keep_tail);
+/* Was there something that this source could not see? */
+bool np_unseen(const struct nextport_sighting *);
+
+/* One line of a log: "nextport: ", the text made harmless, a newline. */
+void np_log_line(struct np_buf *, bool ascii, const char *fmt, ...) NP_PRINTF(3, 4);
+/* The notes of one level. */
+void np_log_notes(struct np_buf *, bool ascii, const struct nextport_result *, enum nextport_level);
+/* Each run of ports passed over, and each source: what became of it. */
+void np_log_details(struct np_buf *, bool ascii, const struct nextport_result *);
+void np_log_failure(struct np_buf *, bool ascii, const struct nextport_error *);
+/* What standard error gets of a result, by the style's verbosity; quiet leaves nothing. */
+void np_log_result(struct np_page *, const struct nextport_result *);
 
 #endif

@@ -1,2 +1,84 @@
-/* SPDX-License-Identifier: MIT */
-typedef int np_not_yet_written;
+/* What the system keeps for itself: ports that an administrator took out of automatic assignment, and ports that this
+ * user may not bind.
+ * SPDX-License-Identifier: MIT */
+#include "source/source.h"
+
+static void sight(struct np_look *look, enum nextport_sight sight, const char *why, const char *hint)
+{
+    np_evidence_sight(look->ret, "os", sight, np_settings_policy(look->settings, "os"), why, hint);
+}
+
+static bool covers(struct nextport_range outer, struct nextport_range inner)
+{
+    return outer.first <= inner.first && inner.last <= outer.last;
+}
+
+static bool covers_a_range(struct nextport_range reserved, const struct np_portset *pool)
+{
+    struct nextport_range run;
+    for (uint32_t from = 1; np_portset_run(pool, from, &run); from = run.last + UINT32_C(1))
+        if (covers(reserved, run))
+            return true;
+    return false;
+}
+
+/* A list that covers a whole range of the pool keeps outgoing connections out of it: that is protection of the pool.
+ * Anything smaller was reserved for some other program. */
+static void claim_reserved(struct np_look *look, const struct np_portset *reserved)
+{
+    struct nextport_range run;
+    for (uint32_t from = 1; np_portset_run(reserved, from, &run); from = run.last + UINT32_C(1)) {
+        if (covers_a_range(run, &look->settings->pool)) {
+            np_note(look->ret->log, NEXTPORT_VERBOSE,
+                    "ports %u-%u are protected from outgoing connections (ip_local_reserved_ports)", run.first,
+                    run.last);
+            continue;
+        }
+        np_evidence_claim(look->ret, &(struct nextport_claim){.first = run.first,
+                                                              .last = run.last,
+                                                              .protocol = NEXTPORT_BOTH,
+                                                              .kind = NEXTPORT_RESERVED,
+                                                              .holder = "an administrator",
+                                                              .detail = "net.ipv4.ip_local_reserved_ports",
+                                                              .source = "os"});
+    }
+}
+
+static void claim_privileged(struct np_look *look, const struct np_os_ports *os)
+{
+    uint16_t lowest = np_portset_next(&look->settings->pool, 1);
+    if (os->may_bind_low || lowest == 0 || lowest >= os->unprivileged_first)
+        return;
+    np_evidence_claim(look->ret, &(struct nextport_claim){.first = 1,
+                                                          .last = (uint16_t)(os->unprivileged_first - 1),
+                                                          .protocol = NEXTPORT_BOTH,
+                                                          .kind = NEXTPORT_RESERVED,
+                                                          .holder = "privileged programs",
+                                                          .detail = "net.ipv4.ip_unprivileged_port_start",
+                                                          .source = "os"});
+}
+
+static enum nextport_status look(struct np_look *look, struct nextport_error *err)
+{
+    struct np_os_ports os;
+    if (look->settings->root) {
+        sight(look, NEXTPORT_ABSENT, "--root reads files only", NULL);
+        return NEXTPORT_OK;
+    }
+    if (np_host_os_ports(&os, err)) {
+        sight(look, NEXTPORT_UNREADABLE, err->text, err->hint[0] ? err->hint : NULL);
+        *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
+        return NEXTPORT_OK;
+    }
+    claim_reserved(look, &os.reserved);
+    claim_privileged(look, &os);
+    sight(look, NEXTPORT_SEEN, NULL, NULL);
+    return NEXTPORT_OK;
+}
+
+const struct np_source np_source_os = {
+    .name = "os",
+    .about = "ports that the system keeps for itself",
+    .policy = NEXTPORT_REQUIRE,
+    .look = look,
+};

@@ -10,6 +10,7 @@
 struct np_look {
     const struct np_settings *settings;
     struct np_reader *reader;   /* below settings->root */
+    struct np_reader *given;    /* for files that a person named: they do not lie below the root */
     struct np_evidence *ret;    /* claims and one sighting go here */
     struct np_portset ports;    /* only these matter; a source may ignore it */
     bool programs;              /* find out which process has a socket: `used` and `why`, never `next` */
@@ -18,6 +19,8 @@ struct np_look {
 /* Reads a file that a configuration includes, for parsers that stay pure. Returns what np_reader_read() does. */
 struct np_include {
     enum np_read (*read)(void *ctx, const char *path, struct np_text *ret, const char **why);
+    /* How a person would name the path. NULL: as it is. */
+    const char *(*shown)(void *ctx, const char *path);
     void *ctx;
 };
 

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "test" / "lib"))
 # what the person or the deployment tool around the tests has set must not steer them
 for name in list(os.environ):
     if name.startswith(("NEXTPORT_", "Tentacle", "AgentProgram", "XDG_")):
-        if name != "NEXTPORT_BUILD":
+        if name not in ("NEXTPORT_BUILD", "NEXTPORT_ROUNDS"):
             del os.environ[name]
 
 

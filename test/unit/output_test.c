@@ -1,5 +1,656 @@
-/* SPDX-License-Identifier: MIT */
+/* The writers: each promise of doc/formats.md as bytes.
+ * SPDX-License-Identifier: MIT */
+#include "base/text.h"
+#include "output/writer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NOV_23 INT64_C(1795442700) /* 2026-11-23 14:05 UTC */
+#define MESSAGE "##octopus[setVariable name='UG9ydA==' value='NDkwMDM=']\n"
+#define VERBOSE "##octopus[stdout-verbose]\n"
+#define DEFAULT "##octopus[stdout-default]\n"
+
+static struct np_arena *arena;
+
+static int open_arena(void **state)
+{
+    (void)state;
+    arena = np_arena_new();
+    return 0;
+}
+
+static int close_arena(void **state)
+{
+    (void)state;
+    np_arena_free(arena);
+    return 0;
+}
+
+static const struct nextport_granted one_port[] = {{"Port", 49003, 12, NOV_23}};
+static const struct nextport_reject two_rejects[] = {
+    {49000, 49001, 2, NEXTPORT_CONFIGURED, "iis", "Shop"},
+    {49002, 49002, 1, NEXTPORT_SOCKET, "probe", NULL},
+};
+static const struct nextport_sighting half_seen[] = {
+    {"probe", NEXTPORT_SEEN, NEXTPORT_REQUIRE, NULL, NULL},
+    {"iis", NEXTPORT_PARTIAL, NEXTPORT_WARN, "line 7: malformed", "Mend the file."},
+};
+
+static struct nextport_result granted(void)
+{
+    return (struct nextport_result){.what = NEXTPORT_ANSWER_NEXT,
+                                    .host = "srv1",
+                                    .changed = true,
+                                    .ports = one_port,
+                                    .n_ports = 1,
+                                    .rejected = two_rejects,
+                                    .n_rejected = 2};
+}
+
+static const struct nextport_style usual = NEXTPORT_STYLE_INIT;
+
+static struct np_page new_page(const struct nextport_style *style)
+{
+    struct np_page page = {.style = style, .host = "srv1", .arena = arena};
+    page.out.arena = page.log.arena = arena;
+    np_buf_puts(&page.out, "");
+    np_buf_puts(&page.log, "");
+    return page;
+}
+
+static struct np_page written(const char *format, const struct nextport_style *style, const struct nextport_result *res)
+{
+    struct np_page page = new_page(style);
+    np_writer_find(format)->write(&page, res);
+    return page;
+}
+
+static struct np_page failed(const char *format, const struct nextport_style *style, const struct nextport_error *err,
+                             const struct nextport_result *partial)
+{
+    struct np_page page = new_page(style);
+    (np_writer_find(format)->fail)(&page, err, partial); /* cmocka has a macro fail() */
+    return page;
+}
+
+static bool has(const char *text, const char *part)
+{
+    return strstr(text, part) != NULL;
+}
+
+/* ---- summary ---- */
+
+static void times_are_utc_and_follow_the_calendar(void **state)
+{
+    static const struct {
+        int64_t seconds;
+        const char *text;
+    } cases[] = {
+        {0, "1970-01-01 00:00"},          {NOV_23, "2026-11-23 14:05"},
+        {951782399, "2000-02-28 23:59"},  {951782400, "2000-02-29 00:00"},
+        {951868800, "2000-03-01 00:00"},  {-1, "1969-12-31 23:59"},
+        {4107542400, "2100-03-01 00:00"}, {4107542399, "2100-02-28 23:59"},
+        {1798761599, "2026-12-31 23:59"}, {-62135596800, "0001-01-01 00:00"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_string_equal(np_time_text(arena, cases[i].seconds), cases[i].text);
+}
+
+static void a_cut_keeps_whole_characters_and_the_bound(void **state)
+{
+    (void)state;
+    assert_string_equal(np_elide(arena, "short", 5, false, false), "short");
+    assert_string_equal(np_elide(arena, "a long name", 8, false, false), "a lon...");
+    assert_string_equal(np_elide(arena, "/etc/iis/site.config:12", 10, false, true), "...nfig:12");
+    assert_string_equal(np_elide(arena, "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f", 3, true, false),
+                        "\xc3\xa4\xc3\xb6\xe2\x80\xa6");
+    assert_string_equal(np_elide(arena, "\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f", 3, true, true),
+                        "\xe2\x80\xa6\xc3\xbc\xc3\x9f");
+}
+
+static void the_summary_says_what_was_chosen_and_what_was_passed_over(void **state)
+{
+    struct nextport_result res = granted();
+    (void)state;
+    assert_string_equal(np_summary(arena, &res),
+                        "srv1: port 49003 for Port, fresh, pending until 2026-11-23 14:05 UTC; "
+                        "passed over 49000-49001 (iis: Shop), 49002 (in use)");
+}
+
+static void the_summary_of_a_dry_run_promises_nothing(void **state)
+{
+    struct nextport_result res = granted();
+    (void)state;
+    res.dry_run = true;
+    res.n_rejected = 0;
+    assert_string_equal(np_summary(arena, &res), "srv1: port 49003 for Port would be given, fresh; dry run, no lease");
+}
+
+static void the_summary_stays_short_however_much_there_is_to_say(void **state)
+{
+    char huge[4000];
+    struct nextport_reject rejects[100];
+    struct nextport_granted ports[50];
+    struct nextport_result res = granted();
+    (void)state;
+    memset(huge, 'x', sizeof huge);
+    huge[sizeof huge - 1] = '\0';
+    for (unsigned i = 0; i < 100; i++)
+        rejects[i] = (struct nextport_reject){
+            (uint16_t)(49000 + 2 * i), (uint16_t)(49000 + 2 * i), 1, NEXTPORT_CONFIGURED, "iis", huge};
+    for (unsigned i = 0; i < 50; i++)
+        ports[i] = (struct nextport_granted){huge, (uint16_t)(50000 + i), i, NOV_23};
+    res.rejected = rejects, res.n_rejected = 100, res.rejected_rest = 900;
+    res.ports = ports, res.n_ports = 50;
+    const char *text = np_summary(arena, &res);
+    assert_true(strlen(text) < 512);
+    assert_true(has(text, " and 46 more up to 50049, fresh"));
+    assert_true(has(text, " and 997 more"));
+}
+
+static void a_run_with_gaps_is_counted(void **state)
+{
+    struct nextport_reject gappy = {49000, 49100, 12, NEXTPORT_SOCKET, "sockets", NULL};
+    struct nextport_reject leased = {49101, 49101, 1, NEXTPORT_LEASED, "ledger", "Port"};
+    struct nextport_reject os = {49102, 49102, 1, NEXTPORT_RESERVED, "os", NULL};
+    (void)state;
+    assert_string_equal(np_reject_text(arena, &gappy), "12 of 49000-49100 (in use)");
+    assert_string_equal(np_reject_text(arena, &leased), "49101 (leased: Port)");
+    assert_string_equal(np_reject_text(arena, &os), "49102 (os: reserved)");
+}
+
+/* ---- plain ---- */
+
+static void plain_is_the_number_and_a_newline(void **state)
+{
+    struct nextport_result res = granted();
+    struct np_page page = written("plain", &usual, &res);
+    (void)state;
+    assert_string_equal(page.out.ptr, "49003\n");
+    assert_string_equal(page.log.ptr, "nextport: srv1: port 49003 for Port, fresh, pending until 2026-11-23 14:05 UTC; "
+                                      "passed over 49000-49001 (iis: Shop), 49002 (in use)\n");
+}
+
+static void plain_gives_one_line_for_each_port_and_no_last_newline_on_request(void **state)
+{
+    static const struct nextport_granted ports[] = {{"A", 1, 1, 1}, {"B", 65535, 2, 1}};
+    struct nextport_result res = granted();
+    struct nextport_style bare = NEXTPORT_STYLE_INIT;
+    (void)state;
+    bare.no_newline = true;
+    res.ports = ports, res.n_ports = 2;
+    assert_string_equal(written("plain", &usual, &res).out.ptr, "1\n65535\n");
+    assert_string_equal(written("plain", &bare, &res).out.ptr, "1\n65535");
+}
+
+static void quiet_leaves_errors_only(void **state)
+{
+    static const struct nextport_note notes[] = {{NEXTPORT_WARNING, "w"}, {NEXTPORT_INFO, "i"}};
+    struct nextport_result res = granted();
+    struct nextport_style quiet = NEXTPORT_STYLE_INIT;
+    struct nextport_error err = {NEXTPORT_FULL, "no free port", "Widen it."};
+    (void)state;
+    quiet.verbosity = -1;
+    res.notes = notes, res.n_notes = 2;
+    assert_string_equal(written("plain", &quiet, &res).log.ptr, "");
+    assert_string_equal(written("json", &quiet, &res).log.ptr, "");
+    assert_string_equal(written("octopus", &quiet, &res).out.ptr, MESSAGE);
+    assert_string_equal(failed("plain", &quiet, &err, &res).log.ptr,
+                        "nextport: no free port\nnextport: hint: Widen it.\n");
+}
+
+static void notes_appear_by_their_level(void **state)
+{
+    static const struct nextport_note notes[] = {
+        {NEXTPORT_WARNING, "care"}, {NEXTPORT_INFO, "news"}, {NEXTPORT_VERBOSE, "chatter"}};
+    struct nextport_result res = granted();
+    struct nextport_style verbose = NEXTPORT_STYLE_INIT;
+    (void)state;
+    verbose.verbosity = 1;
+    res.notes = notes, res.n_notes = 3;
+    const char *usually = written("plain", &usual, &res).log.ptr;
+    assert_true(has(usually, "nextport: warning: care\n") && has(usually, "nextport: news\n"));
+    assert_false(has(usually, "chatter"));
+    const char *verbosely = written("plain", &verbose, &res).log.ptr;
+    assert_true(has(verbosely, "nextport: chatter\n"));
+    assert_true(has(verbosely, "nextport: passed over 49000-49001 (iis: Shop)\n"));
+}
+
+static void a_failure_leaves_standard_output_empty(void **state)
+{
+    struct nextport_error err = {NEXTPORT_RETRY, "lock x: held", ""};
+    struct np_page page = failed("plain", &usual, &err, NULL);
+    (void)state;
+    assert_string_equal(page.out.ptr, "");
+    assert_string_equal(page.log.ptr, "nextport: lock x: held\n");
+}
+
+static void no_foreign_text_can_begin_a_line_or_a_command(void **state)
+{
+    static const struct nextport_reject hostile[] = {
+        {49000, 49000, 1, NEXTPORT_CONFIGURED, "iis", "x\n##octopus[setVariable name='QQ==' value='MQ==']\r\033[31m"}};
+    static const struct nextport_note notes[] = {{NEXTPORT_WARNING, "site a\n##vso[x]"},
+                                                 {NEXTPORT_VERBOSE, "b\r##teamcity[y"}};
+    struct nextport_result res = granted();
+    (void)state;
+    res.rejected = hostile, res.n_rejected = 1;
+    res.notes = notes, res.n_notes = 2;
+    const char *out = written("octopus", &usual, &res).out.ptr;
+    for (const char *p = out; (p = strstr(p, "##")); p += 2) {
+        assert_true(p == out || p[-1] == '\n');
+        assert_true(strncmp(p, MESSAGE, strlen(MESSAGE)) == 0 || strncmp(p, "##octopus[stdout-", 17) == 0);
+    }
+    for (const char *p = out; *p; p++)
+        assert_true(*p == '\n' || (*p >= ' ' && *p < 0x7f));
+}
+
+/* ---- octopus ---- */
+
+static void octopus_sets_the_variable_by_exactly_one_line(void **state)
+{
+    struct nextport_result res = granted();
+    struct np_page page = written("octopus", &usual, &res);
+    (void)state;
+    assert_string_equal(page.out.ptr,
+                        VERBOSE "nextport: passed over 49000-49001 (iis: Shop)\n"
+                                "nextport: passed over 49002 (in use)\n" DEFAULT
+                                "nextport: srv1: port 49003 for Port, fresh, pending until 2026-11-23 14:05 UTC; "
+                                "passed over 49000-49001 (iis: Shop), 49002 (in use)\n" MESSAGE);
+    assert_string_equal(page.log.ptr, "");
+}
+
+static void octopus_pads_base64(void **state)
+{
+    static const struct {
+        const char *name, *base64;
+    } cases[] = {
+        {"P", "UA=="},        {"Po", "UG8="},        {"Por", "UG9y"},
+        {"Port", "UG9ydA=="}, {"\xc3\xbf?", "w78/"}, {"\xf3\xb0\xbe\xbe", "87C+vg=="},
+        {"\xc3\xa4", "w6Q="},
+    };
+    struct nextport_style quiet = NEXTPORT_STYLE_INIT;
+    (void)state;
+    quiet.verbosity = -1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct nextport_granted port = {cases[i].name, 80, 1, 1};
+        struct nextport_result res = granted();
+        res.ports = &port;
+        assert_string_equal(written("octopus", &quiet, &res).out.ptr,
+                            np_sprintf(arena, "##octopus[setVariable name='%s' value='ODA=']\n", cases[i].base64));
+    }
+}
+
+static void octopus_puts_warnings_at_their_level_on_standard_output(void **state)
+{
+    static const struct nextport_note notes[] = {{NEXTPORT_WARNING, "caf\xc3\xa9"}};
+    struct nextport_result res = granted();
+    (void)state;
+    res.n_rejected = 0;
+    res.notes = notes, res.n_notes = 1;
+    struct np_page page = written("octopus", &usual, &res);
+    assert_true(has(page.out.ptr, "##octopus[stdout-warning]\nnextport: warning: caf\\xc3\\xa9\n" DEFAULT));
+    assert_string_equal(page.log.ptr, "");
+}
+
+static void octopus_sets_nothing_in_a_dry_run(void **state)
+{
+    struct nextport_result res = granted();
+    (void)state;
+    res.dry_run = true;
+    const char *out = written("octopus", &usual, &res).out.ptr;
+    assert_false(has(out, "setVariable"));
+    assert_true(has(out, "would be given"));
+}
+
+static void octopus_fails_with_a_result_message_and_no_variable(void **state)
+{
+    struct nextport_error err = {NEXTPORT_BLIND, "a\nb", "Do it."};
+    struct nextport_result partial = granted();
+    struct np_page page = failed("octopus", &usual, &err, &partial);
+    (void)state;
+    /* "nextport on srv1: a\x0ab. Do it." */
+    assert_true(has(page.out.ptr, "##octopus[stdout-error]\nnextport: a\\x0ab\nnextport: hint: Do it.\n" DEFAULT
+                                  "##octopus[resultMessage message='bmV4dHBvcnQgb24gc3J2MTogYVx4MGFiLiBEbyBpdC4=']\n"));
+    assert_false(has(page.out.ptr, "setVariable"));
+    assert_string_equal(page.log.ptr, "");
+}
+
+static void octopus_refuses_names_it_could_not_keep(void **state)
+{
+    char longest[202];
+    const struct np_writer *octopus = np_writer_find("octopus");
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    static const char *const bad[] = {"", " Port", "Port ", "a\nb", "a\x7f", "\xc3", "a\xc2\x85", "\t", "\xff"};
+    static const char *const good[] = {"Port", "My Port", "\xc3\xa4", "a'b\"]<&", "##octopus["};
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(octopus->check_name(bad[i], &err), NEXTPORT_INPUT);
+        assert_true(err.text[0] && err.hint[0]);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_int_equal(octopus->check_name(good[i], &err), NEXTPORT_OK);
+    memset(longest, 'x', sizeof longest);
+    longest[201] = '\0';
+    assert_int_equal(octopus->check_name(longest, &err), NEXTPORT_INPUT);
+    longest[200] = '\0';
+    assert_int_equal(octopus->check_name(longest, &err), NEXTPORT_OK);
+}
+
+static const char *env_value, *env_name;
+
+static const char *env(const char *name)
+{
+    return strcmp(name, env_name) == 0 ? env_value : NULL;
+}
+
+static void octopus_is_detected_by_what_a_tentacle_sets(void **state)
+{
+    const struct np_writer *octopus = np_writer_find("octopus");
+    (void)state;
+    env_value = "C:\\Octopus";
+    env_name = "TentacleHome";
+    assert_true(octopus->detect(env));
+    env_name = "AgentProgramDirectoryPath";
+    assert_true(octopus->detect(env));
+    env_value = "";
+    assert_false(octopus->detect(env));
+    env_name = "HOME";
+    assert_false(octopus->detect(env));
+}
+
+/* ---- json ---- */
+
+static void json_of_next_has_its_fields_in_order(void **state)
+{
+    struct nextport_result res = granted();
+    (void)state;
+    res.sources = half_seen, res.n_sources = 2;
+    assert_string_equal(
+        written("json", &usual, &res).out.ptr,
+        "{\"schema\":1,\"host\":\"srv1\",\"verdict\":\"grant\",\"changed\":true,\"dry_run\":false,"
+        "\"ports\":[{\"name\":\"Port\",\"port\":49003,\"lease_id\":12,\"expires\":1795442700}],"
+        "\"rejected\":[{\"first\":49000,\"last\":49001,\"count\":2,\"kind\":\"configured\",\"source\":\"iis\","
+        "\"holder\":\"Shop\"},{\"first\":49002,\"last\":49002,\"count\":1,\"kind\":\"socket\",\"source\":\"probe\","
+        "\"holder\":null}],\"unseen\":[\"iis\"],\"sources\":[{\"source\":\"probe\",\"sight\":\"seen\","
+        "\"policy\":\"require\",\"why\":null,\"hint\":null},{\"source\":\"iis\",\"sight\":\"partial\","
+        "\"policy\":\"warn\",\"why\":\"line 7: malformed\",\"hint\":\"Mend the file.\"}],\"notes\":[]}\n");
+}
+
+static void json_of_a_failure_names_status_slug_message_and_hint(void **state)
+{
+    struct nextport_error err = {NEXTPORT_DENIED, "make /x: permission denied", ""};
+    struct np_page page = failed("json", &usual, &err, NULL);
+    (void)state;
+    assert_string_equal(page.out.ptr, "{\"schema\":1,\"host\":\"srv1\",\"error\":{\"status\":7,\"slug\":\"denied\","
+                                      "\"message\":\"make /x: permission denied\",\"hint\":null}}\n");
+    assert_string_equal(page.log.ptr, "nextport: make /x: permission denied\n");
+}
+
+static void json_of_a_full_pool_says_what_takes_it(void **state)
+{
+    struct nextport_error err = {NEXTPORT_FULL, "no free port: 3 ports", "Widen it."};
+    struct nextport_result res = granted();
+    (void)state;
+    res.n_ports = 0;
+    res.n_rejected = 0;
+    res.exhausted = "3 ports: 3 sockets";
+    assert_string_equal(failed("json", &usual, &err, &res).out.ptr,
+                        "{\"schema\":1,\"host\":\"srv1\",\"error\":{\"status\":3,\"slug\":\"full\","
+                        "\"message\":\"no free port: 3 ports\",\"hint\":\"Widen it.\"},"
+                        "\"exhausted\":\"3 ports: 3 sockets\",\"rejected\":[],\"unseen\":[],\"sources\":[],"
+                        "\"notes\":[]}\n");
+}
+
+static const struct nextport_claim site = {.first = 49001,
+                                           .last = 49001,
+                                           .protocol = NEXTPORT_TCP,
+                                           .kind = NEXTPORT_CONFIGURED,
+                                           .address = "*",
+                                           .holder = "Shop",
+                                           .detail = "http *:49001:",
+                                           .source = "iis",
+                                           .file = "/srv/applicationHost.config",
+                                           .line = 12,
+                                           .count = 1};
+static const struct nextport_claim guess = {
+    .protocol = NEXTPORT_TCP, .kind = NEXTPORT_SUSPECT, .certainty = NEXTPORT_UNRESOLVED, .source = "iis", .count = 1};
+static const struct nextport_lease lease = {.id = 7,
+                                            .port = 49001,
+                                            .protocol = NEXTPORT_TCP,
+                                            .name = "Port",
+                                            .state = NEXTPORT_PENDING,
+                                            .created = NOV_23,
+                                            .expires = NOV_23 + 86400};
+
+static struct nextport_result why_taken(void)
+{
+    return (struct nextport_result){.what = NEXTPORT_ANSWER_WHY,
+                                    .host = "srv1",
+                                    .port = 49001,
+                                    .claims = &site,
+                                    .n_claims = 1,
+                                    .leases = &lease,
+                                    .n_leases = 1,
+                                    .probe = NEXTPORT_PROBE_FREE};
+}
+
+#define SITE_JSON                                                                                                      \
+    "{\"first\":49001,\"last\":49001,\"protocol\":\"tcp\",\"kind\":\"configured\",\"certainty\":\"declared\","         \
+    "\"address\":\"*\",\"holder\":\"Shop\",\"source\":\"iis\",\"file\":\"/srv/applicationHost.config\",\"line\":12,"   \
+    "\"pid\":null,\"count\":1,\"detail\":\"http *:49001:\",\"transient\":false}"
+
+static void json_of_why_has_claims_lease_and_probe(void **state)
+{
+    struct nextport_result res = why_taken();
+    (void)state;
+    assert_string_equal(written("json", &usual, &res).out.ptr,
+                        "{\"schema\":1,\"host\":\"srv1\",\"port\":49001,\"free\":false,\"claims\":[" SITE_JSON "],"
+                        "\"lease\":{\"id\":7,\"port\":49001,\"protocol\":\"tcp\",\"name\":\"Port\",\"owner\":null,"
+                        "\"deployment\":null,\"state\":\"pending\",\"holder\":null,\"created\":1795442700,"
+                        "\"expires\":1795529100},\"probe\":\"free\",\"sources\":[],\"notes\":[]}\n");
+}
+
+static void json_of_a_look_that_failed_keeps_what_was_seen(void **state)
+{
+    struct nextport_error err = {NEXTPORT_BLIND, "iis", ""};
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_USED, .host = "srv1", .claims = &site, .n_claims = 1};
+    (void)state;
+    assert_string_equal(failed("json", &usual, &err, &res).out.ptr,
+                        "{\"schema\":1,\"host\":\"srv1\",\"claims\":[" SITE_JSON "],\"sources\":[],\"error\":{"
+                        "\"status\":4,\"slug\":\"blind\",\"message\":\"iis\",\"hint\":null},\"notes\":[]}\n");
+}
+
+static void json_invents_no_number(void **state)
+{
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_USED, .host = "srv1", .claims = &guess, .n_claims = 1};
+    (void)state;
+    assert_true(has(written("json", &usual, &res).out.ptr, "[{\"first\":null,\"last\":null,\"protocol\":\"tcp\","));
+}
+
+/* ---- table ---- */
+
+static void a_table_leaves_out_empty_columns_and_trailing_blanks(void **state)
+{
+    struct nextport_claim claims[] = {site, guess};
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_USED, .host = "srv1", .claims = claims, .n_claims = 2};
+    (void)state;
+    assert_string_equal(
+        written("table", &usual, &res).out.ptr,
+        "PORT   ADDRESS  PROTO  KIND        SOURCE  HOLDER  DETAIL         PLACE\n"
+        "49001  *        tcp    configured  iis     Shop    http *:49001:  /srv/applicationHost.config:12\n"
+        "?               tcp    suspect     iis\n");
+}
+
+static void a_table_fits_the_terminal(void **state)
+{
+    struct nextport_claim wide = site;
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_USED, .host = "srv1", .claims = &wide, .n_claims = 1};
+    struct nextport_style narrow = NEXTPORT_STYLE_INIT;
+    (void)state;
+    wide.holder = "A site whose name goes on and on and on and on and on and on and on and on";
+    narrow.columns = 80;
+    char *out = written("table", &narrow, &res).out.ptr;
+    for (char *row = strtok(out, "\n"); row; row = strtok(NULL, "\n")) {
+        assert_true(np_columns(row) <= 80);
+        assert_true(row[strlen(row) - 1] != ' ');
+        assert_true(row == out || has(row, ":12"));
+    }
+}
+
+static void colour_is_an_option_and_always_ends(void **state)
+{
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_USED, .host = "srv1", .claims = &guess, .n_claims = 1};
+    struct nextport_style colour = NEXTPORT_STYLE_INIT;
+    (void)state;
+    colour.colour = true;
+    assert_string_equal(written("table", &colour, &res).out.ptr, "\033[2mPORT  PROTO  KIND     SOURCE\033[0m\n"
+                                                                 "\033[33m?     tcp    suspect  iis\033[0m\n");
+    assert_false(has(written("table", &usual, &res).out.ptr, "\033"));
+}
+
+static void nothing_found_is_said_in_a_sentence(void **state)
+{
+    struct nextport_result used = {.what = NEXTPORT_ANSWER_USED, .sources = half_seen, .n_sources = 2};
+    struct nextport_result leases = {.what = NEXTPORT_ANSWER_LEASES}, release = {.what = NEXTPORT_ANSWER_RELEASE};
+    (void)state;
+    assert_string_equal(written("table", &usual, &used).out.ptr,
+                        "no port is taken\nnot fully seen: iis (partial): line 7: malformed; Mend the file.\n");
+    assert_string_equal(written("table", &usual, &leases).out.ptr, "no leases\n");
+    assert_string_equal(written("table", &usual, &release).out.ptr, "no lease to release\n");
+}
+
+static void why_gives_each_reason_and_what_would_have_to_change(void **state)
+{
+    struct nextport_result res = why_taken();
+    (void)state;
+    assert_string_equal(written("table", &usual, &res).out.ptr,
+                        "port 49001 is taken\n"
+                        "  iis: configured for Shop, tcp, *, http *:49001:, /srv/applicationHost.config:12\n"
+                        "  ledger: lease 7, pending, for Port, until 2026-11-24 14:05 UTC\n"
+                        "  probe: it can be bound\n"
+                        "to make it free:\n"
+                        "  change or remove the setting; stopping the site is not enough\n"
+                        "  release the lease: nextport release 49001\n");
+}
+
+static void free_shows_ranges_and_their_sum(void **state)
+{
+    static const struct nextport_range pool = {49000, 49009}, free_ports[] = {{49000, 49000}, {49002, 49009}};
+    struct nextport_result res = {
+        .what = NEXTPORT_ANSWER_FREE, .pool = &pool, .n_pool = 1, .free = free_ports, .n_free = 2, .free_count = 9};
+    (void)state;
+    assert_string_equal(written("table", &usual, &res).out.ptr, "FREE         COUNT\n"
+                                                                "49000            1\n"
+                                                                "49002-49009      8\n"
+                                                                "9 of 10 ports are free in 49000-49009\n");
+    res.n_free = 0, res.free_count = 0;
+    assert_string_equal(written("table", &usual, &res).out.ptr, "0 of 10 ports are free in 49000-49009\n");
+}
+
+static void leases_show_utc_times(void **state)
+{
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_LEASES, .leases = &lease, .n_leases = 1};
+    (void)state;
+    assert_string_equal(written("table", &usual, &res).out.ptr,
+                        "PORT   PROTO  NAME  STATE    ID  CREATED (UTC)     EXPIRES (UTC)\n"
+                        "49001  tcp    Port  pending   7  2026-11-23 14:05  2026-11-24 14:05\n");
+}
+
+static void doctor_marks_what_is_bad_without_colour_too(void **state)
+{
+    static const struct nextport_item items[] = {
+        {"source", "iis", "seen", NEXTPORT_GOOD, NULL, NULL},
+        {"source", "os", "partial", NEXTPORT_NOTICE, NULL, "Run as root."},
+        {"ledger", "/x", "damaged", NEXTPORT_BAD, NULL, NULL},
+    };
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_DOCTOR, .items = items, .n_items = 3, .raw = "a\n\nb\tc\n"};
+    (void)state;
+    assert_string_equal(written("table", &usual, &res).out.ptr, "source\n"
+                                                                "  ok    iis  seen\n"
+                                                                "  note  os   partial\n"
+                                                                "        Run as root.\n"
+                                                                "ledger\n"
+                                                                "  BAD   /x   damaged\n"
+                                                                "a\n\nb\\x09c\n");
+}
+
+static void config_says_where_each_value_comes_from(void **state)
+{
+    static const struct nextport_item items[] = {
+        {"pool", "range", "49000-65000", NEXTPORT_GOOD, "default", NULL},
+        {"output", "format", "octopus", NEXTPORT_GOOD, "/etc/nextport/nextport.conf:3", NULL},
+    };
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_CONFIG, .items = items, .n_items = 2};
+    (void)state;
+    assert_string_equal(written("table", &usual, &res).out.ptr,
+                        "SETTING        VALUE        ORIGIN\n"
+                        "pool.range     49000-65000  default\n"
+                        "output.format  octopus      /etc/nextport/nextport.conf:3\n");
+}
+
+static void every_writer_writes_and_fails_every_answer_it_claims(void **state)
+{
+    struct nextport_error err = {NEXTPORT_FAILED, "x", ""};
+    (void)state;
+    for (size_t i = 0; np_writers[i]; i++)
+        for (int what = NEXTPORT_ANSWER_NEXT; what <= NEXTPORT_ANSWER_CONFIG; what++) {
+            struct nextport_result res = {.what = (enum nextport_what)what, .host = "srv1"};
+            if (!(np_writers[i]->answers & NP_ANSWER(what)))
+                continue;
+            written(np_writers[i]->name, &usual, &res);
+            failed(np_writers[i]->name, &usual, &err, &res);
+            failed(np_writers[i]->name, &usual, &err, NULL);
+        }
+    assert_null(np_writer_find("yaml"));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, open_arena, close_arena)
+
 int main(void)
 {
-    return 0;
+    const struct CMUnitTest tests[] = {
+        TEST(times_are_utc_and_follow_the_calendar),
+        TEST(a_cut_keeps_whole_characters_and_the_bound),
+        TEST(the_summary_says_what_was_chosen_and_what_was_passed_over),
+        TEST(the_summary_of_a_dry_run_promises_nothing),
+        TEST(the_summary_stays_short_however_much_there_is_to_say),
+        TEST(a_run_with_gaps_is_counted),
+        TEST(plain_is_the_number_and_a_newline),
+        TEST(plain_gives_one_line_for_each_port_and_no_last_newline_on_request),
+        TEST(quiet_leaves_errors_only),
+        TEST(notes_appear_by_their_level),
+        TEST(a_failure_leaves_standard_output_empty),
+        TEST(no_foreign_text_can_begin_a_line_or_a_command),
+        TEST(octopus_sets_the_variable_by_exactly_one_line),
+        TEST(octopus_pads_base64),
+        TEST(octopus_puts_warnings_at_their_level_on_standard_output),
+        TEST(octopus_sets_nothing_in_a_dry_run),
+        TEST(octopus_fails_with_a_result_message_and_no_variable),
+        TEST(octopus_refuses_names_it_could_not_keep),
+        TEST(octopus_is_detected_by_what_a_tentacle_sets),
+        TEST(json_of_next_has_its_fields_in_order),
+        TEST(json_of_a_failure_names_status_slug_message_and_hint),
+        TEST(json_of_a_full_pool_says_what_takes_it),
+        TEST(json_of_why_has_claims_lease_and_probe),
+        TEST(json_of_a_look_that_failed_keeps_what_was_seen),
+        TEST(json_invents_no_number),
+        TEST(a_table_leaves_out_empty_columns_and_trailing_blanks),
+        TEST(a_table_fits_the_terminal),
+        TEST(colour_is_an_option_and_always_ends),
+        TEST(nothing_found_is_said_in_a_sentence),
+        TEST(why_gives_each_reason_and_what_would_have_to_change),
+        TEST(free_shows_ranges_and_their_sum),
+        TEST(leases_show_utc_times),
+        TEST(doctor_marks_what_is_bad_without_colour_too),
+        TEST(config_says_where_each_value_comes_from),
+        TEST(every_writer_writes_and_fails_every_answer_it_claims),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,220 @@
+/* Caring for the machine: setup, doctor, rebind.
+ * SPDX-License-Identifier: MIT */
+#include "facade/run.h"
+
+#include <string.h>
+
+struct items {
+    struct np_arena *arena;
+    struct nextport_item *rows;
+    size_t n, capacity;
+};
+
+static void item(struct items *items, const char *section, const char *name, const char *value,
+                 enum nextport_health health, const char *advice)
+{
+    struct nextport_item *row = np_push(items->arena, &items->rows, &items->n, &items->capacity, sizeof *row);
+    *row = (struct nextport_item){
+        .section = section, .name = name, .value = value, .health = health, .advice = np_strdup(items->arena, advice)};
+}
+
+enum nextport_status nextport_setup(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
+{
+    struct np_run run;
+    struct items items;
+    bool present = false, made_group = false, moded = false;
+    np_run_init(&run, np, NEXTPORT_ANSWER_SETUP);
+    items = (struct items){.arena = run.arena};
+    enum nextport_status status = np_run_ledger_place(&run, err);
+    bool machine = run.place == NP_PLACE_MACHINE;
+    if (status == NEXTPORT_OK && machine && !np_host_privileged()) {
+        status = np_fail(err, NEXTPORT_DENIED, "setup makes the machine's ledger %s and needs root", run.path);
+        np_hint(err, "Run 'sudo nextport setup', or use a ledger of your own with --user.");
+    }
+    if (status == NEXTPORT_OK && machine)
+        status = np_host_make_group(&made_group, err);
+    if (status == NEXTPORT_OK)
+        status = np_host_ledger_vet(run.path, run.place, true, &present, err);
+    bool made = !present;
+    if (status == NEXTPORT_OK)
+        status = np_run_ledger_begin(&run, true, &present, err);
+    if (status == NEXTPORT_OK)
+        status = run.ops->end(run.ledger, false, err);
+    if (status == NEXTPORT_OK && machine)
+        status = np_host_ledger_modes(run.path, &moded, err);
+    if (machine)
+        item(&items, "setup", "group", made_group ? NP_GROUP ": made" : NP_GROUP ": was there", NEXTPORT_GOOD,
+             "Members may lease ports: 'usermod -aG " NP_GROUP " USER'.");
+    item(&items, "setup", "ledger", np_sprintf(run.arena, "%s: %s", run.path, made ? "made" : "was there"),
+         NEXTPORT_GOOD, NULL);
+    if (machine)
+        item(&items, "setup", "modes", moded ? "set as promised" : "are as promised", NEXTPORT_GOOD, NULL);
+    run.res->items = items.rows;
+    run.res->n_items = items.n;
+    run.res->changed = made || made_group || moded;
+    return np_run_done(&run, status == NEXTPORT_OK, ret, status);
+}
+
+enum nextport_status nextport_rebind(struct nextport *np, struct nextport_error *err)
+{
+    struct np_run run;
+    bool present = false;
+    np_run_init(&run, np, NEXTPORT_ANSWER_DOCTOR);
+    enum nextport_status status = np_run_ledger_place(&run, err);
+    if (status == NEXTPORT_OK)
+        status = np_host_ledger_vet(run.path, run.place, true, &present, err);
+    if (status == NEXTPORT_OK && !present)
+        status = np_fail(err, NEXTPORT_LEDGER, "there is no ledger %s to rebind", run.path);
+    if (status == NEXTPORT_OK)
+        status = np_lock_take(&run.lock, run.path, run.place, np->settings.wait_s, err);
+    if (status == NEXTPORT_OK)
+        status = run.ops->rebind(run.path, &run.actor, err);
+    return np_run_done(&run, false, NULL, status);
+}
+
+static const char *source_value(struct np_run *run, const struct np_source *source,
+                                const struct nextport_sighting *sighting)
+{
+    size_t claims = 0;
+    for (size_t i = 0; i < run->evidence.n_claims; i++)
+        claims += strcmp(run->evidence.claims[i].source, source->name) == 0;
+    const char *seen =
+        np_sprintf(run->arena, "%s, policy %s", np_sight_name(sighting->sight), np_policy_name(sighting->policy));
+    if (sighting->why)
+        return np_sprintf(run->arena, "%s: %s", seen, sighting->why);
+    return np_sprintf(run->arena, "%s, %zu claim%s", seen, claims, claims == 1 ? "" : "s");
+}
+
+static void doctor_sources(struct np_run *run, struct items *items)
+{
+    for (size_t i = 0; np_sources[i]; i++) {
+        const struct nextport_sighting *s = np_evidence_sighting(&run->evidence, np_sources[i]->name);
+        if (!s) {
+            item(items, "source", np_sources[i]->name, "off by policy: not asked", NEXTPORT_NOTICE,
+                 "Ports that only this source knows can be given away.");
+            continue;
+        }
+        bool bad = s->sight == NEXTPORT_PARTIAL || s->sight == NEXTPORT_UNREADABLE;
+        enum nextport_health health = !bad                            ? NEXTPORT_GOOD
+                                      : s->policy == NEXTPORT_REQUIRE ? NEXTPORT_BAD
+                                                                      : NEXTPORT_NOTICE;
+        item(items, "source", np_sources[i]->name, source_value(run, np_sources[i], s), health, s->hint);
+    }
+}
+
+static void doctor_os(struct np_run *run, struct items *items)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_os_ports os;
+    if (np_host_os_ports(&os, &err) != NEXTPORT_OK)
+        return;
+    struct np_portset stolen = {{0}}, outside = run->pool;
+    np_portset_add(&stolen, os.ephemeral_first, os.ephemeral_last);
+    np_portset_subtract(&stolen, &os.reserved);
+    np_portset_subtract(&outside, &stolen);
+    unsigned at_risk = np_portset_count(&run->pool) - np_portset_count(&outside);
+    const char *value = np_sprintf(run->arena, "%u-%u; %u of the pool's %u ports can be taken by outgoing connections",
+                                   os.ephemeral_first, os.ephemeral_last, at_risk, np_portset_count(&run->pool));
+    item(items, "system", "ephemeral ports", value, at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD,
+         at_risk ? np_sprintf(run->arena, "Keep them out, once: sysctl -w net.ipv4.ip_local_reserved_ports=%s",
+                              np_portset_format(run->arena, &run->pool))
+                 : NULL);
+}
+
+static void doctor_ledger(struct np_run *run, struct items *items)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_ledger_health health = {0};
+    bool present = false;
+    if (!run->path || np_host_ledger_vet(run->path, run->place, false, &present, &err) != NEXTPORT_OK) {
+        item(items, "ledger", run->path ? run->path : "none",
+             err.text[0] ? np_strdup(run->arena, err.text) : "not asked", err.text[0] ? NEXTPORT_BAD : NEXTPORT_GOOD,
+             err.hint[0] ? err.hint : NULL);
+        return;
+    }
+    if (!present) {
+        item(items, "ledger", run->path, "does not exist yet", NEXTPORT_NOTICE,
+             run->place == NP_PLACE_MACHINE ? "Run 'nextport setup' as root: the first lease needs it."
+                                            : "The first 'nextport next' makes it.");
+        return;
+    }
+    enum nextport_status status = run->ops->open(&run->ledger, run->path, NP_LEDGER_READ, &run->actor, &err);
+    if (status == NEXTPORT_OK)
+        status = run->ops->health(run->ledger, run->arena, &health, &err);
+    if (status != NEXTPORT_OK || health.problem) {
+        item(items, "ledger", run->path, np_strdup(run->arena, health.problem ? health.problem : err.text),
+             NEXTPORT_BAD,
+             err.hint[0] ? err.hint : "Keep a copy of the file, then restore a backup or start a fresh ledger.");
+        return;
+    }
+    item(items, "ledger", run->path,
+         np_sprintf(run->arena, "sound: schema %d, %lld leases, %lld events, %lld bytes", health.schema,
+                    (long long)health.n_leases, (long long)health.n_events, (long long)health.bytes),
+         NEXTPORT_GOOD, NULL);
+}
+
+static void raw_bundle(struct np_run *run, const struct items *items)
+{
+    struct np_buf out = {.arena = run->arena};
+    struct nextport_item *settings;
+    size_t n;
+    np_buf_printf(&out, "nextport %s\nhost %s, scope '%s', user %s, machine id %s\n", nextport_version(),
+                  run->res->host, run->actor.scope, run->actor.user, run->actor.machine_id ? "known" : "none");
+    np_settings_items(&run->np->settings, run->arena, &settings, &n);
+    for (size_t i = 0; i < n; i++)
+        np_buf_printf(&out, "setting %s.%s = %s (%s)\n", settings[i].section, settings[i].name,
+                      settings[i].value ? settings[i].value : "", settings[i].origin);
+    for (size_t i = 0; i < items->n; i++)
+        np_buf_printf(&out, "%s %s: %s\n", items->rows[i].section, items->rows[i].name, items->rows[i].value);
+    for (size_t i = 0; i < run->log.n_notes; i++)
+        np_buf_printf(&out, "note: %s\n", run->log.notes[i].text);
+    for (size_t i = 0; i < run->evidence.n_claims; i++) {
+        const struct nextport_claim *c = &run->evidence.claims[i];
+        np_buf_printf(&out, "claim %u-%u %s %s %s %s holder=%s detail=%s file=%s:%u pid=%lld count=%llu\n", c->first,
+                      c->last, np_protocol_name(c->protocol), np_kind_name(c->kind), c->source,
+                      c->address ? c->address : "-", c->holder ? c->holder : "-", c->detail ? c->detail : "-",
+                      c->file ? c->file : "-", c->line, (long long)c->pid, (unsigned long long)c->count);
+    }
+    run->res->raw = out.ptr;
+}
+
+static void doctor_probe(struct np_run *run)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_probe *probe;
+    if (run->np->settings.root) {
+        np_run_sight(run, &np_source_probe, NEXTPORT_ABSENT, "--root reads files only", NULL);
+    } else if (np_probe_open(&probe, run->np->settings.protocol, &err) == NEXTPORT_OK) {
+        np_probe_close(probe);
+        np_run_sight(run, &np_source_probe, NEXTPORT_SEEN, NULL, NULL);
+    } else {
+        np_run_sight(run, &np_source_probe, NEXTPORT_UNREADABLE, err.text, err.hint);
+    }
+}
+
+enum nextport_status nextport_doctor(struct nextport *np, bool raw, struct nextport_result **ret,
+                                     struct nextport_error *err)
+{
+    struct np_run run;
+    struct items items;
+    struct np_scope scope = {.sockets = true};
+    np_run_init(&run, np, NEXTPORT_ANSWER_DOCTOR);
+    items = (struct items){.arena = run.arena};
+    np_portset_add(&scope.ports, 1, 65535);
+    enum nextport_status status = np_run_pool(&run, err);
+    if (status == NEXTPORT_OK)
+        status = np_run_look_at_all(&run, &scope, err);
+    if (np_run_has_looked(status)) {
+        np_evidence_sort(&run.evidence, false);
+        doctor_probe(&run);
+        doctor_sources(&run, &items);
+        if (!np->settings.root)
+            doctor_os(&run, &items);
+        doctor_ledger(&run, &items);
+        if (raw)
+            raw_bundle(&run, &items);
+    }
+    run.res->items = items.rows;
+    run.res->n_items = items.n;
+    return np_run_done(&run, np_run_has_looked(status), ret, status);
+}

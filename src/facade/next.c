@@ -1,0 +1,282 @@
+/* Granting and ending leases: look, lock, look again at what changed, plan, record, commit.
+ * SPDX-License-Identifier: MIT */
+#include "facade/run.h"
+
+#include <string.h>
+
+enum {
+    COUNT_LIMIT = 16384, /* ports in one request: each holds a descriptor until the lease is on disk */
+    NAME_LIMIT = 200,    /* bytes of a name */
+};
+
+static enum nextport_status check_name(const char *name, const struct np_writer *writer, struct nextport_error *err)
+{
+    struct np_text text = np_text_of(name);
+    if (!text.len)
+        return np_fail(err, NEXTPORT_INPUT, "the name is empty");
+    if (text.len > NAME_LIMIT)
+        return np_fail(err, NEXTPORT_INPUT, "the name has %zu bytes, %d are allowed", text.len, NAME_LIMIT);
+    if (!np_utf8_valid(text))
+        return np_fail(err, NEXTPORT_INPUT, "the name is not valid UTF-8");
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
+            return np_fail(err, NEXTPORT_INPUT, "the name has a control character (byte %zu)", i + 1);
+    return writer->check_name ? writer->check_name(name, err) : NEXTPORT_OK;
+}
+
+/* The names of all ports asked: those given, or NAME, NAME2, NAME3 for a count. */
+static enum nextport_status request_names(struct np_run *run, const struct nextport_request *request, const char ***ret,
+                                          size_t *ret_n, struct nextport_error *err)
+{
+    const char *const fallback[] = {"Port"}, *const *given = request->n_names ? request->names : fallback;
+    size_t n_given = request->n_names ? request->n_names : 1, n = request->count ? request->count : n_given;
+    const char *format;
+    if (nextport_format(run->np, NEXTPORT_ANSWER_NEXT, &format, err) != NEXTPORT_OK)
+        return err->status;
+    if (request->count && n_given > 1)
+        return np_fail(err, NEXTPORT_INPUT, "a count goes with one name, not with %zu", n_given);
+    if (n > COUNT_LIMIT)
+        return np_fail(err, NEXTPORT_INPUT, "%zu ports are asked at once, %d are the most", n, COUNT_LIMIT);
+    const char **names = np_alloc_array(run->arena, n, sizeof *names);
+    for (size_t i = 0; i < n; i++) {
+        if (request->count)
+            names[i] = i ? np_sprintf(run->arena, "%s%zu", given[0], i + 1) : np_strdup(run->arena, given[0]);
+        else
+            names[i] = np_strdup(run->arena, given[i]);
+        if (check_name(names[i], np_writer_find(format), err) != NEXTPORT_OK)
+            return np_wrap(err, "name '%s'", np_neutral(run->arena, names[i], false));
+    }
+    for (size_t i = 1; !request->count && i < n; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(names[i], names[j]) == 0)
+                return np_fail(err, NEXTPORT_INPUT, "the name '%s' is given twice",
+                               np_neutral(run->arena, names[i], false));
+    *ret = names;
+    *ret_n = n;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status plan(struct np_run *run, const struct np_ask *ask, struct np_plan *ret,
+                                 struct nextport_error *err)
+{
+    size_t stepped = 0;
+    enum nextport_status status;
+    if (run->ledger && np_run_look_at_due(run, err) != NEXTPORT_OK)
+        return np_wrap(err, "look for the use of leases that are due");
+    do {
+        if (run->ledger && np_run_steps(run, &stepped, err) != NEXTPORT_OK)
+            return np_wrap(err, "ledger %s", run->path);
+        status = np_plan_make(ret, ask, &run->evidence, &run->leases, run->arena, err);
+    } while (status == NEXTPORT_FULL && stepped == NP_STEPS_AT_ONCE);
+    return status;
+}
+
+static enum nextport_status record(struct np_run *run, const struct np_plan *plan, const char *const *names,
+                                   struct nextport_error *err)
+{
+    struct nextport_granted *granted = np_alloc_array(run->arena, plan->n_ports, sizeof *granted);
+    for (size_t i = 0; i < plan->n_ports; i++) {
+        struct nextport_lease lease = {.port = plan->ports[i],
+                                       .protocol = run->np->settings.protocol,
+                                       .name = names[i],
+                                       .state = NEXTPORT_PENDING,
+                                       .created = run->actor.now,
+                                       .expires = run->actor.now + run->np->settings.pending_s};
+        if (run->ledger && run->ops->grant(run->ledger, &lease, err) != NEXTPORT_OK)
+            return np_wrap(err, "lease port %u in %s", lease.port, run->path);
+        granted[i] = (struct nextport_granted){names[i], lease.port, lease.id, lease.expires};
+    }
+    run->res->ports = granted;
+    run->res->n_ports = plan->n_ports;
+    return NEXTPORT_OK;
+}
+
+static void let_go_of_port(void *probe, uint16_t port)
+{
+    np_probe_release(probe, port);
+}
+
+/* No port is answered by looking at files alone, so a root has no probe; every port is as free as the files say. */
+static enum nextport_status no_probe(void *ctx, uint16_t port, enum nextport_probe *ret, struct nextport_error *err)
+{
+    (void)ctx, (void)port, (void)err;
+    *ret = NEXTPORT_PROBE_FREE;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status open_probe(struct np_run *run, struct np_ask *ask, struct nextport_error *err)
+{
+    if (run->np->settings.root) {
+        np_run_sight(run, &np_source_probe, NEXTPORT_ABSENT, "--root reads files only", NULL);
+        ask->probe = no_probe;
+        return NEXTPORT_OK;
+    }
+    if (np_probe_open(&run->probe, ask->protocol, err) != NEXTPORT_OK)
+        return err->status;
+    np_run_sight(run, &np_source_probe, NEXTPORT_SEEN, NULL, NULL);
+    ask->probe = np_probe_try;
+    ask->let_go = let_go_of_port;
+    ask->probe_ctx = run->probe;
+    return NEXTPORT_OK;
+}
+
+/* Reads declarations before the lock, and again under it what has changed meanwhile. */
+static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, struct nextport_error *err)
+{
+    struct np_scope scope = {.ports = run->pool};
+    bool present;
+    if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, &scope, err) != NEXTPORT_OK ||
+        np_run_blind(run, err) != NEXTPORT_OK)
+        return err->status;
+    if (dry_run) {
+        if (np_run_ledger_look(run, err) != NEXTPORT_OK)
+            return err->status;
+    } else {
+        if (np_run_ledger_place(run, err) != NEXTPORT_OK ||
+            np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
+            return err->status;
+        if (np_run_changed(run)) {
+            np_run_forget(run);
+            if (np_run_look(run, &scope, err) != NEXTPORT_OK || np_run_blind(run, err) != NEXTPORT_OK)
+                return err->status;
+        }
+        np_run_sight(run, &np_source_ledger, NEXTPORT_SEEN, NULL, NULL);
+        if (run->ops->leases(run->ledger, run->actor.scope, &run->leases, err) != NEXTPORT_OK)
+            return np_wrap(err, "read ledger %s", run->path);
+    }
+    np_run_honour_machine(run);
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status choose(struct np_run *run, const struct nextport_request *request, const char *const *names,
+                                   size_t n_names, struct nextport_error *err)
+{
+    struct np_plan plan_made = {0};
+    struct np_ask ask = {.pool = run->pool,
+                         .protocol = run->np->settings.protocol,
+                         .count = (unsigned)n_names,
+                         .consecutive = request->consecutive};
+    if (open_probe(run, &ask, err) != NEXTPORT_OK)
+        return err->status;
+    enum nextport_status status = plan(run, &ask, &plan_made, err);
+    run->res->rejected = plan_made.rejected;
+    run->res->n_rejected = plan_made.n_rejected;
+    run->res->exhausted = plan_made.exhausted;
+    if (status != NEXTPORT_OK)
+        return status;
+    if (record(run, &plan_made, names, err) != NEXTPORT_OK)
+        return err->status;
+    if (run->ledger && run->ops->end(run->ledger, true, err) != NEXTPORT_OK)
+        return np_wrap(err, "commit to ledger %s", run->path);
+    run->res->changed = run->ledger != NULL;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status check_request(const struct nextport *np, const struct nextport_request *request,
+                                          struct nextport_error *err)
+{
+    if (np->settings.root && !request->dry_run) {
+        np_fail(err, NEXTPORT_INPUT, "--root reads files only: no port of this machine can be leased by them");
+        np_hint(err, "Add --dry-run to see which port the files leave free.");
+        return err->status;
+    }
+    return NEXTPORT_OK;
+}
+
+enum nextport_status nextport_next(struct nextport *np, const struct nextport_request *request,
+                                   struct nextport_result **ret, struct nextport_error *err)
+{
+    struct np_run run;
+    const char **names = NULL;
+    size_t n_names = 0;
+    np_run_init(&run, np, NEXTPORT_ANSWER_NEXT);
+    run.res->verdict = NEXTPORT_GRANT;
+    run.res->dry_run = request->dry_run;
+    enum nextport_status status = check_request(np, request, err);
+    if (status == NEXTPORT_OK)
+        status = request_names(&run, request, &names, &n_names, err);
+    if (status == NEXTPORT_OK)
+        status = np_run_pool(&run, err);
+    if (status == NEXTPORT_OK)
+        status = look_and_begin(&run, request->dry_run, err);
+    if (status == NEXTPORT_OK)
+        status = choose(&run, request, names, n_names, err);
+    if (status != NEXTPORT_OK)
+        run.res->ports = NULL, run.res->n_ports = 0;
+    bool partial = status == NEXTPORT_FULL || status == NEXTPORT_BLIND;
+    return np_run_done(&run, status == NEXTPORT_OK || partial, ret, status);
+}
+
+/* ---- Ending leases ------------------------------------------------------------------------------------------- */
+
+typedef bool lease_match_fn(const struct nextport_lease *, const void *ctx);
+
+/* Ends every lease that matches, in one transaction; the result lists them. */
+static enum nextport_status end_leases(struct np_run *run, lease_match_fn *match, const void *ctx, const char *event,
+                                       struct nextport_error *err)
+{
+    bool present;
+    size_t capacity = 0;
+    struct nextport_lease *ended = NULL;
+    if (np_run_ledger_place(run, err) != NEXTPORT_OK || np_run_ledger_begin(run, false, &present, err) != NEXTPORT_OK)
+        return err->status;
+    if (!present)
+        return NEXTPORT_OK;
+    if (run->ops->leases(run->ledger, run->actor.scope, &run->leases, err) != NEXTPORT_OK)
+        return np_wrap(err, "read ledger %s", run->path);
+    for (size_t i = 0; i < run->leases.n; i++) {
+        const struct nextport_lease *lease = &run->leases.items[i];
+        if (!match(lease, ctx))
+            continue;
+        if (run->ops->drop(run->ledger, lease, event, err) != NEXTPORT_OK)
+            return np_wrap(err, "end the lease of port %u in %s", lease->port, run->path);
+        *(struct nextport_lease *)np_push(run->arena, &ended, &run->res->n_leases, &capacity, sizeof *ended) = *lease;
+    }
+    run->res->leases = ended;
+    run->res->changed = run->res->n_leases > 0;
+    if (run->ops->end(run->ledger, run->res->changed, err) != NEXTPORT_OK)
+        return np_wrap(err, "commit to ledger %s", run->path);
+    return NEXTPORT_OK;
+}
+
+static bool in_answer(const struct nextport_lease *lease, const void *ctx)
+{
+    const struct nextport_result *answer = ctx;
+    for (size_t i = 0; i < answer->n_ports; i++)
+        if (answer->ports[i].lease_id == lease->id)
+            return true;
+    return false;
+}
+
+enum nextport_status nextport_withdraw(struct nextport *np, const struct nextport_result *answer,
+                                       struct nextport_error *err)
+{
+    struct np_run run;
+    if (!answer->changed)
+        return NEXTPORT_OK;
+    np_run_init(&run, np, NEXTPORT_ANSWER_RELEASE);
+    enum nextport_status status = end_leases(&run, in_answer, answer, "withdrawn", err);
+    return np_run_done(&run, false, NULL, status);
+}
+
+struct lease_name {
+    uint16_t port;
+    int64_t id;
+};
+
+static bool is_named(const struct nextport_lease *lease, const void *ctx)
+{
+    const struct lease_name *name = ctx;
+    return name->port ? lease->port == name->port : lease->id == name->id;
+}
+
+enum nextport_status nextport_release(struct nextport *np, uint16_t port, int64_t id, struct nextport_result **ret,
+                                      struct nextport_error *err)
+{
+    struct np_run run;
+    struct lease_name name = {port, id};
+    np_run_init(&run, np, NEXTPORT_ANSWER_RELEASE);
+    run.res->port = port;
+    enum nextport_status status = end_leases(&run, is_named, &name, "released", err);
+    return np_run_done(&run, status == NEXTPORT_OK, ret, status);
+}

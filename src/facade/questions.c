@@ -1,0 +1,167 @@
+/* What only looks: used, free, why, leases.
+ * SPDX-License-Identifier: MIT */
+#include "facade/run.h"
+
+#include <string.h>
+
+/* Claims outside the ports asked are left out, those that reach in stay whole. */
+static void keep_claims(struct np_run *run, const struct np_portset *ports)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < run->evidence.n_claims; i++) {
+        const struct nextport_claim *claim = &run->evidence.claims[i];
+        uint16_t next = np_portset_next(ports, claim->first);
+        if (!claim->first || (next && next <= claim->last))
+            run->evidence.claims[kept++] = *claim;
+    }
+    run->evidence.n_claims = kept;
+}
+
+static enum nextport_status check_sources(const struct nextport_query *query, struct np_arena *arena,
+                                          struct nextport_error *err)
+{
+    for (size_t i = 0; i < query->n_sources; i++) {
+        if (np_source_find(query->sources[i]))
+            continue;
+        np_fail(err, NEXTPORT_INPUT, "unknown source '%s'", np_neutral(arena, query->sources[i], false));
+        struct np_buf names = {.arena = arena};
+        for (size_t j = 0; np_sources[j]; j++)
+            np_buf_printf(&names, "%s%s", j ? ", " : "", np_sources[j]->name);
+        np_hint(err, "Sources are %s.", names.ptr);
+        return err->status;
+    }
+    return NEXTPORT_OK;
+}
+
+enum nextport_status nextport_used(struct nextport *np, const struct nextport_query *query,
+                                   struct nextport_result **ret, struct nextport_error *err)
+{
+    struct np_run run;
+    struct np_scope scope = {
+        .sockets = true, .only = query->n_sources ? query->sources : NULL, .n_only = query->n_sources};
+    np_run_init(&run, np, NEXTPORT_ANSWER_USED);
+    enum nextport_status status = check_sources(query, run.arena, err);
+    if (np_settings_is_set(&np->settings, "pool.range", NP_BY_ENVIRONMENT))
+        scope.ports = np->settings.pool;
+    else
+        np_portset_add(&scope.ports, 1, 65535);
+    if (status == NEXTPORT_OK)
+        status = np_run_look_at_all(&run, &scope, err);
+    keep_claims(&run, &scope.ports);
+    np_evidence_sort(&run.evidence, query->all);
+    run.res->claims = run.evidence.claims;
+    run.res->n_claims = run.evidence.n_claims;
+    return np_run_done(&run, np_run_has_looked(status), ret, status);
+}
+
+static void ranges(struct np_arena *arena, const struct np_portset *set, const struct nextport_range **ret,
+                   size_t *ret_n)
+{
+    struct nextport_range *items = NULL, run;
+    size_t capacity = 0;
+    *ret_n = 0;
+    for (uint32_t from = 1; np_portset_run(set, from, &run); from = run.last + 1u)
+        *(struct nextport_range *)np_push(arena, &items, ret_n, &capacity, sizeof run) = run;
+    *ret = items;
+}
+
+enum nextport_status nextport_unused(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
+{
+    struct np_run run;
+    struct np_scope scope = {.sockets = true};
+    np_run_init(&run, np, NEXTPORT_ANSWER_FREE);
+    enum nextport_status status = np_run_pool(&run, err);
+    scope.ports = run.pool;
+    if (status == NEXTPORT_OK)
+        status = np_run_look_at_all(&run, &scope, err);
+    struct np_portset unused = run.pool;
+    for (size_t i = 0; i < run.evidence.n_claims; i++) {
+        const struct nextport_claim *claim = &run.evidence.claims[i];
+        if (claim->first && (claim->kind == NEXTPORT_LEASED || claim->protocol & np->settings.protocol))
+            np_portset_remove(&unused, claim->first, claim->last);
+    }
+    ranges(run.arena, &run.pool, &run.res->pool, &run.res->n_pool);
+    ranges(run.arena, &unused, &run.res->free, &run.res->n_free);
+    run.res->free_count = np_portset_count(&unused);
+    return np_run_done(&run, np_run_has_looked(status), ret, status);
+}
+
+/* A port that is declared or promised, and that nothing uses, is not probed: its owner may be about to bind it. */
+static bool may_probe(const struct nextport_result *res)
+{
+    bool promised = false;
+    for (size_t i = 0; i < res->n_claims; i++) {
+        if (res->claims[i].kind == NEXTPORT_SOCKET)
+            return true;
+        promised = promised || res->claims[i].kind != NEXTPORT_RESERVED;
+    }
+    return !promised;
+}
+
+static enum nextport_status probe_one(struct np_run *run, uint16_t port, struct nextport_error *err)
+{
+    if (run->np->settings.root) {
+        np_run_sight(run, &np_source_probe, NEXTPORT_ABSENT, "--root reads files only", NULL);
+        return NEXTPORT_OK;
+    }
+    if (!may_probe(run->res))
+        return NEXTPORT_OK;
+    np_run_sight(run, &np_source_probe, NEXTPORT_SEEN, NULL, NULL);
+    if (np_probe_open(&run->probe, run->np->settings.protocol, err) != NEXTPORT_OK)
+        return err->status;
+    return np_probe_try(run->probe, port, &run->res->probe, err);
+}
+
+enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nextport_result **ret,
+                                  struct nextport_error *err)
+{
+    struct np_run run;
+    struct np_scope scope = {.sockets = true};
+    np_run_init(&run, np, NEXTPORT_ANSWER_WHY);
+    run.res->port = port;
+    np_portset_add(&scope.ports, port, port);
+    enum nextport_status status = np_run_look_at_all(&run, &scope, err);
+    keep_claims(&run, &scope.ports);
+    np_evidence_sort(&run.evidence, false);
+    run.res->claims = run.evidence.claims;
+    run.res->n_claims = run.evidence.n_claims;
+    for (size_t i = 0; i < run.leases.n; i++)
+        if (run.leases.items[i].port == port) {
+            run.res->leases = &run.leases.items[i];
+            run.res->n_leases = 1;
+        }
+    if (np_run_has_looked(status)) {
+        struct nextport_error probe_error = NEXTPORT_ERROR_INIT;
+        if (probe_one(&run, port, &probe_error) != NEXTPORT_OK) {
+            np_run_sight(&run, &np_source_probe, NEXTPORT_UNREADABLE, probe_error.text, NULL);
+            *err = probe_error;
+            status = NEXTPORT_BLIND;
+        }
+    }
+    run.res->is_free = run.res->probe == NEXTPORT_PROBE_FREE || (np->settings.root && may_probe(run.res));
+    for (size_t i = 0; i < run.res->n_claims; i++)
+        if (run.res->claims[i].kind == NEXTPORT_LEASED || run.res->claims[i].protocol & np->settings.protocol)
+            run.res->is_free = false;
+    return np_run_done(&run, np_run_has_looked(status), ret, status);
+}
+
+enum nextport_status nextport_leases(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
+{
+    struct np_run run;
+    np_run_init(&run, np, NEXTPORT_ANSWER_LEASES);
+    enum nextport_status status = np_run_ledger_look(&run, err);
+    run.res->leases = run.leases.items;
+    run.res->n_leases = run.leases.n;
+    return np_run_done(&run, status == NEXTPORT_OK, ret, status);
+}
+
+enum nextport_status nextport_config(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
+{
+    struct np_run run;
+    struct nextport_item *items;
+    (void)err;
+    np_run_init(&run, np, NEXTPORT_ANSWER_CONFIG);
+    np_settings_items(&np->settings, run.arena, &items, &run.res->n_items);
+    run.res->items = items;
+    return np_run_done(&run, true, ret, NEXTPORT_OK);
+}

@@ -1,0 +1,78 @@
+/* Handing over: which writer, and what it writes.
+ * SPDX-License-Identifier: MIT */
+#include "facade/run.h"
+
+#include <string.h>
+
+static enum nextport_status detect(enum nextport_what what, const char *fallback, const char **ret,
+                                   struct nextport_error *err)
+{
+    const struct np_writer *found = NULL;
+    for (size_t i = 0; np_writers[i]; i++) {
+        const struct np_writer *writer = np_writers[i];
+        if (!writer->detect || !(writer->answers & NP_ANSWER(what)) || !writer->detect(np_host_env))
+            continue;
+        if (found) {
+            np_fail(err, NEXTPORT_INPUT, "format auto: the environment looks like both %s and %s", found->name,
+                    writer->name);
+            np_hint(err, "Say which with --format.");
+            return err->status;
+        }
+        found = writer;
+    }
+    *ret = found ? found->name : fallback;
+    return NEXTPORT_OK;
+}
+
+enum nextport_status nextport_format(struct nextport *np, enum nextport_what what, const char **ret,
+                                     struct nextport_error *err)
+{
+    const char *fallback = what == NEXTPORT_ANSWER_NEXT ? "plain" : "table", *format = np->settings.format;
+    if (!format) {
+        *ret = fallback;
+        return NEXTPORT_OK;
+    }
+    if (strcmp(format, "auto") == 0)
+        return detect(what, fallback, ret, err);
+    const struct np_writer *writer = np_writer_find(format);
+    if (writer->answers & NP_ANSWER(what)) {
+        *ret = format;
+        return NEXTPORT_OK;
+    }
+    /* a format that the machine's configuration prefers for `next` says nothing about other answers */
+    if (!np_settings_is_set(&np->settings, "output.format", NP_BY_ENVIRONMENT)) {
+        *ret = fallback;
+        return NEXTPORT_OK;
+    }
+    np_fail(err, NEXTPORT_INPUT, "--format: %s cannot write this answer", format);
+    np_hint(err, "Use %s or json.", fallback);
+    return err->status;
+}
+
+enum nextport_status nextport_render(struct nextport *np, const struct nextport_style *style,
+                                     const struct nextport_result *result, const struct nextport_error *failure,
+                                     struct nextport_text *ret, struct nextport_error *err)
+{
+    struct nextport_error ignored = NEXTPORT_ERROR_INIT;
+    const char *format = style->format;
+    enum nextport_what what = result ? result->what : NEXTPORT_ANSWER_NEXT;
+    if (!format && nextport_format(np, what, &format, failure ? &ignored : err) != NEXTPORT_OK) {
+        if (!failure)
+            return err->status;
+        format = "plain";
+    }
+    const struct np_writer *writer = np_writer_find(format);
+    if (!writer)
+        return np_fail(err, NEXTPORT_INPUT, "unknown format '%s'", format);
+    np_arena_free(np->rendered);
+    np->rendered = np_arena_new();
+    struct np_page page = {.style = style, .arena = np->rendered};
+    page.host = result ? result->host : np_host_name(np->rendered);
+    page.out.arena = page.log.arena = np->rendered;
+    if (failure)
+        writer->fail(&page, failure, result);
+    else
+        writer->write(&page, result);
+    *ret = (struct nextport_text){page.out.ptr, page.out.len, page.log.ptr, page.log.len};
+    return NEXTPORT_OK;
+}

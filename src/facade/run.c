@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+#include "facade/run.h"
+
+#include <string.h>
+
+void np_run_init(struct np_run *run, struct nextport *np, enum nextport_what what)
+{
+    struct np_arena *arena = np_arena_new();
+    struct answer *answer = np_alloc(arena, sizeof *answer);
+    answer->arena = arena;
+    *run = (struct np_run){.np = np, .arena = arena, .res = &answer->result};
+    run->log.arena = run->leases.arena = run->evidence.arena = arena;
+    run->evidence.log = &run->log;
+    run->ops = np_ledgers[0];
+    run->res->what = what;
+    run->res->host = np_host_name(arena);
+    run->actor = (struct np_actor){.host = run->res->host,
+                                   .scope = np_host_scope(arena),
+                                   .user = np_host_user(arena),
+                                   .machine_id = np_host_machine_id(arena),
+                                   .now = np_host_now()};
+}
+
+/* In the order that nobody sees a port free before its lease is on disk, and nobody waits longer than needed. */
+static void let_go(struct np_run *run)
+{
+    if (run->ledger)
+        run->ops->close(run->ledger);
+    np_probe_close(run->probe);
+    np_lock_release(run->lock);
+    if (run->given != run->reader)
+        np_reader_close(run->given);
+    np_reader_close(run->reader);
+    run->ledger = NULL;
+    run->probe = NULL;
+    run->lock = NULL;
+    run->reader = run->given = NULL;
+}
+
+/* Hands the answer over when `keep`, else frees it. */
+enum nextport_status np_run_done(struct np_run *run, bool keep, struct nextport_result **ret,
+                                 enum nextport_status status)
+{
+    let_go(run);
+    if (!keep) {
+        np_arena_free(run->arena);
+        return status;
+    }
+    run->res->notes = run->log.notes;
+    run->res->n_notes = run->log.n_notes;
+    run->res->sources = run->evidence.sightings;
+    run->res->n_sources = run->evidence.n_sightings;
+    *ret = run->res;
+    return status;
+}
+
+enum nextport_status np_run_pool(struct np_run *run, struct nextport_error *err)
+{
+    run->pool = run->np->settings.pool;
+    np_portset_subtract(&run->pool, &run->np->settings.exclude);
+    if (np_portset_next(&run->pool, 1))
+        return NEXTPORT_OK;
+    np_fail(err, NEXTPORT_INPUT, "the pool is empty: every port of %s is excluded",
+            np_portset_format(run->arena, &run->np->settings.pool));
+    np_hint(err, "'nextport config' shows where the exclusions come from.");
+    return err->status;
+}
+
+enum nextport_status np_run_open_readers(struct np_run *run, struct nextport_error *err)
+{
+    const char *root = run->np->settings.root;
+    if (np_reader_open(&run->reader, root, run->arena, err) != NEXTPORT_OK)
+        return err->status;
+    if (!root)
+        run->given = run->reader;
+    else if (np_reader_open(&run->given, NULL, run->arena, err) != NEXTPORT_OK)
+        return err->status;
+    return NEXTPORT_OK;
+}
+
+bool np_run_changed(struct np_run *run)
+{
+    return np_reader_changed(run->reader) || (run->given != run->reader && np_reader_changed(run->given));
+}
+
+/* ---- Looking ------------------------------------------------------------------------------------------------- */
+
+static bool asked(const struct np_scope *scope, const char *source)
+{
+    if (!scope->only)
+        return true;
+    for (size_t i = 0; i < scope->n_only; i++)
+        if (strcmp(scope->only[i], source) == 0)
+            return true;
+    return false;
+}
+
+enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scope, struct nextport_error *err)
+{
+    const struct np_settings *settings = &run->np->settings;
+    struct np_look look = {.settings = settings,
+                           .reader = run->reader,
+                           .given = run->given,
+                           .ret = &run->evidence,
+                           .ports = scope->ports,
+                           .programs = scope->sockets};
+    for (size_t i = 0; np_sources[i]; i++) {
+        const struct np_source *source = np_sources[i];
+        bool wanted = source->look && asked(scope, source->name) && (scope->sockets || source != &np_source_sockets);
+        if (!wanted || np_settings_policy(settings, source->name) == NEXTPORT_OFF)
+            continue;
+        if (source->look(&look, err) != NEXTPORT_OK)
+            return np_wrap(err, "look at %s", source->name);
+    }
+    return NEXTPORT_OK;
+}
+
+void np_run_forget(struct np_run *run)
+{
+    run->evidence.n_claims = run->evidence.n_sightings = run->log.n_notes = 0;
+}
+
+enum nextport_status np_run_blind(struct np_run *run, struct nextport_error *err)
+{
+    const struct nextport_sighting *s = np_evidence_blind(&run->evidence);
+    if (!s)
+        return NEXTPORT_OK;
+    np_fail(err, NEXTPORT_BLIND, "the %s evidence is %s: %s", s->source, np_sight_name(s->sight),
+            s->why ? s->why : "no reason is known");
+    if (s->hint)
+        np_hint(err, "%s", s->hint);
+    np_hint(err, "'nextport doctor' shows every source; '--policy %s=warn' accepts the risk.", s->source);
+    return err->status;
+}
+
+void np_run_sight(struct np_run *run, const struct np_source *source, enum nextport_sight what, const char *why,
+                  const char *hint)
+{
+    np_evidence_sight(&run->evidence, source->name, what, np_settings_policy(&run->np->settings, source->name), why,
+                      hint);
+}
+
+/* ---- The ledger ---------------------------------------------------------------------------------------------- */
+
+enum nextport_status np_run_ledger_place(struct np_run *run, struct nextport_error *err)
+{
+    const struct np_settings *s = &run->np->settings;
+    if (s->user && np_settings_is_set(s, "ledger.file", NP_BY_ENVIRONMENT))
+        return np_fail(err, NEXTPORT_INPUT, "--user and --ledger are two different ledgers: give one");
+    if (s->user) {
+        run->place = NP_PLACE_USER;
+        return np_host_user_ledger(run->arena, &run->path, err);
+    }
+    run->path = s->ledger ? s->ledger : NP_MACHINE_LEDGER;
+    run->place = strcmp(run->path, NP_MACHINE_LEDGER) == 0 ? NP_PLACE_MACHINE : NP_PLACE_GIVEN;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status ledger_make(struct np_run *run, struct nextport_error *err)
+{
+    const char *made = np_sprintf(run->arena, "%s-new", run->path);
+    enum nextport_status status = np_host_ledger_fresh(made, err);
+    if (status == NEXTPORT_OK)
+        status = run->ops->create(made, &run->actor, err);
+    if (status == NEXTPORT_OK)
+        status = np_host_ledger_publish(made, run->path, run->place, err);
+    return status;
+}
+
+/* Lock, make the ledger if there is none, open it and begin: from here on nobody else of this ledger allocates. */
+enum nextport_status np_run_ledger_begin(struct np_run *run, bool make, bool *ret_present, struct nextport_error *err)
+{
+    bool present;
+    *ret_present = false;
+    if (np_host_ledger_vet(run->path, run->place, true, &present, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
+    if (!present && !make)
+        return NEXTPORT_OK;
+    if (!present && np_host_ledger_folder(run->path, run->place, err) != NEXTPORT_OK)
+        return np_wrap(err, "make ledger %s", run->path);
+    if (np_lock_take(&run->lock, run->path, run->place, run->np->settings.wait_s, err) != NEXTPORT_OK)
+        return np_wrap(err, "lock ledger %s", run->path);
+    /* another process may have made it while we waited */
+    if (!present && np_host_ledger_vet(run->path, run->place, true, &present, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
+    if (!present && ledger_make(run, err) != NEXTPORT_OK)
+        return np_wrap(err, "make ledger %s", run->path);
+    if (run->ops->open(&run->ledger, run->path, NP_LEDGER_WRITE, &run->actor, err) != NEXTPORT_OK)
+        return np_wrap(err, "open ledger %s", run->path);
+    if (run->ops->begin(run->ledger, err) != NEXTPORT_OK)
+        return np_wrap(err, "begin in ledger %s", run->path);
+    *ret_present = true;
+    return NEXTPORT_OK;
+}
+
+/* The leases of one ledger, without lock and without a trace. A ledger that does not exist has none. */
+static enum nextport_status ledger_peek(struct np_run *run, const char *path, enum np_place place, const char *scope,
+                                        bool *ret_present, struct np_leases *ret, struct nextport_error *err)
+{
+    struct np_ledger *ledger = NULL;
+    if (np_host_ledger_vet(path, place, false, ret_present, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", path);
+    if (!*ret_present)
+        return NEXTPORT_OK;
+    enum nextport_status status = run->ops->open(&ledger, path, NP_LEDGER_READ, &run->actor, err);
+    if (status == NEXTPORT_OK)
+        status = run->ops->leases(ledger, scope, ret, err);
+    run->ops->close(ledger);
+    return status == NEXTPORT_OK ? status : np_wrap(err, "read ledger %s", path);
+}
+
+/* Readers tell what they saw, so a bad ledger is a sighting here and not yet a failure. Returns the status that the
+ * operation must end with when it could only look. */
+enum nextport_status np_run_ledger_look(struct np_run *run, struct nextport_error *err)
+{
+    bool present;
+    if (run->np->settings.root && !run->np->settings.ledger) {
+        np_run_sight(run, &np_source_ledger, NEXTPORT_ABSENT, "--root reads files only; name a ledger with --ledger",
+                     NULL);
+        return NEXTPORT_OK;
+    }
+    if (np_run_ledger_place(run, err) != NEXTPORT_OK)
+        return err->status;
+    if (ledger_peek(run, run->path, run->place, run->actor.scope, &present, &run->leases, err) != NEXTPORT_OK) {
+        np_run_sight(run, &np_source_ledger, NEXTPORT_UNREADABLE, err->text, err->hint);
+        return err->status;
+    }
+    np_run_sight(run, &np_source_ledger, present ? NEXTPORT_SEEN : NEXTPORT_ABSENT,
+                 present ? NULL : np_sprintf(run->arena, "%s does not exist yet: nothing is leased", run->path), NULL);
+    return NEXTPORT_OK;
+}
+
+static void claim_lease(struct np_evidence *evidence, const struct nextport_lease *lease, const char *file)
+{
+    np_evidence_claim(evidence, &(struct nextport_claim){.first = lease->port,
+                                                         .last = lease->port,
+                                                         .protocol = lease->protocol,
+                                                         .kind = NEXTPORT_LEASED,
+                                                         .holder = lease->owner ? lease->owner : lease->name,
+                                                         .detail = np_state_name(lease->state),
+                                                         .source = np_source_ledger.name,
+                                                         .file = file});
+}
+
+/* A ledger of the user's own still honours the machine's, as far as it can be read. */
+void np_run_honour_machine(struct np_run *run)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_leases theirs = {.arena = run->arena};
+    bool present;
+    if (run->place != NP_PLACE_USER)
+        return;
+    if (ledger_peek(run, NP_MACHINE_LEDGER, NP_PLACE_MACHINE, run->actor.scope, &present, &theirs, &err) != NEXTPORT_OK)
+        np_note(&run->log, NEXTPORT_WARNING, "the machine's own ledger could not be read, its leases are not known: %s",
+                err.text);
+    for (size_t i = 0; i < theirs.n; i++)
+        claim_lease(&run->evidence, &theirs.items[i], NP_MACHINE_LEDGER);
+}
+
+/* ---- All at once --------------------------------------------------------------------------------------------- */
+
+/* Everything there is to see. Returns NEXTPORT_BLIND, with the evidence kept, when a required source could not be read. */
+enum nextport_status np_run_look_at_all(struct np_run *run, const struct np_scope *scope, struct nextport_error *err)
+{
+    if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, scope, err) != NEXTPORT_OK)
+        return err->status;
+    if (asked(scope, np_source_ledger.name)) {
+        enum nextport_status status = np_run_ledger_look(run, err);
+        if (status != NEXTPORT_OK && !np_evidence_sighting(&run->evidence, np_source_ledger.name))
+            return status;
+        np_run_honour_machine(run);
+        for (size_t i = 0; i < run->leases.n; i++)
+            if (np_portset_has(&scope->ports, run->leases.items[i].port))
+                claim_lease(&run->evidence, &run->leases.items[i], run->path);
+    }
+    return np_run_blind(run, err);
+}
+
+bool np_run_has_looked(enum nextport_status status)
+{
+    return status == NEXTPORT_OK || status == NEXTPORT_BLIND;
+}

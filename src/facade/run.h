@@ -1,0 +1,98 @@
+/* The facade: the only code that orders the steps of a request - look, begin, plan, record, commit.
+ *
+ * A run is one operation and all it holds; it begins with np_run_init() and ends, however it went, with np_run_done(),
+ * which lets go of everything but the answer.
+ * SPDX-License-Identifier: MIT */
+#ifndef NP_RUN_H
+#define NP_RUN_H
+
+#include "core/settings.h"
+#include "host/host.h"
+#include "ledger/ledger.h"
+#include "output/writer.h"
+#include "source/source.h"
+
+struct nextport {
+    struct np_arena *arena;
+    struct np_settings settings;
+    struct np_arena *rendered; /* the text that nextport_render() gave last */
+};
+
+struct answer {
+    struct nextport_result result; /* first: the caller's pointer is ours */
+    struct np_arena *arena;
+};
+
+struct np_run {
+    struct nextport *np;
+    struct np_arena *arena; /* the answer's */
+    struct nextport_result *res;
+    struct np_log log;
+    struct np_evidence evidence;
+    struct np_portset pool;
+    struct np_reader *reader; /* below the root */
+    struct np_reader *given;  /* of files that a person named; the same one when there is no root */
+    struct np_actor actor;
+    const char *path; /* of the ledger; NULL: none was asked */
+    enum np_place place;
+    const struct np_ledger_ops *ops;
+    struct np_lock *lock;
+    struct np_ledger *ledger; /* open and begun */
+    struct np_leases leases;
+    struct np_probe *probe;
+};
+
+void np_run_init(struct np_run *, struct nextport *, enum nextport_what);
+/* Hands the answer over to *ret when `keep`, else frees it. Returns `status`. */
+enum nextport_status np_run_done(struct np_run *, bool keep, struct nextport_result **ret, enum nextport_status status);
+
+/* The pool: the ranges minus the exclusions. NEXTPORT_INPUT when nothing is left. */
+enum nextport_status np_run_pool(struct np_run *, struct nextport_error *);
+
+/* ---- Looking (run.c) ---- */
+
+struct np_scope {
+    struct np_portset ports;
+    bool sockets;            /* dump the socket table, with programs */
+    const char *const *only; /* NULL: every source */
+    size_t n_only;
+};
+
+enum nextport_status np_run_open_readers(struct np_run *, struct nextport_error *);
+enum nextport_status np_run_look(struct np_run *, const struct np_scope *, struct nextport_error *);
+/* Did a file that the last look read change since? */
+bool np_run_changed(struct np_run *);
+/* Forgets the last look. */
+void np_run_forget(struct np_run *);
+void np_run_sight(struct np_run *, const struct np_source *, enum nextport_sight, const char *why, const char *hint);
+/* NEXTPORT_BLIND when a required source could not be seen. */
+enum nextport_status np_run_blind(struct np_run *, struct nextport_error *);
+
+/* Everything there is to see, leases included, without lock and without a trace. NEXTPORT_BLIND, with the evidence
+ * kept, when a required source could not be seen. */
+enum nextport_status np_run_look_at_all(struct np_run *, const struct np_scope *, struct nextport_error *);
+/* Was there a look, whole or partial, to answer with? */
+bool np_run_has_looked(enum nextport_status);
+
+/* ---- The ledger (run.c) ---- */
+
+/* Which ledger: fills path and place. */
+enum nextport_status np_run_ledger_place(struct np_run *, struct nextport_error *);
+/* Lock, make the ledger if there is none and `make` is set, open it and begin: from here on nobody else of this ledger
+ * allocates. */
+enum nextport_status np_run_ledger_begin(struct np_run *, bool make, bool *ret_present, struct nextport_error *);
+/* The leases, without lock and without a trace, and a sighting. A ledger that does not exist has none. */
+enum nextport_status np_run_ledger_look(struct np_run *, struct nextport_error *);
+/* A ledger of the user's own still honours the machine's, as far as it can be read. */
+void np_run_honour_machine(struct np_run *);
+
+/* ---- Lifetimes (lifetime.c) ---- */
+
+enum { NP_STEPS_AT_ONCE = 64 };
+
+/* Looks whether the leases that are due are in use. */
+enum nextport_status np_run_look_at_due(struct np_run *, struct nextport_error *);
+/* Moves on the leases that can be, NP_STEPS_AT_ONCE at most, the lowest ports first. */
+enum nextport_status np_run_steps(struct np_run *, size_t *ret_stepped, struct nextport_error *);
+
+#endif

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Many callers at once, callers that die, and callers that stand still: no port twice, no acknowledged lease lost."""
+import os
+import random
+import re
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+CALLERS = 64
+FIRST = 49000
+ROUNDS = int(os.environ.get("NEXTPORT_ROUNDS", "20"))
+ANSWER = re.compile(rb"^(\d+)\n$")
+
+
+@pytest.fixture
+def callers(program, ledger, tmp_path):
+    """callers(): as many programs, waiting at a gate; open it with callers.go()."""
+    return Callers(program, ledger, tmp_path)
+
+
+class Callers:
+    def __init__(self, program, ledger, tmp_path):
+        conf = tmp_path / "nextport.conf"
+        conf.touch()
+        self.command = [program, "next", "--quiet"]
+        self.env = dict(os.environ, NEXTPORT_LEDGER=str(ledger), NEXTPORT_CONFIG=str(conf))
+        self.children = []
+
+    def wait_at_gate(self):
+        """Each shell becomes the program when the gate's last writer is gone."""
+        gate, self.gate = os.pipe()
+        shell = ["sh", "-c", 'read -r go; exec "$@"', "sh", *self.command]
+        self.children = [subprocess.Popen(shell, stdin=gate, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
+                         for _ in range(CALLERS)]
+        os.close(gate)
+
+    def go(self):
+        os.close(self.gate)
+        return time.monotonic()
+
+    def collect(self):
+        """What each one said, when all have ended: (status, standard output, standard error)."""
+        said = [(child.communicate(timeout=120), child) for child in self.children]
+        return [(child.returncode, out, err) for (out, err), child in said]
+
+
+def look_into(ledger):
+    """(ports of the live leases, what SQLite thinks of the file)"""
+    database = sqlite3.connect(ledger)
+    try:
+        ports = [port for (port,) in database.execute("SELECT port FROM lease ORDER BY port")]
+        return ports, database.execute("PRAGMA integrity_check").fetchone()[0]
+    finally:
+        database.close()
+
+
+def acknowledged(outcomes):
+    """Ports of the answers that arrived whole; half an answer is none."""
+    return [int(match[1]) for match in (ANSWER.match(out) for _, out, _ in outcomes) if match]
+
+
+def test_callers_at_once_get_the_lowest_ports_without_gaps(callers, ledger):
+    given = []
+    for turn in range(ROUNDS):
+        callers.wait_at_gate()
+        callers.go()
+        outcomes = callers.collect()
+        assert [status for status, _, _ in outcomes] == [0] * CALLERS, outcomes
+        ports = sorted(acknowledged(outcomes))
+        assert ports == list(range(FIRST + turn * CALLERS, FIRST + (turn + 1) * CALLERS)), f"round {turn}"
+        given += ports
+    assert look_into(ledger) == (given, "ok")
+
+
+def kill_at_random(callers, started, within, dice):
+    """Ends every other caller, each at its own moment."""
+    victims = [(dice.uniform(0, within), child) for child in callers.children[::2]]
+    for moment, child in sorted(victims, key=lambda victim: victim[0]):
+        time.sleep(max(0, started + moment - time.monotonic()))
+        child.kill()
+
+
+def test_a_killed_caller_costs_nobody_a_port_and_loses_no_acknowledged_one(callers, ledger):
+    seed = random.randrange(2**32)
+    dice = random.Random(seed)
+    callers.wait_at_gate()
+    started = callers.go()
+    given = acknowledged(callers.collect())
+    within = time.monotonic() - started  # kills are spread over as long as an undisturbed round takes
+    killed = 0
+    for turn in range(max(3, ROUNDS // 2)):
+        callers.wait_at_gate()
+        kill_at_random(callers, callers.go(), within, dice)
+        outcomes = callers.collect()
+        ended = [status for status, _, _ in outcomes]
+        assert set(ended) <= {0, -signal.SIGKILL}, (seed, turn, outcomes)
+        killed += ended.count(-signal.SIGKILL)
+        given += acknowledged(outcomes)
+        ports, health = look_into(ledger)
+        assert health == "ok", (seed, turn)
+        assert set(given) <= set(ports), (seed, turn, sorted(set(given) - set(ports)))
+        assert len(set(given)) == len(given), (seed, turn)
+    assert killed > 0, "nobody was killed in time: the test proved nothing"
+
+
+def test_the_ledger_goes_on_after_its_writers_were_killed(callers, ledger, nextport):
+    callers.wait_at_gate()
+    callers.go()
+    first = callers.children[0].stdout.read()  # others are in the middle of it now
+    for child in callers.children:
+        child.kill()
+    given = acknowledged([(0, first, b"")] + callers.collect()[1:])
+    assert nextport("next", "-q").port not in given
+    assert look_into(ledger)[1] == "ok"
+
+
+HOLD = """
+import fcntl, os, sys, time
+lock = open(sys.argv[1], "r+")
+fcntl.flock(lock, fcntl.LOCK_EX)
+lock.truncate(0)
+lock.write(f"{os.getpid()} {int(time.time())} holder of the lock\\n")
+lock.flush()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def lock_holder(nextport, ledger):
+    """A process that holds the ledger's lock and left its name in it, as nextport does."""
+    assert nextport("next").status == 0  # makes the ledger
+    child = subprocess.Popen([sys.executable, "-c", HOLD, f"{ledger}-lock"], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "locked\n"
+    yield child
+    child.kill()
+    child.wait()
+    child.stdin.close()
+    child.stdout.close()
+
+
+def test_a_stopped_lock_holder_is_named_when_the_deadline_is_over(nextport, ledger, lock_holder):
+    lock_holder.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, lock_holder.pid, os.WSTOPPED | os.WNOWAIT)
+    before = look_into(ledger)
+    started = time.monotonic()
+    done = nextport("next", "--wait", "1s")
+    waited = time.monotonic() - started
+    assert done.status == 8, done
+    assert done.out == b""
+    assert str(lock_holder.pid) in done.log and "stopped" in done.log, done
+    assert f"kill -CONT {lock_holder.pid}" in done.log, done
+    assert 0.9 <= waited < 10, waited
+    assert look_into(ledger) == before
+
+
+def test_without_waiting_a_held_lock_is_told_at_once(nextport, lock_holder):
+    done = nextport("next", "--wait", "0")
+    assert (done.status, done.out) == (8, b""), done
+    assert str(lock_holder.pid) in done.log, done
+
+
+def test_a_killed_lock_holder_frees_the_lock_at_once(program, ledger, tmp_path, lock_holder):
+    env = dict(os.environ, NEXTPORT_LEDGER=str(ledger), NEXTPORT_CONFIG=str(tmp_path / "nextport.conf"))
+    waiter = subprocess.Popen([program, "next", "--quiet", "--wait", "60s"], env=env, stdout=subprocess.PIPE)
+    try:
+        wait_until_blocked_by(lock_holder.pid, waiter.pid)
+        lock_holder.kill()
+        started = time.monotonic()
+        ready, _, _ = select.select([waiter.stdout], [], [], 30)
+        assert ready and waiter.stdout.readline() == b"49001\n"
+        assert waiter.wait(timeout=30) == 0
+        assert time.monotonic() - started < 10
+    finally:
+        waiter.kill()
+        waiter.wait()
+        waiter.stdout.close()
+
+
+def wait_until_blocked_by(holder, waiter):
+    """/proc/locks shows waiters as '1: -> FLOCK ADVISORY WRITE PID ..' below the lock's holder."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with open("/proc/locks") as locks:
+            rows = locks.read()
+        if re.search(rf"-> FLOCK +ADVISORY +WRITE +{waiter} ", rows):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"{waiter} never waited for {holder}")
+
+
+def test_leases_and_looks_do_not_wait_for_a_held_lock(nextport, lock_holder):
+    for words in (["leases"], ["free"], ["why", "49000"], ["next", "--dry-run"]):
+        assert nextport(*words).status == 0, words
+
+
+def test_only_who_may_write_the_ledger_may_open_its_lock(nextport, ledger):
+    assert nextport("next").status == 0
+    mode = os.stat(f"{ledger}-lock").st_mode & 0o777
+    assert mode & 0o007 == 0, oct(mode)  # whoever may open it, be it to read, may hold it

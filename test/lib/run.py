@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: MIT
+"""Builds nextport and runs its suites; the last line counts. Called by script/test.
+
+Every skip is printed with its reason, every failure with its output. A sanitizer's finding fails the test it is in.
+"""
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+SANITIZE = ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false"]
+COVERAGE = "-fsanitize=fuzzer-no-link"
+# name: meson's options, and the compiler where it matters
+BUILDS = {
+    "release": (["--buildtype=release"], None),
+    "asan": (SANITIZE, None),
+    "fuzz": (SANITIZE + ["-Dfuzz=true", f"-Dc_args={COVERAGE}", f"-Dc_link_args={COVERAGE}"], "clang"),
+}
+TESTED = ("release", "asan")
+SANITIZERS = {
+    "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1:allocator_may_return_null=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+}
+# fuzz target: the samples that seed it
+SEEDS = {
+    "source": ["test/source/*/*.in"],
+    "settings": ["test/settings/*.conf", "test/settings/*.in"],
+}
+
+
+class Length:
+    """How much of each suite is run."""
+
+    def __init__(self, full):
+        self.rounds = {"release": 100 if full else 20, "asan": 10 if full else 2}
+        self.fuzz_seconds = 600 if full else 10
+
+
+class Tally:
+    """Counts, and says what a person must know."""
+
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+
+    def fail(self, what, output=""):
+        self.failed += 1
+        print(f"FAILED {what}", *(f"    {line}" for line in output.splitlines()), sep="\n")
+
+    def skip(self, what, reason):
+        self.skipped += 1
+        print(f"skipped {what}: {reason}")
+
+    def step(self, what, before, started):
+        passed, failed, skipped = self.passed - before[0], self.failed - before[1], self.skipped - before[2]
+        print(f"{what}: {passed} ok, {failed} not ok, {skipped} left out, {time.monotonic() - started:.1f} s", flush=True)
+
+    @property
+    def counts(self):
+        return self.passed, self.failed, self.skipped
+
+
+def call(command, timeout=1800, **env):
+    """Runs a command to its end; (status, standard output, standard error). One that hangs ends with its children."""
+    child = subprocess.Popen([str(word) for word in command], cwd=ROOT, env={**os.environ, **SANITIZERS, **env},
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             start_new_session=True)
+    try:
+        out, err = child.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        out, err = child.communicate()
+        err += f"\nended after {timeout} s".encode()
+    return child.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def build(name, targets=()):
+    """Builds one of BUILDS; None, or what went wrong."""
+    options, compiler = BUILDS[name]
+    folder = BUILD / name
+    env = {"CC": compiler} if compiler else {}
+    commands = [["ninja", "-C", folder, *targets]]
+    if not (folder / "build.ninja").exists():
+        commands.insert(0, ["meson", "setup", folder, ROOT, *options])
+    elif "unit-base" not in (folder / "build.ninja").read_text():
+        # set up before the tests' libraries were installed
+        commands.insert(0, ["meson", "setup", "--wipe", folder, ROOT, *options])
+    for command in commands:
+        status, out, err = call(command, **env)
+        if status != 0:
+            return out + err
+    return None
+
+
+def build_all(tally, names):
+    """The builds that succeeded, of those named."""
+    good = []
+    for name in names:
+        started = time.monotonic()
+        trouble = build(name)
+        if trouble is None:
+            good.append(name)
+            print(f"build {name}: {time.monotonic() - started:.1f} s", flush=True)
+        else:
+            tally.fail(f"build {name}", trouble)
+    return good
+
+
+# ---- C unit tests, which speak TAP ----------------------------------------------------------------------------------
+
+TAP = re.compile(r"^(not )?ok (\d+)(?: -)? *(.*)$")
+PLAN = re.compile(r"^1\.\.(\d+)", re.MULTILINE)
+
+
+def judge_tap(tally, what, status, out, err):
+    """Counts the lines of one program. cmocka writes a skip as 'not ok N # SKIP name' and its place to stderr."""
+    rows = [match.groups() for match in map(TAP.match, out.splitlines()) if match]
+    failed_before = tally.failed
+    for bad, _, name in rows:
+        if name.startswith("# SKIP"):
+            tally.skip(f"{what} {name[6:].strip()}", skip_reason(out, err))
+        elif bad:
+            tally.fail(f"{what} {name}", out + err)
+        else:
+            tally.passed += 1
+    planned = PLAN.search(out)
+    complete = planned and int(planned[1]) == len(rows)
+    if tally.failed == failed_before and (status != 0 or not complete):
+        tally.fail(f"{what}: status {status}, {len(rows)} of {planned[1] if planned else 'unknown'} tests", out + err)
+
+
+def skip_reason(out, err):
+    """What the program said beside its TAP lines."""
+    said = [line.strip() for line in (out + err).splitlines()
+            if line.strip() and not TAP.match(line) and not PLAN.match(line) and not line.endswith("Skipped!")]
+    places = [line.strip() for line in err.splitlines() if line.endswith("Skipped!")]
+    return "; ".join(said or places) or "no reason given"
+
+
+def unit(tally, length, builds):
+    for name in builds:
+        started, before = time.monotonic(), tally.counts
+        for program in sorted((BUILD / name / "test").glob("unit-*")):
+            if program.is_file() and os.access(program, os.X_OK):
+                judge_tap(tally, f"{program.name} ({name})", *call([program], timeout=600))
+        tally.step(f"unit ({name})", before, started)
+
+
+# ---- Python tests ---------------------------------------------------------------------------------------------------
+
+
+def pytest(tally, what, name, files, **env):
+    started, before = time.monotonic(), tally.counts
+    with tempfile.TemporaryDirectory() as scratch:
+        report = pathlib.Path(scratch) / "report.xml"
+        command = ["/usr/bin/python3", "-B", "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "--tb=short",
+                   f"--junitxml={report}", f"--basetemp={scratch}/tests", *files]
+        status, out, err = call(command, NEXTPORT_BUILD=str(BUILD / name), **env)
+        if report.exists():
+            judge_report(tally, f"({name})", report)
+        if status not in (0, 1) or not report.exists():
+            tally.fail(f"{what} ({name}): pytest ended with status {status}", out + err)
+    tally.step(f"{what} ({name})", before, started)
+
+
+def judge_report(tally, suffix, report):
+    for case in xml.etree.ElementTree.parse(report).iter("testcase"):
+        what = f"{case.get('classname', '').rpartition('.')[2]} {case.get('name')} {suffix}"
+        trouble = case.find("failure") if case.find("failure") is not None else case.find("error")
+        if trouble is not None:
+            tally.fail(what, trouble.text or trouble.get("message") or "")
+        elif case.find("skipped") is not None:
+            tally.skip(what, case.find("skipped").get("message"))
+        else:
+            tally.passed += 1
+
+
+def cli(tally, length, builds):
+    own = ("test_race.py", "test_project.py")
+    files = [path for path in sorted((ROOT / "test" / "cli").glob("test_*.py")) if path.name not in own]
+    for name in builds:
+        pytest(tally, "cli", name, files)
+
+
+def race(tally, length, builds):
+    for name in builds:
+        pytest(tally, "race", name, [ROOT / "test/cli/test_race.py"], NEXTPORT_ROUNDS=str(length.rounds[name]))
+
+
+def project(tally, length, builds):
+    if "release" in builds:
+        pytest(tally, "project", "release", [ROOT / "test/cli/test_project.py"])
+
+
+# ---- Fuzzing --------------------------------------------------------------------------------------------------------
+
+
+def corpus(name):
+    """A folder with the samples and whatever earlier runs found worth keeping."""
+    folder = BUILD / "fuzz" / f"corpus-{name}"
+    folder.mkdir(exist_ok=True)
+    for pattern in SEEDS[name]:
+        for sample in ROOT.glob(pattern):
+            shutil.copyfile(sample, folder / f"{sample.parent.name}-{sample.name}")
+    return folder
+
+
+def fuzz_one(name, seconds):
+    return call([BUILD / "fuzz" / "test" / f"fuzz-{name}", f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048",
+                 "-max_len=65536", "-print_final_stats=1", f"-artifact_prefix={BUILD}/fuzz/{name}-", corpus(name)],
+                timeout=seconds + 300)
+
+
+def fuzz(tally, length, builds):
+    if not shutil.which("clang"):
+        for name in SEEDS:
+            tally.skip(f"fuzz {name}", "clang is not installed")
+        return
+    trouble = build("fuzz", [f"test/fuzz-{name}" for name in SEEDS])
+    if trouble is not None:
+        tally.fail("build fuzz", trouble)
+        return
+    started, before = time.monotonic(), tally.counts
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        outcomes = list(pool.map(lambda name: fuzz_one(name, length.fuzz_seconds), SEEDS))
+    for name, (status, out, err) in zip(SEEDS, outcomes):
+        runs = re.search(r"number_of_executed_units: (\d+)", err)
+        if status == 0 and runs and int(runs[1]) > 0:
+            tally.passed += 1
+            print(f"fuzz {name}: {runs[1]} inputs")
+        else:
+            tally.fail(f"fuzz {name}: status {status}", (out + err)[-20000:])
+    tally.step("fuzz", before, started)
+
+
+SUITES = {"project": project, "unit": unit, "cli": cli, "race": race, "fuzz": fuzz}
+
+
+def main(words):
+    full = "full" in words
+    chosen = [word for word in words if word != "full"] or list(SUITES)
+    unknown = [word for word in chosen if word not in SUITES]
+    if unknown:
+        sys.exit(f"script/test: no such suite: {unknown[0]!r} (full, {', '.join(SUITES)})")
+    tally = Tally()
+    builds = build_all(tally, TESTED) if set(chosen) != {"fuzz"} else []
+    for name in SUITES:
+        if name in chosen:
+            SUITES[name](tally, Length(full), builds)
+    print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
+    return 0 if tally.passed and not tally.failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
