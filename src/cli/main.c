@@ -46,7 +46,7 @@ static enum nextport_status run_free(struct cli *cli, struct nextport_result **r
 
 static enum nextport_status run_why(struct cli *cli, struct nextport_result **ret)
 {
-    uint16_t port;
+    uint16_t port = 0;
     if (parse_port(cli, cli->args[0], &port) != NEXTPORT_OK)
         return cli->err.status;
     return nextport_why(cli->np, port, ret, &cli->err);
