@@ -161,6 +161,7 @@ static enum nextport_status choose(struct np_run *run, const struct nextport_req
     enum nextport_status status = plan(run, &ask, &plan_made, err);
     run->res->rejected = plan_made.rejected;
     run->res->n_rejected = plan_made.n_rejected;
+    run->res->rejected_rest = plan_made.rejected_rest;
     run->res->exhausted = plan_made.exhausted;
     if (status != NEXTPORT_OK)
         return status;

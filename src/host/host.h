@@ -16,7 +16,7 @@ const char *np_host_name(struct np_arena *); /* "unknown" when the system does n
 const char *np_host_machine_id(struct np_arena *);
 /* '' in the machine's own network namespace, else that namespace's identity, stable while it lives. */
 const char *np_host_scope(struct np_arena *);
-const char *np_host_user(struct np_arena *); /* "root", "1000": for the event log */
+const char *np_host_user(struct np_arena *); /* "root", "1000(alice)": for the event log */
 int64_t np_host_now(void);                   /* Unix seconds */
 bool np_host_privileged(void);               /* may it make the machine's ledger? */
 const char *np_host_env(const char *name);   /* NULL when unset or empty; borrowed */

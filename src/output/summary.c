@@ -149,11 +149,27 @@ void np_log_line(struct np_buf *log, bool ascii, const char *fmt, ...)
     np_buf_printf(log, "nextport: %s\n", np_neutral(log->arena, text, ascii));
 }
 
+/* A required source that was not seen is an error already. Other answers than `next` show their sources themselves. */
+static void log_unseen(struct np_buf *log, bool ascii, const struct nextport_result *res)
+{
+    struct np_buf names = {.arena = log->arena};
+    for (size_t i = 0; i < res->n_sources; i++) {
+        const struct nextport_sighting *s = &res->sources[i];
+        if (np_unseen(s) && s->policy != NEXTPORT_REQUIRE)
+            np_buf_printf(&names, "%s%s (%s%s%s)", names.len ? ", " : "", s->source, np_sight_name(s->sight),
+                          s->why ? ": " : "", s->why ? s->why : "");
+    }
+    if (names.len)
+        np_log_line(log, ascii, "warning: not fully seen: %s; 'nextport doctor' says how to see it", names.ptr);
+}
+
 void np_log_notes(struct np_buf *log, bool ascii, const struct nextport_result *res, enum nextport_level level)
 {
     for (size_t i = 0; i < res->n_notes; i++)
         if (res->notes[i].level == level)
             np_log_line(log, ascii, "%s%s", level == NEXTPORT_WARNING ? "warning: " : "", res->notes[i].text);
+    if (level == NEXTPORT_WARNING && res->what == NEXTPORT_ANSWER_NEXT)
+        log_unseen(log, ascii, res);
 }
 
 void np_log_details(struct np_buf *log, bool ascii, const struct nextport_result *res)

@@ -53,10 +53,22 @@ static const char *safe(struct np_page *page, const char *text)
     return text ? np_neutral(page->arena, text, !page->style->unicode) : NULL;
 }
 
+static void begin_line(struct np_page *page, enum tint tint)
+{
+    if (page->style->colour && tints[tint])
+        np_buf_puts(&page->out, tints[tint]);
+}
+
+static void end_line(struct np_page *page, enum tint tint)
+{
+    np_buf_puts(&page->out, page->style->colour && tints[tint] ? "\033[0m\n" : "\n");
+}
+
 static void line(struct np_page *page, enum tint tint, const char *text)
 {
-    const char *colour = page->style->colour ? tints[tint] : NULL;
-    np_buf_printf(&page->out, "%s%s%s\n", colour ? colour : "", text, colour ? "\033[0m" : "");
+    begin_line(page, tint);
+    np_buf_puts(&page->out, text);
+    end_line(page, tint);
 }
 
 static bool has_header(const struct grid *grid)
@@ -106,9 +118,8 @@ static void fit(struct grid *grid)
 static void print_row(struct grid *grid, enum tint tint, const char *const *cells)
 {
     struct np_page *page = grid->page;
-    struct np_buf text = {.arena = page->arena};
     size_t owed = 0; /* blanks due before the next text, so that none end the line */
-    np_buf_puts(&text, "");
+    begin_line(page, tint);
     for (size_t c = 0; c < grid->n_columns; c++) {
         const struct column *column = &grid->columns[c];
         size_t width = grid->widths[c];
@@ -117,14 +128,14 @@ static void print_row(struct grid *grid, enum tint tint, const char *const *cell
         const char *cell = np_elide(page->arena, cells[c] ? cells[c] : "", width, page->style->unicode, column->tail);
         size_t spare = width - np_columns(cell);
         if (*cell) {
-            np_buf_printf(&text, "%*s%s", (int)(owed + (column->right ? spare : 0)), "", cell);
+            np_buf_printf(&page->out, "%*s%s", (int)(owed + (column->right ? spare : 0)), "", cell);
             owed = column->right ? 0 : spare;
         } else {
             owed += width;
         }
         owed += GAP;
     }
-    line(page, tint, text.ptr);
+    end_line(page, tint);
 }
 
 static void print_grid(struct grid *grid)

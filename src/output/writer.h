@@ -46,7 +46,7 @@ bool np_unseen(const struct nextport_sighting *);
 
 /* One line of a log: "nextport: ", the text made harmless, a newline. */
 void np_log_line(struct np_buf *, bool ascii, const char *fmt, ...) NP_PRINTF(3, 4);
-/* The notes of one level. */
+/* The notes of a level; the warnings of `next` end with a line that names the sources not fully seen. */
 void np_log_notes(struct np_buf *, bool ascii, const struct nextport_result *, enum nextport_level);
 /* Each run of ports passed over, and each source: what became of it. */
 void np_log_details(struct np_buf *, bool ascii, const struct nextport_result *);

@@ -17,7 +17,7 @@ enum {
     FILE_MAX = 8 * 1024 * 1024,
     DEPTH_MAX = 100,
     BINDINGS_MAX = 1 << 18, /* siteDefaults multiply: sites times bindings */
-    WARNINGS_MAX = 50,
+    WARNINGS_MAX = 20,
     SHOWN_MAX = 300, /* bytes of one foreign text that are worth repeating in every claim */
     INFO_MAX = 1000, /* bytes of a bindingInformation: an address, a port and a host name take 310 at most */
     TRIES = 4,
@@ -298,7 +298,8 @@ static enum nextport_status fail_xml(struct document *doc)
         return np_fail(doc->iis->err, NEXTPORT_FAILED, "parse %s: out of memory", doc->file);
     np_fail(doc->iis->err, NEXTPORT_RETRY, "%s:%u:%lu: %s", doc->file, line_of(doc),
             (unsigned long)XML_GetCurrentColumnNumber(doc->xml) + 1, XML_ErrorString(error));
-    np_hint(doc->iis->err, "Mend the file, which IIS cannot read either; if it is being written, try again.");
+    np_hint(doc->iis->err,
+            "Mend the file, or save it as UTF-8 if it is in another encoding; if it was being written, try again.");
     return doc->iis->err->status;
 }
 
@@ -573,7 +574,8 @@ static uint16_t next_number(const char *text, const char **p)
     while (**p) {
         const char *start = *p;
         uint16_t port;
-        *p += *start == '[' ? 1 + strcspn(start + 1, "[]") : 1;
+        size_t inside = *start == '[' ? strcspn(start + 1, "[]") : 0;
+        *p += *start == '[' && start[1 + inside] == ']' ? 1 + inside : 1;
         if (!digit(*start))
             continue;
         while (digit(**p))
@@ -767,7 +769,7 @@ static enum nextport_status read_redirected(struct iis *iis, const char *file)
             "%s: the configuration is shared (\"%s\"): servers that share it must share one ledger as well",
             shown(iis, file), iis->redirected);
     if (!folder)
-        np_fail(iis->err, NEXTPORT_BLIND, "a share or another drive is not read");
+        np_fail(iis->err, NEXTPORT_BLIND, "only a folder on drive C is followed");
     else if (read_file(iis, np_sprintf(arena, "%s/applicationHost.config", folder), MAIN_FILE) == NEXTPORT_OK)
         return NEXTPORT_OK;
     np_wrap(iis->err, "%s: redirected to \"%.300s\"", shown(iis, file), iis->redirected);

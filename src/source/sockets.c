@@ -31,6 +31,19 @@ static void claim(void *ctx, const struct np_socket *socket)
     np_evidence_claim(finding->look->ret, &claim);
 }
 
+static const char *others_unasked(enum nextport_protocol protocol)
+{
+    switch (protocol) {
+    case NEXTPORT_TCP:
+        return "udp (ask with --protocol both), ";
+    case NEXTPORT_UDP:
+        return "tcp (ask with --protocol both), ";
+    case NEXTPORT_BOTH:
+        break;
+    }
+    return "";
+}
+
 /* What no user can see on this kernel is no reason to refuse by default: the bind probe sees it. */
 static void sight_partial(struct np_look *look, enum nextport_policy policy, const char *partial)
 {
@@ -49,6 +62,8 @@ static enum nextport_status look_at_machine(struct np_look *look, enum nextport_
         *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
         return NEXTPORT_OK;
     }
+    np_note(look->ret->log, NEXTPORT_VERBOSE, "not looked at: %sraw sockets, other network namespaces",
+            others_unasked(look->settings->protocol));
     if (finding.n_hidden)
         np_note(look->ret->log, NEXTPORT_INFO, "programs of %llu sockets not visible: run as root to see programs",
                 (unsigned long long)finding.n_hidden);

@@ -4,11 +4,13 @@ import os
 import pathlib
 import resource
 import shutil
-import subprocess
 import sqlite3
+import subprocess
 import tempfile
 
 import pytest
+
+from conftest import BUILD, Done
 
 OK, FAILED, INPUT, FULL, BLIND, LEDGER, CONFLICT, DENIED, RETRY = range(9)
 NOBODY = 65534
@@ -86,7 +88,6 @@ WORDS = [
     (["next", "--format", "jsno"], INPUT, ["--format", "jsno", "json"]),
     (["next", "--format", ""], INPUT, ["--format"]),
     (["next", "--format", "table"], INPUT, ["table"]),
-    (["used", "--format", "octopus"], INPUT, ["octopus", "json"]),
     (["used", "--source", "iss"], INPUT, ["iss", "iis"]),
     (["used", "--source", ""], INPUT, ["source"]),
     (["next", "--policy", "iss=warn"], INPUT, ["--policy", "iss", "iis"]),
@@ -119,7 +120,7 @@ WORDS = [
     (["next", "--name", "A", "--name", "A"], INPUT, ["'A'", "twice"]),
     # what does not go together
     (["next", "--root", "/"], INPUT, ["--root", "--dry-run"]),
-    (["next", "--user"], INPUT, ["--user", "ledger"]),  # NEXTPORT_LEDGER names another
+    (["next", "--user", "--ledger", "other.db"], INPUT, ["--user", "--ledger", "give one"]),
     (["next", "--ledger", ""], INPUT, ["--ledger", "empty"]),
     (["next", "--config", "/nowhere/nextport.conf"], INPUT, ["/nowhere/nextport.conf", "no such file"]),
     (["next", "--root", "/nowhere", "--dry-run"], INPUT, ["/nowhere", "no such file"]),
@@ -153,18 +154,17 @@ def test_a_bad_command_line_is_refused(say, ledger, words, status, message):
     assert not ledger.exists(), "a refused request left a ledger"
 
 
-@pytest.mark.parametrize("name", ["#{Octopus.Action.Name}", "a\u2028b"])
-def test_a_name_that_octopus_would_read_otherwise_is_refused_or_encoded(nextport, name):
-    done = nextport("next", "--format", "octopus", "--name", name)
-    assert name.encode() not in done.out, done
-    assert done.status in (OK, INPUT), done
+def test_a_format_that_cannot_write_the_answer_is_refused_in_its_own_words(nextport):
+    done = nextport("used", "--format", "octopus")
+    assert done.status == INPUT and b"cannot write this answer" in done.out and b"json" in done.out, done
+    assert b"setVariable" not in done.out, done
 
 
 def test_a_refusal_in_json_has_the_same_status_and_message(nextport):
     done = nextport("next", "--format", "json", "--ttl", "5x")
     assert done.status == INPUT, done
     error = done.json["error"]
-    assert (error["status"], error["slug"]) == (INPUT, error["slug"]) and "5x" in error["message"] and error["hint"]
+    assert error["status"] == INPUT and error["slug"] and "5x" in error["message"] and "24h" in error["hint"], done
 
 
 # ---- Files that are not what they should be -------------------------------------------------------------------------
@@ -196,8 +196,8 @@ FILES = {
     "not xml": lambda path: path.write_bytes(bytes(range(256)) * 20),
 }
 IIS = [("folder", ["folder"]), ("fifo", ["fifo"]), ("one GiB", ["larger"]), ("device", ["device"]),
-       ("missing", ["no such file"]), ("link to itself", ["link"]), ("truncated", [":2:"]), ("billion laughs", ["doctype"]),
-       ("wrong root", ["system.applicationHost"]), ("empty", []), ("not xml", [])]
+       ("missing", ["no such file"]), ("link to itself", ["link"]), ("truncated", [":2:"]), ("billion laughs", [":2:", "document type"]),
+       ("wrong root", ["<html>", "<configuration>"]), ("empty", []), ("not xml", [])]
 CONF = [("folder", ["folder"]), ("fifo", ["fifo"]), ("one GiB", ["larger"]), ("device", ["device"]),
         ("missing", ["no such file"]), ("link to itself", ["link"]), ("not xml", [":1:"])]
 
@@ -271,7 +271,6 @@ def as_nobody(program, elsewhere):
     copy.chmod(0o755)
 
     def run(*words, **env):
-        from conftest import Done
         env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **{k: str(v) for k, v in env.items()}}
         try:
             return Done(subprocess.run([copy, *map(str, words)], env=env, user=NOBODY, group=NOBODY, extra_groups=[],
@@ -315,13 +314,12 @@ def leases_in(ledger):
         database.close()
 
 
-def in_mount(nextport, script, *words):
+def in_mount(script, *words):
     """Runs the program in a mount namespace of its own, after `script` changed it. "$@" is the program."""
     probe = subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.PIPE, text=True)
     if probe.returncode != 0:
         pytest.skip(f"no mount namespace: {probe.stderr.strip()}")
-    from conftest import BUILD, Done
-    env = dict(os.environ, LC_ALL="C.UTF-8", NO_COLOR="1", NEXTPORT_CONFIG="/dev/null")
+    env = dict(os.environ, LC_ALL="C.UTF-8", NO_COLOR="1")
     return Done(subprocess.run(["unshare", "--mount", "sh", "-ec", script, "sh", str(BUILD / "nextport"), *map(str, words)],
                                env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60))
 
@@ -331,7 +329,7 @@ def test_a_ledger_on_a_read_only_file_system_is_unusable_and_gives_no_port(nextp
     if existing:
         nextport("next")
     script = f'mount --bind "{tmp_path}" "{tmp_path}"; mount -o remount,bind,ro "{tmp_path}"; exec "$@"'
-    refused(in_mount(nextport, script, "next", "--config", tmp_path / "nextport.conf", "--ledger", ledger),
+    refused(in_mount(script, "next", "--config", tmp_path / "nextport.conf", "--ledger", ledger),
             LEDGER, ledger, "read-only")
 
 
@@ -339,14 +337,16 @@ def test_a_ledger_on_a_read_only_file_system_is_unusable_and_gives_no_port(nextp
 def test_a_ledger_on_a_full_file_system_is_unusable_and_gives_no_port(nextport, tmp_path, existing):
     disk = tmp_path / "disk"
     disk.mkdir()
-    make = '"$1" next -q --ledger ledger.db >/dev/null; "$1" next -q --ledger ledger.db >/dev/null; ' if existing else ""
+    make = '"$@" >/dev/null; "$@" >/dev/null; ' if existing else ""
     script = (f'mount -t tmpfs -o size=1m,mode=0755 none "{disk}"; cd "{disk}"; {make}'
               'dd if=/dev/zero of=filler bs=4096 status=none 2>/dev/null || :; '
               # what is left of the last page, and of the log's reserved space, is used up by asking again
               'for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do '
-              '  "$@" >out 2>err && cat out || { status=$?; cat err >&2; exit $status; }; done; exit 0')
-    done = in_mount(nextport, script, "next", "--quiet", "--ledger", "ledger.db")
+              '  "$@" || exit; done')
+    done = in_mount(script, "next", "--quiet", "--config", tmp_path / "nextport.conf", "--ledger", "ledger.db")
     assert done.status == LEDGER, done
+    granted = done.text.split()
+    assert len(granted) < 20 and len(set(granted)) == len(granted), done
     assert "full" in done.log.lower() or "no space" in done.log.lower(), done
 
 
@@ -449,12 +449,15 @@ def test_no_lease_is_kept_for_an_answer_that_nobody_got(nextport, ledger, out, f
     assert nextport("next").port == 49000
 
 
-def test_without_any_standard_output_no_lease_is_kept(program, nextport, ledger):
-    from conftest import Done
-    env = dict(os.environ, NEXTPORT_LEDGER=str(ledger), NEXTPORT_CONFIG="/dev/null", LC_ALL="C.UTF-8")
-    done = Done(subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", program, "next"], env=env, stderr=subprocess.PIPE,
-                               stdin=subprocess.DEVNULL, timeout=60))
-    assert done.status == FAILED, done.err
+def with_streams_closed(closed, program, *words):
+    return subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", program, *map(str, words)], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, timeout=60)
+
+
+def test_without_any_standard_output_no_lease_is_kept(program, ledger, tmp_path):
+    (tmp_path / "nextport.conf").touch()
+    done = with_streams_closed(">&-", program, "next", "--ledger", ledger, "--config", tmp_path / "nextport.conf")
+    assert done.returncode == FAILED, done.stderr
     assert not ledger.exists() or leases_in(ledger) == []
 
 
@@ -463,10 +466,9 @@ def test_a_help_text_that_cannot_be_written_is_a_failure(nextport):
         assert nextport("--help", stdout=full).status == FAILED
 
 
-def test_every_standard_stream_may_be_closed_without_harm_to_the_ledger(program, nextport, ledger):
+def test_every_standard_stream_may_be_closed_without_harm_to_the_ledger(program, nextport, ledger, tmp_path):
     nextport("next")
-    env = dict(os.environ, NEXTPORT_LEDGER=str(ledger), NEXTPORT_CONFIG="/dev/null")
-    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", program, "next"], env=env, timeout=60)
+    done = with_streams_closed("<&- >&- 2>&-", program, "next", "--ledger", ledger, "--config", tmp_path / "nextport.conf")
     assert done.returncode == FAILED
     assert leases_in(ledger) == [49000]
     database = sqlite3.connect(ledger)
@@ -478,7 +480,8 @@ def test_few_descriptors_are_an_error_and_not_a_wrong_answer(nextport, ledger):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     done = nextport("next", "--count", "100",
                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (24, min(24, limit))))
-    assert done.status in (FAILED, RETRY), done
+    assert done.status in (FAILED, BLIND), done
+    assert "too many open files" in done.log and "ulimit -n" in done.log, done
     assert done.out == b"" and done.log, done
     assert not ledger.exists() or leases_in(ledger) == []
 
@@ -489,12 +492,6 @@ def test_few_descriptors_are_an_error_and_not_a_wrong_answer(nextport, ledger):
 def test_without_home_the_users_ledger_is_found_by_the_password_database(nextport):
     done = nextport("next", "--user", "--dry-run", env={"HOME": None, "NEXTPORT_LEDGER": None})
     assert done.status == OK, done
-
-
-def test_a_relative_home_is_no_place_for_a_ledger(nextport, tmp_path):
-    done = nextport("next", "--user", env={"HOME": "relative", "XDG_STATE_HOME": "relative", "NEXTPORT_LEDGER": None},
-                    cwd=tmp_path)
-    assert not (tmp_path / "relative").exists(), done
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ ARROWS = {
     "source": {"base", "core", "host", "source"},
     "ledger": {"base", "core", "ledger"},
     "output": {"base", "core", "output"},
-    "nextport.c": {"base", "core", "host", "source", "ledger", "output"},
+    "facade": {"base", "core", "host", "source", "ledger", "output", "facade"},
     "cli": {"cli"},
 }
 # what else each part may include, beside standard C

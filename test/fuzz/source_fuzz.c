@@ -1,7 +1,120 @@
-/* SPDX-License-Identifier: MIT */
-#ifdef FUZZ_REPLAY
-int main(void)
+/* Fuzzes every parser of a source. Input: [row] main file [RS redirection.config [RS any other included file]].
+ * A first byte below the number of parsers chooses one and is not part of the file; any other leaves the first, so that
+ * its samples are seeds as they are. RS is the byte 0x1e, which is in no text file.
+ * SPDX-License-Identifier: MIT */
+#include "source/source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { RECORD_SEPARATOR = 0x1e };
+
+struct parts {
+    struct np_text main, redirection, other; /* ptr NULL: absent */
+};
+
+static enum np_read read_part(void *ctx, const char *path, struct np_text *ret, const char **why)
 {
+    const struct parts *parts = ctx;
+    *ret = strstr(path, "redirection") ? parts->redirection : parts->other;
+    *why = ret->ptr ? NULL : "no such file";
+    return ret->ptr ? NP_READ_OK : NP_READ_ABSENT;
+}
+
+static const struct np_source *choose(struct np_text *input)
+{
+    const struct np_source *rows[64];
+    size_t n = 0;
+    for (size_t i = 0; np_sources[i] && n < sizeof rows / sizeof *rows; i++)
+        if (np_sources[i]->parse)
+            rows[n++] = np_sources[i];
+    if (!input->len || (unsigned char)input->ptr[0] >= n)
+        return rows[0];
+    input->ptr++, input->len--;
+    return rows[(unsigned char)input->ptr[-1]];
+}
+
+/* What must hold of every claim, whatever was read. */
+static void check(const struct np_evidence *evidence)
+{
+    for (size_t i = 0; i < evidence->n_claims; i++) {
+        const struct nextport_claim *claim = &evidence->claims[i];
+        bool range = claim->first > 0 && claim->first <= claim->last;
+        if ((!range && claim->certainty != NEXTPORT_UNRESOLVED) || !claim->source || !claim->count)
+            abort();
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct np_arena *arena = np_arena_new();
+    struct np_log log = {.arena = arena};
+    struct np_evidence evidence = {.arena = arena, .log = &log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct parts parts = {{"", 0}, {NULL, 0}, {NULL, 0}};
+    struct np_text input = {(const char *)data, size};
+    const struct np_source *source = choose(&input);
+    np_text_split(&input, RECORD_SEPARATOR, &parts.main);
+    np_text_split(&input, RECORD_SEPARATOR, &parts.redirection);
+    np_text_split(&input, RECORD_SEPARATOR, &parts.other);
+    if (!parts.redirection.len) /* so that an input can have an included file and no redirection */
+        parts.redirection.ptr = NULL;
+    const struct np_include include = {.read = read_part, .ctx = &parts};
+    if (source->parse(&evidence, "/etc/main.conf", parts.main, &include, &err) != NEXTPORT_OK && !*err.text)
+        abort();
+    check(&evidence);
+    np_evidence_sort(&evidence, false);
+    np_arena_free(arena);
     return 0;
+}
+
+#ifdef FUZZ_REPLAY
+#include <dirent.h>
+#include <stdio.h>
+
+static int replay_file(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        perror(path);
+        return 1;
+    }
+    struct np_arena *arena = np_arena_new();
+    struct np_buf buf = {.arena = arena};
+    char chunk[4096];
+    for (size_t n; (n = fread(chunk, 1, sizeof chunk, file)) > 0;)
+        np_buf_add(&buf, chunk, n);
+    int bad = ferror(file);
+    fclose(file);
+    LLVMFuzzerTestOneInput((const uint8_t *)buf.ptr, buf.len);
+    np_arena_free(arena);
+    return bad;
+}
+
+static int replay(const char *path)
+{
+    DIR *dir = opendir(path);
+    if (!dir)
+        return replay_file(path);
+    int bad = 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        char below[4096];
+        snprintf(below, sizeof below, "%s/%s", path, entry->d_name);
+        if (entry->d_name[0] != '.')
+            bad |= replay(below);
+    }
+    closedir(dir);
+    return bad;
+}
+
+/* Replays the files and folders it is given. */
+int main(int argc, char **argv)
+{
+    int bad = 0;
+    for (int i = 1; i < argc; i++)
+        bad |= replay(argv[i]);
+    return bad != 0;
 }
 #endif

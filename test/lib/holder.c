@@ -1,5 +1,6 @@
 /* Builds one situation on one port of this network namespace, says "ready PORT" and holds it until its standard input
- * ends: holder SITUATION [PORT]. Without PORT the kernel chooses one. "skip REASON": this kernel or user cannot build it.
+ * ends: holder SITUATION [PORT]. Without PORT the kernel chooses one. "skip REASON": this kernel or user cannot build
+ * it.
  * Every socket is made by the real course of events; nothing is injected.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
@@ -126,12 +127,21 @@ static bool connect_to(int fd, const char *address, uint16_t number)
     return connect(fd, &peer.any, len) == 0;
 }
 
+/* A port that nothing has. To bind it by its number is what a server does, and the kernel keeps a number that was asked
+ * for longer than one that it chose. */
+static void choose_port(void)
+{
+    int fd = make_socket("0.0.0.0", 0);
+    if (!port)
+        port = port_of(bind_to(fd, "0.0.0.0", 0));
+    close(fd);
+}
+
 /* On the port of the situation. */
 static int bound_socket(const struct situation *s)
 {
-    int fd = bind_to(make_socket(s->address, s->options), s->address, port);
-    port = port_of(fd);
-    return fd;
+    choose_port();
+    return bind_to(make_socket(s->address, s->options), s->address, port);
 }
 
 /* A server on some other port. */
@@ -190,10 +200,10 @@ static void build_outgoing(const struct situation *s)
     int server = some_server(loopback(s), 8), fd = make_socket(s->address, s->options);
     if (s->options & AUTOMATIC && port)
         set(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, (int)((uint32_t)port << 16 | port), "IP_LOCAL_PORT_RANGE");
-    if (s->options & NO_PORT)
-        bind_to(fd, s->address, 0);
-    else if (!(s->options & AUTOMATIC))
-        bind_to(fd, s->address, port);
+    if (!(s->options & AUTOMATIC))
+        choose_port();
+    if (!(s->options & AUTOMATIC) || s->options & NO_PORT)
+        bind_to(fd, s->address, s->options & NO_PORT ? 0 : port);
     check(connect_to(fd, loopback(s), port_of(server)), "connect");
     check(accept(server, NULL, NULL) >= 0, "accept");
     port = port_of(fd);
@@ -211,7 +221,8 @@ static void build_syn_sent(const struct situation *s)
         state = tcp_state(filler);
     }
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    port = port_of(bind_to(fd, s->address, port));
+    choose_port();
+    bind_to(fd, s->address, port);
     check(!connect_to(fd, "127.0.0.1", server) && errno == EINPROGRESS, "connect");
     check(tcp_state(fd) == TCP_SYN_SENT, "SYN_SENT");
 }
@@ -244,12 +255,13 @@ static void build_close_wait(const struct situation *s)
     read_to_end(pair.server);
 }
 
-/* The side that closes first keeps the port. */
+/* The side that closes first keeps the port. The client's acknowledgement may not be delayed. */
 static void build_fin_wait2(const struct situation *s)
 {
     struct pair pair = accepted_pair(s);
     close(pair.server);
     read_to_end(pair.client);
+    set(pair.client, IPPROTO_TCP, TCP_QUICKACK, 1, "TCP_QUICKACK");
 }
 
 static void build_server_time_wait(const struct situation *s)
@@ -284,15 +296,6 @@ static void build_connected_udp(const struct situation *s)
 {
     int server = bind_to(make_socket(s->address, DATAGRAM), s->address, 0);
     check(connect_to(bound_socket(s), s->address, port_of(server)), "connect");
-}
-
-/* A port that nothing has. */
-static void choose_port(void)
-{
-    int fd = make_socket("0.0.0.0", 0);
-    if (!port)
-        port = port_of(bind_to(fd, "0.0.0.0", 0));
-    close(fd);
 }
 
 static void build_raw(const struct situation *s)

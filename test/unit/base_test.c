@@ -1,5 +1,190 @@
-/* SPDX-License-Identifier: MIT */
+/* The small things everything uses: text, numbers, JSON, error prefixes, and what makes foreign text harmless.
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/text.h"
+
+static void an_error_reads_from_the_task_down_to_the_cause(void **state)
+{
+    (void)state;
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    np_fail(&err, NEXTPORT_DENIED, "open %s: permission denied", "/x");
+    np_hint(&err, "Run as root.");
+    np_hint(&err, "A later hint does not replace the first.");
+    assert_int_equal(np_wrap(&err, "lock ledger"), NEXTPORT_DENIED);
+    assert_string_equal(err.text, "lock ledger: open /x: permission denied");
+    assert_string_equal(err.hint, "Run as root.");
+    np_fail(&err, NEXTPORT_INPUT, "afresh");
+    assert_string_equal(err.hint, "");
+}
+
+static void a_message_longer_than_its_room_is_cut_and_ends(void **state)
+{
+    (void)state;
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    char longest[4096];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    np_fail(&err, NEXTPORT_INPUT, "%s", longest);
+    for (int i = 0; i < 5; i++)
+        np_wrap(&err, "%s", longest);
+    assert_int_equal(strlen(err.text), sizeof err.text - 1);
+}
+
+static void ports_are_plain_digits_from_1_to_65535(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",   "0",   "65536", "-1",   "+1",  " 1",
+                                      "1 ", "0x1", "1e3",   "port", "1.0", "99999999999999999999999"};
+    uint16_t port = 7;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(np_text_port(np_text_of(bad[i]), &port));
+    assert_int_equal(port, 7);
+    assert_true(np_text_port(np_text_of("1"), &port) && port == 1);
+    assert_true(np_text_port(np_text_of("65535"), &port) && port == 65535);
+    assert_true(np_text_port(np_text_of("00080"), &port) && port == 80);
+}
+
+static void durations_have_a_unit_and_a_bound(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t seconds; /* 0: refused */
+    } rows[] = {{"90", 90},
+                {"90s", 90},
+                {"15m", 900},
+                {"24h", 86400},
+                {"7d", 604800},
+                {"0", 0},
+                {"0s", 0},
+                {"5x", 0},
+                {"", 0},
+                {"s", 0},
+                {"-5s", 0},
+                {"1.5h", 0},
+                {"3650d", NP_DURATION_MAX},
+                {"3651d", 0},
+                {"99999999999999999999d", 0},
+                {"1h30m", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int64_t seconds = 0;
+        assert_int_equal(np_text_duration(np_text_of(rows[i].text), &seconds), rows[i].seconds != 0);
+        assert_int_equal(seconds, rows[i].seconds);
+    }
+}
+
+static void splitting_yields_empty_parts_too(void **state)
+{
+    (void)state;
+    struct np_text rest = np_text_of(",a,"), part;
+    assert_true(np_text_split(&rest, ',', &part) && part.len == 0);
+    assert_true(np_text_split(&rest, ',', &part) && np_text_is(part, "a"));
+    assert_true(np_text_split(&rest, ',', &part) && part.len == 0);
+    assert_false(np_text_split(&rest, ',', &part));
+}
+
+static void utf8_refuses_overlong_forms_surrogates_and_cut_sequences(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80", "\xff"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(np_utf8_valid(np_text_of(bad[i])));
+    assert_true(np_utf8_valid(np_text_of("Kaufhaus \xc3\x9c \xe2\x82\xac \xf0\x9f\x98\x80")));
+}
+
+static void the_nearest_word_is_what_was_meant_or_nothing(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"next", "used", "free", "why", "leases", "release", NULL};
+    assert_string_equal(nextport_nearest("nxt", words), "next");
+    assert_string_equal(nextport_nearest("lease", words), "leases");
+    assert_string_equal(nextport_nearest("realease", words), "release");
+    assert_null(nextport_nearest("banana", words));
+    assert_null(nextport_nearest("", words));
+}
+
+static void foreign_text_cannot_steer_a_log(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    static const struct {
+        const char *text, *shown, *ascii;
+    } rows[] = {
+        {"##octopus[setVariable name='x']", "#\\#octopus[setVariable name='x']", "#\\#octopus[setVariable name='x']"},
+        {"a##[error]b", "a#\\#[error]b", "a#\\#[error]b"},
+        {"####vso[", "#\\#\\#\\#vso[", "#\\#\\#\\#vso["},
+        {"two\nlines\r\x1b[31m", "two\\x0alines\\x0d\\x1b[31m", "two\\x0alines\\x0d\\x1b[31m"},
+        {"M\xc3\xbcller", "M\xc3\xbcller", "M\\xc3\\xbcller"},
+        {"\xc2\x9b"
+         "31m\x7f\xff",
+         "\\xc2\\x9b31m\\x7f\\xff", "\\xc2\\x9b31m\\x7f\\xff"},
+        {NULL, "", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_string_equal(np_neutral(arena, rows[i].text, false), rows[i].shown);
+        assert_string_equal(np_neutral(arena, rows[i].text, true), rows[i].ascii);
+    }
+    np_arena_free(arena);
+}
+
+static void json_is_ascii_whatever_it_is_given(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    struct np_buf out = {.arena = arena};
+    struct np_json json = {.out = &out};
+    np_json_begin(&json, NULL, '{');
+    np_json_string(&json, "a\"b", "\\ \n \xc3\xbc \xf0\x9f\x98\x80 \xff \xed\xa0\x80");
+    np_json_begin(&json, "list", '[');
+    np_json_int(&json, NULL, INT64_MIN);
+    np_json_bool(&json, NULL, false);
+    np_json_string(&json, NULL, NULL);
+    np_json_end(&json, ']');
+    np_json_begin(&json, "empty", '{');
+    np_json_end(&json, '}');
+    np_json_int(&json, "last", 1);
+    np_json_end(&json, '}');
+    assert_string_equal(out.ptr, "{\"a\\\"b\":\"\\\\ \\u000a \\u00fc \\ud83d\\ude00 \\ufffd \\ufffd\\ufffd\\ufffd\","
+                                 "\"list\":[-9223372036854775808,false,null],\"empty\":{},\"last\":1}");
+    np_arena_free(arena);
+}
+
+static void an_array_keeps_its_items_while_it_grows(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    unsigned *items = NULL;
+    size_t n = 0, capacity = 0;
+    for (unsigned i = 0; i < 100000; i++)
+        *(unsigned *)np_push(arena, &items, &n, &capacity, sizeof *items) = i;
+    for (unsigned i = 0; i < 100000; i++)
+        assert_int_equal(items[i], i);
+    np_arena_free(arena);
+}
+
 int main(void)
 {
-    return 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_error_reads_from_the_task_down_to_the_cause),
+        cmocka_unit_test(a_message_longer_than_its_room_is_cut_and_ends),
+        cmocka_unit_test(ports_are_plain_digits_from_1_to_65535),
+        cmocka_unit_test(durations_have_a_unit_and_a_bound),
+        cmocka_unit_test(splitting_yields_empty_parts_too),
+        cmocka_unit_test(utf8_refuses_overlong_forms_surrogates_and_cut_sequences),
+        cmocka_unit_test(the_nearest_word_is_what_was_meant_or_nothing),
+        cmocka_unit_test(foreign_text_cannot_steer_a_log),
+        cmocka_unit_test(json_is_ascii_whatever_it_is_given),
+        cmocka_unit_test(an_array_keeps_its_items_while_it_grows),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

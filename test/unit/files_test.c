@@ -1,5 +1,438 @@
-/* SPDX-License-Identifier: MIT */
+/* The reader: what is read, what is refused, and that nothing leads out of an image.
+ * SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "host/host.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { LIMIT = 64 * 1024, NOBODY = 65534, PATIENCE = 200 };
+
+/* An image in a temporary folder, with a secret beside it. */
+struct image {
+    char top[64], root[80];
+    struct np_arena *arena;
+    struct np_reader *reader;
+};
+
+static const char *in(const struct image *image, const char *path)
+{
+    return np_sprintf(image->arena, "%s%s", image->root, path);
+}
+
+static void write_to(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void add_folder(const struct image *image, const char *path)
+{
+    assert_int_equal(mkdir(in(image, path), 0755), 0);
+}
+
+static void add_file(const struct image *image, const char *path, const char *text)
+{
+    write_to(in(image, path), text);
+}
+
+static void add_link(const struct image *image, const char *path, const char *target)
+{
+    assert_int_equal(symlink(target, in(image, path)), 0);
+}
+
+static void open_reader(struct image *image, const char *root)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    np_reader_close(image->reader);
+    if (np_reader_open(&image->reader, root, image->arena, &err) != NEXTPORT_OK)
+        fail_msg("%s", err.text);
+}
+
+static int make_image(void **state)
+{
+    struct image *image = calloc(1, sizeof *image);
+    image->arena = np_arena_new();
+    strcpy(image->top, "/tmp/nextport-files-XXXXXX");
+    assert_non_null(mkdtemp(image->top));
+    assert_int_equal(chmod(image->top, 0755), 0);
+    snprintf(image->root, sizeof image->root, "%s/root", image->top);
+    add_folder(image, "");
+    add_folder(image, "/etc");
+    write_to(np_sprintf(image->arena, "%s/secret", image->top), "secret");
+    open_reader(image, image->root);
+    *state = image;
+    return 0;
+}
+
+static int drop_image(void **state)
+{
+    struct image *image = *state;
+    char *command = np_sprintf(image->arena, "rm -rf '%s'", image->top);
+    int failed = system(command);
+    np_reader_close(image->reader);
+    np_arena_free(image->arena);
+    free(image);
+    return failed;
+}
+
+static enum np_read outcome_of(struct image *image, const char *path, const char **why)
+{
+    struct np_text text;
+    return np_reader_read(image->reader, path, LIMIT, &text, why);
+}
+
+static void reads(struct image *image, const char *path, const char *expected)
+{
+    struct np_text text;
+    const char *why = NULL;
+    if (np_reader_read(image->reader, path, LIMIT, &text, &why) != NP_READ_OK)
+        fail_msg("%s: %s", path, why);
+    assert_null(why);
+    assert_string_equal(text.ptr, expected);
+    assert_int_equal(text.len, strlen(expected));
+}
+
+static void refuses(struct image *image, const char *path, enum np_read expected, const char *expected_why)
+{
+    const char *why = NULL;
+    assert_int_equal(outcome_of(image, path, &why), expected);
+    assert_string_equal(why, expected_why);
+}
+
+/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+
+static void a_file_is_read_whole(void **state)
+{
+    struct image *image = *state;
+    char *long_text = np_alloc(image->arena, LIMIT + 1);
+    memset(long_text, 'x', LIMIT);
+    add_file(image, "/etc/empty", "");
+    add_file(image, "/etc/short", "port 49000\n");
+    add_file(image, "/etc/long", long_text);
+    reads(image, "/etc/empty", "");
+    reads(image, "/etc/short", "port 49000\n");
+    reads(image, "/etc/long", long_text);
+    assert_string_equal(np_reader_shown(image->reader, "/etc/short"), in(image, "/etc/short"));
+}
+
+static void what_is_no_file_is_refused_by_its_kind_and_nothing_waits(void **state)
+{
+    struct image *image = *state;
+    char *too_long = np_alloc(image->arena, LIMIT + 2);
+    memset(too_long, 'x', LIMIT + 1);
+    add_file(image, "/etc/long", too_long);
+    assert_int_equal(mkfifo(in(image, "/etc/fifo"), 0644), 0);
+    add_link(image, "/etc/loop", "loop");
+    refuses(image, "/etc/none", NP_READ_ABSENT, "no such file or directory");
+    refuses(image, "/etc/fifo/none", NP_READ_ABSENT, "not a directory");
+    refuses(image, "/etc", NP_READ_BAD, "a folder, not a file");
+    refuses(image, "/etc/fifo", NP_READ_BAD, "a FIFO, not a file");
+    refuses(image, "/etc/long", NP_READ_BAD, "larger than 65536 bytes, the most that is read");
+    refuses(image, "/etc/loop", NP_READ_BAD, "too many levels of symbolic links");
+}
+
+static void a_device_is_refused(void **state)
+{
+    struct image *image = *state;
+    open_reader(image, NULL);
+    refuses(image, "/dev/zero", NP_READ_BAD, "a device, not a file");
+}
+
+static void a_file_that_may_not_be_read_is_not_absent(void **state)
+{
+    struct image *image = *state;
+    if (geteuid() != 0)
+        skip();
+    const char *why = NULL, *why_below = NULL;
+    add_file(image, "/etc/private", "x");
+    add_folder(image, "/etc/closed");
+    assert_int_equal(chmod(in(image, "/etc/private"), 0600) | chmod(in(image, "/etc/closed"), 0700), 0);
+    assert_int_equal(seteuid(NOBODY), 0);
+    enum np_read outcome = outcome_of(image, "/etc/private", &why);
+    enum np_read below = outcome_of(image, "/etc/closed/x", &why_below);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(outcome, NP_READ_DENIED);
+    assert_int_equal(below, NP_READ_DENIED);
+    assert_string_equal(why, "permission denied");
+}
+
+static void a_file_that_does_not_say_its_size_is_read_whole(void **state)
+{
+    struct image *image = *state;
+    struct np_text text;
+    const char *why;
+    open_reader(image, NULL);
+    assert_int_equal(np_reader_read(image->reader, "/proc/self/status", LIMIT, &text, &why), NP_READ_OK);
+    assert_true(text.len > 100);
+    assert_int_equal(np_reader_read(image->reader, "/proc/self/status", 100, &text, &why), NP_READ_BAD);
+}
+
+/* ---- The root --------------------------------------------------------------------------------------------------- */
+
+static void no_link_leads_out_of_the_root(void **state)
+{
+    struct image *image = *state;
+    add_file(image, "/etc/inside", "inside");
+    add_link(image, "/etc/absolute", "/etc/inside");
+    add_link(image, "/etc/up", "../../../../etc/inside");
+    add_link(image, "/etc/out", "../../secret");
+    add_link(image, "/etc/passwd", "/etc/passwd-of-the-host");
+    add_link(image, "/etc/folder", "/../..");
+    add_link(image, "/etc/proc", "/proc/self/root/etc/passwd");
+    reads(image, "/etc/absolute", "inside");
+    reads(image, "/etc/up", "inside");
+    reads(image, "/../../etc/inside", "inside");
+    reads(image, "/etc/folder/etc/inside", "inside");
+    refuses(image, "/etc/out", NP_READ_ABSENT, "no such file or directory");
+    refuses(image, "/../secret", NP_READ_ABSENT, "no such file or directory");
+    refuses(image, "/etc/folder/secret", NP_READ_ABSENT, "no such file or directory");
+    refuses(image, "/etc/passwd", NP_READ_ABSENT, "no such file or directory");
+    refuses(image, "/etc/proc", NP_READ_ABSENT, "no such file or directory");
+}
+
+/* /proc/PID/root and /proc/PID/cwd are links that no path resolution confines. */
+static void links_of_the_kernel_are_not_followed_in_an_image(void **state)
+{
+    struct image *image = *state;
+    const char *why = NULL;
+    open_reader(image, "/");
+    assert_int_equal(outcome_of(image, "/proc/self/root/etc/passwd", &why), NP_READ_BAD);
+}
+
+static void a_root_that_is_none_is_refused(void **state)
+{
+    struct image *image = *state;
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_reader *reader;
+    assert_int_equal(np_reader_open(&reader, "/nowhere", image->arena, &err), NEXTPORT_INPUT);
+    assert_string_equal(err.text, "open root '/nowhere': no such file or directory");
+    add_file(image, "/etc/file", "");
+    assert_int_equal(np_reader_open(&reader, in(image, "/etc/file"), image->arena, &err), NEXTPORT_INPUT);
+}
+
+static void a_root_with_a_slash_is_shown_with_one(void **state)
+{
+    struct image *image = *state;
+    open_reader(image, in(image, "/"));
+    assert_string_equal(np_reader_shown(image->reader, "/etc"), in(image, "/etc"));
+    open_reader(image, "/");
+    assert_string_equal(np_reader_shown(image->reader, "/etc"), "/etc");
+}
+
+/* ---- Names without regard to case ------------------------------------------------------------------------------- */
+
+static const char *found(struct image *image, const char *path)
+{
+    const char *why = NULL, *name = np_reader_find_nocase(image->reader, path, &why);
+    assert_null(why);
+    return name;
+}
+
+static void names_are_found_without_regard_to_case(void **state)
+{
+    struct image *image = *state;
+    add_folder(image, "/WINDOWS");
+    add_folder(image, "/WINDOWS/System32");
+    add_file(image, "/WINDOWS/System32/ApplicationHost.Config", "");
+    add_file(image, "/etc/b", "");
+    add_file(image, "/etc/B", "");
+    assert_string_equal(found(image, "/windows/system32/applicationhost.config"),
+                        "/WINDOWS/System32/ApplicationHost.Config");
+    assert_string_equal(found(image, "//Windows//SYSTEM32/"), "/WINDOWS/System32");
+    assert_string_equal(found(image, "/ETC/b"), "/etc/b");
+    assert_string_equal(found(image, "/ETC/B"), "/etc/B");
+    assert_null(found(image, "/windows/none/applicationhost.config"));
+    assert_null(found(image, "/etc/b/below-a-file"));
+}
+
+static void an_unreadable_folder_on_the_way_is_said(void **state)
+{
+    struct image *image = *state;
+    if (geteuid() != 0)
+        skip();
+    add_folder(image, "/Closed");
+    assert_int_equal(chmod(in(image, "/Closed"), 0700), 0);
+    const char *why = NULL;
+    assert_int_equal(seteuid(NOBODY), 0);
+    const char *name = np_reader_find_nocase(image->reader, "/closed/file", &why);
+    assert_int_equal(seteuid(0), 0);
+    assert_null(name);
+    assert_string_equal(why, in(image, "/Closed: permission denied"));
+}
+
+/* ---- Globs ------------------------------------------------------------------------------------------------------ */
+
+static const char *matches(struct image *image, const char *pattern)
+{
+    const char *const *paths, *why;
+    size_t n;
+    struct np_buf all = {.arena = image->arena};
+    np_reader_glob(image->reader, pattern, &paths, &n, &why);
+    np_buf_puts(&all, why ? why : "");
+    for (size_t i = 0; i < n; i++)
+        np_buf_printf(&all, " %s", paths[i]);
+    return all.ptr;
+}
+
+static void globs_match_below_the_root_in_order(void **state)
+{
+    struct image *image = *state;
+    add_folder(image, "/etc/sites");
+    add_folder(image, "/etc/sites/dir");
+    add_file(image, "/etc/sites/b.conf", "");
+    add_file(image, "/etc/sites/a.conf", "");
+    add_file(image, "/etc/sites/.hidden.conf", "");
+    add_file(image, "/etc/sites/c.txt", "");
+    add_file(image, "/etc/sites/dir/d.conf", "");
+    add_link(image, "/etc/enabled", "/etc/sites");
+    add_link(image, "/etc/sites/gone.conf", "/nowhere");
+    assert_string_equal(matches(image, "/etc/sites/*.conf"), " /etc/sites/a.conf /etc/sites/b.conf");
+    assert_string_equal(matches(image, "/etc/enabled/[ab].conf"), " /etc/enabled/a.conf /etc/enabled/b.conf");
+    assert_string_equal(matches(image, "/e?c//s*/*/*.conf"), " /etc/sites/dir/d.conf");
+    assert_string_equal(matches(image, "/etc/sites/c.txt"), " /etc/sites/c.txt");
+    assert_string_equal(matches(image, "/etc/sites/none"), "");
+    assert_string_equal(matches(image, "/*/../../secret"), "");
+    assert_string_equal(matches(image, "/etc/sites/a.conf/*"), "");
+}
+
+static void a_glob_says_what_it_could_not_look_into(void **state)
+{
+    struct image *image = *state;
+    if (geteuid() != 0)
+        skip();
+    add_folder(image, "/etc/closed");
+    add_folder(image, "/etc/open");
+    add_file(image, "/etc/open/a", "");
+    assert_int_equal(chmod(in(image, "/etc/closed"), 0700), 0);
+    assert_int_equal(seteuid(NOBODY), 0);
+    const char *all = matches(image, "/etc/*/*");
+    assert_int_equal(seteuid(0), 0);
+    assert_string_equal(all, np_sprintf(image->arena, "%s/etc/closed: permission denied /etc/open/a", image->root));
+}
+
+/* ---- Changes ---------------------------------------------------------------------------------------------------- */
+
+/* A fresh file counts as changed until its time has passed. */
+static bool settles(struct image *image)
+{
+    for (int i = 0; i < PATIENCE; i++) {
+        const char *why;
+        outcome_of(image, "/etc/watched", &why);
+        outcome_of(image, "/etc/none", &why);
+        matches(image, "/etc/sites/*");
+        found(image, "/etc/SITES/wanted");
+        if (!np_reader_changed(image->reader))
+            return true;
+        np_host_pause_ms(5);
+    }
+    return false;
+}
+
+static void watch(struct image *image)
+{
+    add_file(image, "/etc/watched", "one");
+    add_folder(image, "/etc/sites");
+    assert_true(settles(image));
+}
+
+/* Again where the machine was too busy to read it at once. */
+static void what_was_written_just_now_counts_as_changed(void **state)
+{
+    struct image *image = *state;
+    bool changed = false;
+    for (int i = 0; i < PATIENCE && !changed; i++) {
+        add_file(image, "/etc/watched", "one");
+        reads(image, "/etc/watched", "one");
+        changed = np_reader_changed(image->reader);
+    }
+    assert_true(changed);
+}
+
+static void a_file_written_again_is_noticed(void **state)
+{
+    struct image *image = *state;
+    watch(image);
+    add_file(image, "/etc/watched", "two");
+    assert_true(np_reader_changed(image->reader));
+    assert_true(settles(image));
+}
+
+static void a_file_put_in_the_place_of_another_is_noticed(void **state)
+{
+    struct image *image = *state;
+    watch(image);
+    add_file(image, "/etc/other", "one");
+    assert_int_equal(rename(in(image, "/etc/other"), in(image, "/etc/watched")), 0);
+    assert_true(np_reader_changed(image->reader));
+}
+
+static void a_file_that_was_absent_is_noticed_when_it_comes(void **state)
+{
+    struct image *image = *state;
+    watch(image);
+    add_file(image, "/etc/none", "");
+    assert_true(np_reader_changed(image->reader));
+}
+
+static void a_file_that_goes_is_noticed(void **state)
+{
+    struct image *image = *state;
+    watch(image);
+    assert_int_equal(unlink(in(image, "/etc/watched")), 0);
+    assert_true(np_reader_changed(image->reader));
+}
+
+static void a_new_name_in_a_folder_that_was_searched_is_noticed(void **state)
+{
+    struct image *image = *state;
+    watch(image);
+    add_file(image, "/etc/sites/new", "");
+    assert_true(np_reader_changed(image->reader));
+}
+
+static void a_reader_that_read_nothing_has_nothing_to_notice(void **state)
+{
+    struct image *image = *state;
+    assert_false(np_reader_changed(image->reader));
+}
+
+#define image_test(f) cmocka_unit_test_setup_teardown(f, make_image, drop_image)
+
 int main(void)
 {
-    return 0;
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    const struct CMUnitTest tests[] = {
+        image_test(a_file_is_read_whole),
+        image_test(what_is_no_file_is_refused_by_its_kind_and_nothing_waits),
+        image_test(a_device_is_refused),
+        image_test(a_file_that_may_not_be_read_is_not_absent),
+        image_test(a_file_that_does_not_say_its_size_is_read_whole),
+        image_test(no_link_leads_out_of_the_root),
+        image_test(links_of_the_kernel_are_not_followed_in_an_image),
+        image_test(a_root_that_is_none_is_refused),
+        image_test(a_root_with_a_slash_is_shown_with_one),
+        image_test(names_are_found_without_regard_to_case),
+        image_test(an_unreadable_folder_on_the_way_is_said),
+        image_test(globs_match_below_the_root_in_order),
+        image_test(a_glob_says_what_it_could_not_look_into),
+        image_test(what_was_written_just_now_counts_as_changed),
+        image_test(a_file_written_again_is_noticed),
+        image_test(a_file_put_in_the_place_of_another_is_noticed),
+        image_test(a_file_that_was_absent_is_noticed_when_it_comes),
+        image_test(a_file_that_goes_is_noticed),
+        image_test(a_new_name_in_a_folder_that_was_searched_is_noticed),
+        image_test(a_reader_that_read_nothing_has_nothing_to_notice),
+    };
+    return cmocka_run_group_tests_name("files", tests, NULL, NULL);
 }

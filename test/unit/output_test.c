@@ -222,6 +222,18 @@ static void notes_appear_by_their_level(void **state)
     assert_true(has(verbosely, "nextport: passed over 49000-49001 (iis: Shop)\n"));
 }
 
+static void what_was_not_seen_is_a_warning(void **state)
+{
+    struct nextport_result res = granted();
+    (void)state;
+    res.sources = half_seen, res.n_sources = 2;
+    static const char line[] = "nextport: warning: not fully seen: iis (partial: line 7: malformed); "
+                               "'nextport doctor' says how to see it\n";
+    assert_true(has(written("plain", &usual, &res).log.ptr, line));
+    assert_string_equal(written("json", &usual, &res).log.ptr, line);
+    assert_true(has(written("octopus", &usual, &res).out.ptr, line));
+}
+
 static void a_failure_leaves_standard_output_empty(void **state)
 {
     struct nextport_error err = {NEXTPORT_RETRY, "lock x: held", ""};
@@ -625,6 +637,7 @@ int main(void)
         TEST(plain_gives_one_line_for_each_port_and_no_last_newline_on_request),
         TEST(quiet_leaves_errors_only),
         TEST(notes_appear_by_their_level),
+        TEST(what_was_not_seen_is_a_warning),
         TEST(a_failure_leaves_standard_output_empty),
         TEST(no_foreign_text_can_begin_a_line_or_a_command),
         TEST(octopus_sets_the_variable_by_exactly_one_line),

@@ -1,5 +1,316 @@
-/* SPDX-License-Identifier: MIT */
+/* Plan cases: each file of test/plan says a situation in lines and what must come of it.
+ *
+ *     @pool RANGES  @exclude RANGES  @protocol P  @count N  @consecutive
+ *     @claim FIRST[-LAST] KIND PROTOCOL SOURCE HOLDER      someone claims it
+ *     @lease PORT NAME                                     the ledger promised it
+ *     @socket PORT   @denied PORT                          what the bind probe finds
+ *     @expect PORT..  or  @full BREAKDOWN
+ *     @rejected FIRST-LAST COUNT KIND SOURCE HOLDER        in order, all of them
+ *     @probed N                                            how many ports the machine was asked about
+ *
+ * SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/plan.h"
+
+struct machine {
+    struct np_portset taken, denied, held;
+    unsigned asked;
+};
+
+struct scene {
+    struct np_arena *arena;
+    struct np_ask ask;
+    struct np_evidence evidence;
+    struct np_leases leases;
+    struct machine machine;
+    struct np_buf expected, got;
+    bool probed;
+    const char *where;
+};
+
+static enum nextport_status probe(void *ctx, uint16_t port, enum nextport_probe *ret, struct nextport_error *err)
+{
+    struct machine *machine = ctx;
+    machine->asked++;
+    if (np_portset_has(&machine->held, port))
+        return np_fail(err, NEXTPORT_FAILED, "port %u is asked twice while it is held", port);
+    *ret = np_portset_has(&machine->taken, port)    ? NEXTPORT_PROBE_TAKEN
+           : np_portset_has(&machine->denied, port) ? NEXTPORT_PROBE_DENIED
+                                                    : NEXTPORT_PROBE_FREE;
+    if (*ret == NEXTPORT_PROBE_FREE)
+        np_portset_add(&machine->held, port, port);
+    return NEXTPORT_OK;
+}
+
+static void release(void *ctx, uint16_t port)
+{
+    np_portset_remove(&((struct machine *)ctx)->held, port, port);
+}
+
+static void add_ports(struct scene *scene, struct np_portset *set, const char *text)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    if (np_portset_parse(set, np_text_of(text), scene->where, &err) != NEXTPORT_OK)
+        fail_msg("%s", err.text);
+}
+
+static enum nextport_kind kind_of(const struct scene *scene, const char *word)
+{
+    for (int i = NEXTPORT_SOCKET; i <= NEXTPORT_SUSPECT; i++)
+        if (strcmp(np_kind_name((enum nextport_kind)i), word) == 0)
+            return (enum nextport_kind)i;
+    fail_msg("%s: no kind '%s'", scene->where, word);
+    return NEXTPORT_SOCKET;
+}
+
+static void line_pool(struct scene *scene, char *rest)
+{
+    add_ports(scene, &scene->ask.pool, rest);
+}
+
+static void line_exclude(struct scene *scene, char *rest)
+{
+    struct np_portset set = {{0}};
+    add_ports(scene, &set, rest);
+    np_portset_subtract(&scene->ask.pool, &set);
+}
+
+static void line_protocol(struct scene *scene, char *rest)
+{
+    assert_true(np_protocol_parse(np_text_of(rest), &scene->ask.protocol));
+}
+
+static void line_count(struct scene *scene, char *rest)
+{
+    scene->ask.count = (unsigned)strtoul(rest, NULL, 10);
+}
+
+static void line_consecutive(struct scene *scene, char *rest)
+{
+    (void)rest;
+    scene->ask.consecutive = true;
+}
+
+static void line_claim(struct scene *scene, char *rest)
+{
+    unsigned first, last;
+    char *ports = strtok(rest, " "), *kind = strtok(NULL, " "), *protocol = strtok(NULL, " ");
+    char *source = strtok(NULL, " "), *holder = strtok(NULL, "");
+    if (sscanf(ports, "%u-%u", &first, &last) == 1)
+        last = first;
+    struct nextport_claim claim = {.first = (uint16_t)first,
+                                   .last = (uint16_t)last,
+                                   .kind = kind_of(scene, kind),
+                                   .source = source,
+                                   .holder = holder};
+    assert_true(np_protocol_parse(np_text_of(protocol), &claim.protocol));
+    if (!first)
+        claim.certainty = NEXTPORT_UNRESOLVED;
+    np_evidence_claim(&scene->evidence, &claim);
+}
+
+static void line_lease(struct scene *scene, char *rest)
+{
+    struct nextport_lease *lease =
+        np_push(scene->arena, &scene->leases.items, &scene->leases.n, &scene->leases.capacity, sizeof *lease);
+    lease->port = (uint16_t)strtoul(strtok(rest, " "), NULL, 10);
+    lease->name = np_strdup(scene->arena, strtok(NULL, ""));
+}
+
+static void line_socket(struct scene *scene, char *rest)
+{
+    add_ports(scene, &scene->machine.taken, rest);
+}
+
+static void line_denied(struct scene *scene, char *rest)
+{
+    add_ports(scene, &scene->machine.denied, rest);
+}
+
+static void expect(struct scene *scene, const char *word, const char *rest)
+{
+    np_buf_printf(&scene->expected, "@%s%s%s\n", word, *rest ? " " : "", rest);
+}
+
+static const struct {
+    const char *word;
+    void (*take)(struct scene *, char *rest); /* NULL: an expectation */
+} lines[] = {
+    {"pool", line_pool},
+    {"exclude", line_exclude},
+    {"protocol", line_protocol},
+    {"count", line_count},
+    {"claim", line_claim},
+    {"lease", line_lease},
+    {"consecutive", line_consecutive},
+    {"socket", line_socket},
+    {"denied", line_denied},
+    {"expect", NULL},
+    {"full", NULL},
+    {"rejected", NULL},
+    {"probed", NULL},
+};
+
+static void read_line(struct scene *scene, char *line)
+{
+    line[strcspn(line, "\n")] = '\0';
+    if (!*line || *line == '#')
+        return;
+    char *word = line + 1, *rest = word + strcspn(word, " ");
+    if (*rest)
+        *rest++ = '\0';
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        if (*line != '@' || strcmp(word, lines[i].word) != 0)
+            continue;
+        scene->probed = scene->probed || strcmp(word, "probed") == 0;
+        if (lines[i].take)
+            lines[i].take(scene, rest);
+        else
+            expect(scene, word, rest);
+        return;
+    }
+    fail_msg("%s: what is '%s'?", scene->where, line);
+}
+
+static void tell(struct scene *scene, enum nextport_status status, const struct np_plan *plan)
+{
+    if (status == NEXTPORT_FULL)
+        np_buf_printf(&scene->got, "@full %s\n", plan->exhausted);
+    else
+        np_buf_puts(&scene->got, "@expect");
+    for (size_t i = 0; i < plan->n_ports; i++)
+        np_buf_printf(&scene->got, " %u%s", plan->ports[i], i + 1 == plan->n_ports ? "\n" : "");
+    for (size_t i = 0; i < plan->n_rejected; i++) {
+        const struct nextport_reject *r = &plan->rejected[i];
+        np_buf_printf(&scene->got, "@rejected %u-%u %u %s %s%s%s\n", r->first, r->last, (unsigned)r->count,
+                      np_kind_name(r->kind), r->source, r->holder ? " " : "", r->holder ? r->holder : "");
+    }
+    if (scene->probed)
+        np_buf_printf(&scene->got, "@probed %u\n", scene->machine.asked);
+}
+
+/* What is asked for is granted, nothing else stays held. */
+static void check_held(const struct scene *scene, const struct np_plan *plan)
+{
+    if (scene->ask.consecutive && plan->n_ports)
+        assert_int_equal(np_portset_count(&scene->machine.held), plan->n_ports);
+    for (size_t i = 0; i < plan->n_ports; i++)
+        assert_true(np_portset_has(&scene->machine.held, plan->ports[i]));
+}
+
+static void run_case(const char *path)
+{
+    struct scene scene = {.arena = np_arena_new(), .where = path};
+    char line[512];
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    scene.evidence.arena = scene.leases.arena = scene.expected.arena = scene.got.arena = scene.arena;
+    scene.ask = (struct np_ask){.protocol = NEXTPORT_TCP, .count = 1, .probe = probe, .let_go = release};
+    np_buf_puts(&scene.expected, "");
+    np_buf_puts(&scene.got, "");
+    while (fgets(line, sizeof line, file))
+        read_line(&scene, line);
+    fclose(file);
+    scene.ask.probe_ctx = &scene.machine;
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_plan plan;
+    enum nextport_status status = np_plan_make(&plan, &scene.ask, &scene.evidence, &scene.leases, scene.arena, &err);
+    if (status != NEXTPORT_OK && status != NEXTPORT_FULL)
+        fail_msg("%s: %s", path, err.text);
+    tell(&scene, status, &plan);
+    check_held(&scene, &plan);
+    if (strcmp(scene.expected.ptr, scene.got.ptr) != 0)
+        fail_msg("%s: expected\n%sgot\n%s", path, scene.expected.ptr, scene.got.ptr);
+    np_arena_free(scene.arena);
+}
+
+static void a_case(void **state)
+{
+    run_case(*state);
+}
+
+/* For any claims, leases and sockets: never a port that someone has, and never none while one is free. */
+static void no_plan_gives_a_taken_port_or_misses_a_free_one(void **state)
+{
+    (void)state;
+    unsigned seed = 20261122;
+    for (int round = 0; round < 2000; round++) {
+        struct scene scene = {.arena = np_arena_new()};
+        scene.evidence.arena = scene.leases.arena = scene.arena;
+        scene.ask = (struct np_ask){.protocol = NEXTPORT_TCP, .probe = probe, .let_go = release};
+        scene.ask.probe_ctx = &scene.machine;
+        np_portset_add(&scene.ask.pool, 100, 139);
+        struct np_portset unfree = {{0}}, left = scene.ask.pool;
+        for (uint16_t port = 100; port < 140; port++) {
+            seed = seed * 1103515245u + 12345u;
+            unsigned dice = seed >> 16 & 7;
+            if (dice > 3)
+                continue;
+            np_portset_add(&unfree, port, port);
+            if (dice == 0)
+                np_portset_add(&scene.machine.taken, port, port);
+            else if (dice == 1)
+                np_portset_add(&scene.machine.denied, port, port);
+            else if (dice == 2)
+                np_evidence_claim(&scene.evidence, &(struct nextport_claim){.first = port,
+                                                                            .last = port,
+                                                                            .source = "x",
+                                                                            .protocol = NEXTPORT_BOTH,
+                                                                            .kind = NEXTPORT_SUSPECT});
+            else
+                ((struct nextport_lease *)np_push(scene.arena, &scene.leases.items, &scene.leases.n,
+                                                  &scene.leases.capacity, sizeof(struct nextport_lease)))
+                    ->port = port;
+        }
+        for (size_t i = 0; i < scene.leases.n; i++)
+            scene.leases.items[i].name = "n";
+        np_portset_subtract(&left, &unfree);
+        scene.ask.count = 1 + (seed >> 8) % 25;
+        struct np_plan plan;
+        struct nextport_error err = NEXTPORT_ERROR_INIT;
+        enum nextport_status status =
+            np_plan_make(&plan, &scene.ask, &scene.evidence, &scene.leases, scene.arena, &err);
+        assert_int_equal(status, np_portset_count(&left) >= scene.ask.count ? NEXTPORT_OK : NEXTPORT_FULL);
+        for (size_t i = 0; i < plan.n_ports; i++) {
+            assert_int_equal(plan.ports[i], np_portset_next(&left, 1)); /* and the lowest */
+            np_portset_remove(&left, plan.ports[i], plan.ports[i]);
+        }
+        np_arena_free(scene.arena);
+    }
+}
+
 int main(void)
 {
-    return 0;
+    struct CMUnitTest tests[128] = {cmocka_unit_test(no_plan_gives_a_taken_port_or_misses_a_free_one)};
+    struct dirent **entries;
+    size_t n = 1;
+    int found = scandir(TEST_DIR "/plan", &entries, NULL, alphasort);
+    for (int i = 0; i < found; i++) {
+        char *path = NULL;
+        if (strstr(entries[i]->d_name, ".case") && n < sizeof tests / sizeof *tests &&
+            asprintf(&path, "%s/plan/%s", TEST_DIR, entries[i]->d_name) > 0)
+            tests[n++] = (struct CMUnitTest){strdup(entries[i]->d_name), a_case, NULL, NULL, path};
+        free(entries[i]);
+    }
+    if (found < 3)
+        return 1; /* no cases: nothing was proved */
+    free(entries);
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    int failed = _cmocka_run_group_tests("plan", tests, n, NULL, NULL);
+    for (size_t i = 1; i < n; i++) {
+        free((void *)(uintptr_t)tests[i].name);
+        free(tests[i].initial_state);
+    }
+    return failed;
 }

@@ -1,5 +1,448 @@
-/* SPDX-License-Identifier: MIT */
+/* Sources that read files, by samples: test/source/SOURCE/NAME.in is a main file, NAME.claims what its parser must say
+ * of it, one line for each claim, warning and failure. NAME.d/ is the root of the files it may include; the main file
+ * itself lies there as /NAME.in. With UPDATE_CLAIMS=1 in the environment the .claims are written: read the difference.
+ * SPDX-License-Identifier: MIT */
+#define _POSIX_C_SOURCE 200809L
+#include "source/source.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- Files ---------------------------------------------------------------------------------------------------- */
+
+/* NULL, with errno, when it cannot be read. */
+static char *slurp(struct np_arena *arena, const char *path, size_t *ret_len)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return NULL;
+    struct np_buf buf = {.arena = arena};
+    char chunk[65536];
+    np_buf_add(&buf, "", 0);
+    for (size_t n; (n = fread(chunk, 1, sizeof chunk, file)) > 0;)
+        np_buf_add(&buf, chunk, n);
+    bool bad = ferror(file) != 0;
+    fclose(file);
+    *ret_len = buf.len;
+    return bad ? NULL : buf.ptr;
+}
+
+static void spill(const char *path, const char *text, size_t len)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* ---- Samples -------------------------------------------------------------------------------------------------- */
+
+struct sample {
+    struct np_arena *arena;
+    const struct np_source *source;
+    const char *folder, *name;
+};
+
+static const char *sample_path(const struct sample *sample, const char *suffix)
+{
+    return np_sprintf(sample->arena, "%s/%s%s", sample->folder, sample->name, suffix);
+}
+
+static enum np_read read_sample(void *ctx, const char *path, struct np_text *ret, const char **why)
+{
+    const struct sample *sample = ctx;
+    ret->ptr = slurp(sample->arena, np_sprintf(sample->arena, "%s%s", sample_path(sample, ".d"), path), &ret->len);
+    if (ret->ptr)
+        return NP_READ_OK;
+    *why = errno == ENOENT ? "no such file" : "not a file";
+    return errno == ENOENT ? NP_READ_ABSENT : NP_READ_BAD;
+}
+
+static void print_claim(struct np_buf *out, const struct nextport_claim *claim)
+{
+    np_buf_printf(out, "%s %s %s %u", np_kind_name(claim->kind), np_certainty_name(claim->certainty),
+                  np_protocol_name(claim->protocol), claim->first);
+    if (claim->last != claim->first)
+        np_buf_printf(out, "-%u", claim->last);
+    np_buf_printf(out, " %s \"%s\" (%s) %s:%u\n", claim->address ? claim->address : "-",
+                  np_neutral(out->arena, claim->holder, false), np_neutral(out->arena, claim->detail, false),
+                  claim->file, claim->line);
+}
+
+static void print_findings(struct np_buf *out, const struct np_evidence *evidence, enum nextport_status status,
+                           const struct nextport_error *err)
+{
+    np_buf_add(out, "", 0);
+    for (size_t i = 0; i < evidence->n_claims; i++)
+        print_claim(out, &evidence->claims[i]);
+    for (size_t i = 0; i < evidence->log->n_notes; i++)
+        np_buf_printf(out, "warning: %s\n", np_neutral(out->arena, evidence->log->notes[i].text, false));
+    if (status == NEXTPORT_OK)
+        return;
+    np_buf_printf(out, "%s: %s\n", nextport_statuses[status].slug, np_neutral(out->arena, err->text, false));
+    if (*err->hint)
+        np_buf_printf(out, "hint: %s\n", err->hint);
+}
+
+static void check_sample(struct sample *sample)
+{
+    struct np_log log = {.arena = sample->arena};
+    struct np_evidence evidence = {.arena = sample->arena, .log = &log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    const struct np_include include = {.read = read_sample, .ctx = sample};
+    struct np_buf out = {.arena = sample->arena};
+    struct np_text bytes;
+    bytes.ptr = slurp(sample->arena, sample_path(sample, ".in"), &bytes.len);
+    assert_non_null(bytes.ptr);
+    const char *file = np_sprintf(sample->arena, "/%s.in", sample->name);
+    enum nextport_status status = sample->source->parse(&evidence, file, bytes, &include, &err);
+    print_findings(&out, &evidence, status, &err);
+    if (getenv("UPDATE_CLAIMS"))
+        spill(sample_path(sample, ".claims"), out.ptr, out.len);
+    size_t len;
+    const char *wanted = slurp(sample->arena, sample_path(sample, ".claims"), &len);
+    if (!wanted || strcmp(wanted, out.ptr) != 0)
+        fail_msg("%s: expected\n%s\nbut found\n%s", sample_path(sample, ".in"), wanted ? wanted : "(no .claims)",
+                 out.ptr);
+}
+
+static int is_sample(const struct dirent *entry)
+{
+    size_t n = strlen(entry->d_name);
+    return n > 3 && strcmp(entry->d_name + n - 3, ".in") == 0;
+}
+
+static unsigned check_samples(const struct np_source *source)
+{
+    struct dirent **entries;
+    char folder[4096];
+    snprintf(folder, sizeof folder, TEST_DIR "/source/%s", source->name);
+    int n = scandir(folder, &entries, is_sample, alphasort);
+    assert_true(n > 0);
+    for (int i = 0; i < n; i++) {
+        struct sample sample = {.arena = np_arena_new(), .source = source, .folder = folder};
+        sample.name = np_strndup(sample.arena, entries[i]->d_name, strlen(entries[i]->d_name) - 3);
+        check_sample(&sample);
+        np_arena_free(sample.arena);
+        free(entries[i]);
+    }
+    free(entries);
+    return (unsigned)n;
+}
+
+static void every_sample_says_what_its_claims_say(void **state)
+{
+    (void)state;
+    for (size_t i = 0; np_sources[i]; i++)
+        if (np_sources[i]->parse)
+            print_message("# %s: %u samples\n", np_sources[i]->name, check_samples(np_sources[i]));
+}
+
+/* ---- IIS: what no sample can show ----------------------------------------------------------------------------- */
+
+static enum np_read read_denied(void *ctx, const char *path, struct np_text *ret, const char **why)
+{
+    (void)ctx, (void)path, (void)ret;
+    *why = "permission denied";
+    return NP_READ_DENIED;
+}
+
+static enum nextport_status parse_iis(struct np_evidence *evidence, const char *text, const struct np_include *include,
+                                      struct nextport_error *err)
+{
+    return np_source_iis.parse(evidence, "/a.config", np_text_of(text), include, err);
+}
+
+static void a_denied_redirection_is_unreadable_and_says_how_to_read_it(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    struct np_log log = {.arena = arena};
+    struct np_evidence evidence = {.arena = arena, .log = &log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    const struct np_include include = {.read = read_denied};
+    assert_int_equal(parse_iis(&evidence, "<configuration/>", &include, &err), NEXTPORT_BLIND);
+    assert_string_equal(err.text, "read /redirection.config: permission denied");
+    assert_non_null(strstr(err.hint, "root"));
+    np_arena_free(arena);
+}
+
+static const char *many_sites(struct np_arena *arena, unsigned n, unsigned defaults)
+{
+    struct np_buf text = {.arena = arena};
+    np_buf_puts(&text, "<configuration><system.applicationHost><sites>\n");
+    for (unsigned i = 0; i < n; i++)
+        np_buf_printf(&text,
+                      "<site name='site %u'><bindings><binding protocol='http' bindingInformation='*:%u:'/>"
+                      "</bindings></site>\n",
+                      i, i % 65535 + 1);
+    np_buf_puts(&text, "<siteDefaults><bindings>");
+    for (unsigned i = 0; i < defaults; i++)
+        np_buf_printf(&text, "<binding protocol='http' bindingInformation='*:%u:default'/>", i % 65535 + 1);
+    np_buf_puts(&text, "</bindings></siteDefaults></sites></system.applicationHost></configuration>");
+    return text.ptr;
+}
+
+static void ten_thousand_sites_are_all_seen(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    struct np_log log = {.arena = arena};
+    struct np_evidence evidence = {.arena = arena, .log = &log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    assert_int_equal(parse_iis(&evidence, many_sites(arena, 10000, 0), NULL, &err), NEXTPORT_OK);
+    assert_int_equal(evidence.n_claims, 10000);
+    assert_int_equal(evidence.claims[9999].first, 10000);
+    assert_string_equal(evidence.claims[9999].holder, "site 9999");
+    assert_int_equal(evidence.claims[9999].line, 10001);
+    np_arena_free(arena);
+}
+
+static void defaults_that_multiply_beyond_reason_are_unreadable(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    struct np_log log = {.arena = arena};
+    struct np_evidence evidence = {.arena = arena, .log = &log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    assert_int_equal(parse_iis(&evidence, many_sites(arena, 10000, 10000), NULL, &err), NEXTPORT_BLIND);
+    np_arena_free(arena);
+}
+
+static void a_file_beyond_the_bound_is_unreadable(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    struct np_log log = {.arena = arena};
+    struct np_evidence evidence = {.arena = arena, .log = &log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    const size_t size = 8 * 1024 * 1024 + 1;
+    char *bytes = np_alloc(arena, size);
+    memset(bytes, ' ', size);
+    assert_int_equal(np_source_iis.parse(&evidence, "/a.config", (struct np_text){bytes, size}, NULL, &err),
+                     NEXTPORT_BLIND);
+    assert_string_equal(err.text, "/a.config: larger than 8388608 bytes");
+    np_arena_free(arena);
+}
+
+/* ---- IIS: the look at a machine ------------------------------------------------------------------------------- */
+
+struct machine {
+    char folder[64];
+    struct np_arena *arena;
+    struct np_log log;
+    struct np_evidence evidence;
+    struct np_settings settings;
+    struct np_look look;
+};
+
+static int make_machine(void **state)
+{
+    struct machine *m = calloc(1, sizeof *m);
+    assert_non_null(m);
+    strcpy(m->folder, "/tmp/nextport-source-XXXXXX");
+    assert_non_null(mkdtemp(m->folder));
+    m->arena = np_arena_new();
+    m->log.arena = m->arena;
+    m->evidence = (struct np_evidence){.arena = m->arena, .log = &m->log};
+    np_settings_init(&m->settings, m->arena, &(struct np_policy_setting){"iis", NEXTPORT_REQUIRE, false}, 1,
+                     (const char *const[]){NULL});
+    m->look = (struct np_look){.settings = &m->settings, .ret = &m->evidence};
+    *state = m;
+    return 0;
+}
+
+static int remove_tree(const char *path)
+{
+    struct dirent **entries;
+    int n = scandir(path, &entries, NULL, NULL);
+    for (int i = 0; i < n; i++) {
+        char below[4096];
+        snprintf(below, sizeof below, "%s/%s", path, entries[i]->d_name);
+        bool self = strcmp(entries[i]->d_name, ".") == 0 || strcmp(entries[i]->d_name, "..") == 0;
+        if (!self && unlink(below) != 0)
+            remove_tree(below);
+        free(entries[i]);
+    }
+    if (n >= 0)
+        free(entries);
+    return rmdir(path);
+}
+
+static int end_machine(void **state)
+{
+    struct machine *m = *state;
+    np_reader_close(m->look.reader);
+    np_reader_close(m->look.given);
+    np_arena_free(m->arena);
+    int rc = remove_tree(m->folder);
+    free(m);
+    return rc;
+}
+
+/* Writes a file below the machine's root, with its folders. */
+static void put(struct machine *m, const char *path, const char *text)
+{
+    char *full = np_sprintf(m->arena, "%s%s", m->folder, path);
+    for (char *slash = strchr(full + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        assert_true(mkdir(full, 0755) == 0 || errno == EEXIST);
+        *slash = '/';
+    }
+    spill(full, text, strlen(text));
+}
+
+static const struct nextport_sighting *look_at(struct machine *m, const char *root, const char *file)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    if (root)
+        assert_int_equal(np_settings_set(&m->settings, "machine.root", np_text_of(root), NP_BY_CALLER, "test", &err),
+                         NEXTPORT_OK);
+    if (file)
+        assert_int_equal(np_settings_set(&m->settings, "iis.files", np_text_of(file), NP_BY_CALLER, "test", &err),
+                         NEXTPORT_OK);
+    assert_int_equal(np_reader_open(&m->look.reader, root, m->arena, &err), NEXTPORT_OK);
+    assert_int_equal(np_reader_open(&m->look.given, NULL, m->arena, &err), NEXTPORT_OK);
+    assert_int_equal(np_source_iis.look(&m->look, &err), NEXTPORT_OK);
+    assert_int_equal(m->evidence.n_sightings, 1);
+    return &m->evidence.sightings[0];
+}
+
+static bool claimed(const struct machine *m, uint16_t port)
+{
+    for (size_t i = 0; i < m->evidence.n_claims; i++)
+        if (m->evidence.claims[i].first <= port && port <= m->evidence.claims[i].last)
+            return true;
+    return false;
+}
+
+#define ONE_SITE(port)                                                                                                 \
+    "<configuration><system.applicationHost><sites><site name='shop'><bindings><binding protocol='http' "              \
+    "bindingInformation='*:" #port ":'/></bindings></site></sites></system.applicationHost></configuration>"
+
+static void a_machine_without_iis_is_absent(void **state)
+{
+    assert_int_equal(look_at(*state, NULL, NULL)->sight, NEXTPORT_ABSENT);
+    assert_false(claimed(*state, 81));
+}
+
+static void a_root_without_iis_is_absent(void **state)
+{
+    struct machine *m = *state;
+    assert_int_equal(look_at(m, m->folder, NULL)->sight, NEXTPORT_ABSENT);
+}
+
+static void the_live_file_is_found_whatever_its_case(void **state)
+{
+    struct machine *m = *state;
+    put(m, "/WINDOWS/system32/InetSrv/Config/ApplicationHost.config", ONE_SITE(49001));
+    assert_int_equal(look_at(m, m->folder, NULL)->sight, NEXTPORT_SEEN);
+    assert_true(claimed(m, 49001));
+    assert_true(claimed(m, 81));
+    assert_non_null(strstr(m->evidence.claims[0].file, m->folder));
+}
+
+static void a_given_file_is_read_beside_the_live_one(void **state)
+{
+    struct machine *m = *state;
+    put(m, "/root/Windows/System32/inetsrv/config/applicationHost.config", ONE_SITE(49001));
+    put(m, "/given/a.config", ONE_SITE(49002));
+    const char *root = np_sprintf(m->arena, "%s/root", m->folder);
+    const char *given = np_sprintf(m->arena, "%s/given/a.config", m->folder);
+    assert_int_equal(look_at(m, root, given)->sight, NEXTPORT_SEEN);
+    assert_true(claimed(m, 49001));
+    assert_true(claimed(m, 49002));
+}
+
+static void a_given_file_that_is_missing_is_unreadable(void **state)
+{
+    struct machine *m = *state;
+    const char *given = np_sprintf(m->arena, "%s/missing.config", m->folder);
+    const struct nextport_sighting *s = look_at(m, NULL, given);
+    assert_int_equal(s->sight, NEXTPORT_UNREADABLE);
+    assert_int_equal(s->policy, NEXTPORT_REQUIRE);
+    assert_non_null(strstr(s->why, "missing.config"));
+    assert_non_null(s->hint);
+}
+
+/* Root may read every file, so it looks as nobody. */
+static void a_file_that_may_not_be_read_is_unreadable(void **state)
+{
+    struct machine *m = *state;
+    const uid_t user = geteuid(), nobody = 65534;
+    put(m, "/a.config", ONE_SITE(49001));
+    const char *given = np_sprintf(m->arena, "%s/a.config", m->folder);
+    assert_int_equal(chmod(m->folder, 0755) | chmod(given, 0), 0);
+    assert_int_equal(seteuid(user ? user : nobody), 0);
+    const struct nextport_sighting *s = look_at(m, NULL, given);
+    assert_int_equal(seteuid(user), 0);
+    assert_int_equal(s->sight, NEXTPORT_UNREADABLE);
+    assert_non_null(strstr(s->hint, "administrator"));
+}
+
+static void a_half_written_file_is_unreadable_and_its_claims_are_there_once(void **state)
+{
+    struct machine *m = *state;
+    char text[] = ONE_SITE(49001);
+    text[sizeof text - 5] = '\0';
+    put(m, "/a.config", text);
+    const struct nextport_sighting *s = look_at(m, NULL, np_sprintf(m->arena, "%s/a.config", m->folder));
+    assert_int_equal(s->sight, NEXTPORT_UNREADABLE);
+    assert_non_null(strstr(s->why, "/a.config:1:"));
+    assert_true(claimed(m, 49001));
+    assert_int_equal(m->evidence.n_claims, 2);
+}
+
+static void a_shared_configuration_below_the_root_is_read_instead(void **state)
+{
+    struct machine *m = *state;
+    put(m, "/Windows/System32/inetsrv/config/applicationHost.config", ONE_SITE(49001));
+    put(m, "/Windows/System32/inetsrv/config/Redirection.config",
+        "<configuration><configurationRedirection enabled='true' path='C:\\Shared\\IIS'/></configuration>");
+    put(m, "/shared/iis/applicationhost.config", ONE_SITE(49002));
+    assert_int_equal(look_at(m, m->folder, NULL)->sight, NEXTPORT_SEEN);
+    assert_false(claimed(m, 49001));
+    assert_true(claimed(m, 49002));
+    assert_non_null(strstr(m->log.notes[0].text, "one ledger"));
+}
+
+static void a_file_seen_does_not_outweigh_one_that_is_not(void **state)
+{
+    struct machine *m = *state;
+    put(m, "/Windows/System32/inetsrv/config/applicationHost.config", ONE_SITE(49001));
+    assert_int_equal(look_at(m, m->folder, "/nowhere/a.config")->sight, NEXTPORT_UNREADABLE);
+    assert_true(claimed(m, 49001));
+}
+
+#define MACHINE_TEST(name) cmocka_unit_test_setup_teardown(name, make_machine, end_machine)
+
 int main(void)
 {
-    return 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_sample_says_what_its_claims_say),
+        cmocka_unit_test(a_denied_redirection_is_unreadable_and_says_how_to_read_it),
+        cmocka_unit_test(ten_thousand_sites_are_all_seen),
+        cmocka_unit_test(defaults_that_multiply_beyond_reason_are_unreadable),
+        cmocka_unit_test(a_file_beyond_the_bound_is_unreadable),
+        MACHINE_TEST(a_machine_without_iis_is_absent),
+        MACHINE_TEST(a_root_without_iis_is_absent),
+        MACHINE_TEST(the_live_file_is_found_whatever_its_case),
+        MACHINE_TEST(a_given_file_is_read_beside_the_live_one),
+        MACHINE_TEST(a_given_file_that_is_missing_is_unreadable),
+        MACHINE_TEST(a_file_that_may_not_be_read_is_unreadable),
+        MACHINE_TEST(a_half_written_file_is_unreadable_and_its_claims_are_there_once),
+        MACHINE_TEST(a_shared_configuration_below_the_root_is_read_instead),
+        MACHINE_TEST(a_file_seen_does_not_outweigh_one_that_is_not),
+    };
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,7 +140,7 @@ static bool is_settling(const struct np_stamp *stamp)
 {
     const int64_t two_ticks = 20 * 1000000;
     struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    clock_gettime(CLOCK_REALTIME, &now);
     return stamp->present && stamp->ctime_ns + two_ticks >= nanoseconds(now) && stamp->ctime_ns <= nanoseconds(now);
 }
 
@@ -153,7 +153,7 @@ static uint32_t hash_of(const char *path)
     return hash;
 }
 
-/* Keeps one stamp for each path, the last. */
+/* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. */
 static void remember(struct np_reader *reader, const char *path, const struct np_stamp *stamp)
 {
     struct seen *seen = NULL;
@@ -260,13 +260,14 @@ static enum np_read read_bytes(struct np_reader *reader, int fd, size_t expected
 }
 
 /* *ret_moved: the file was written while we read. A file of size 0 may be one of /proc that does not say its size. */
-static enum np_read read_file(struct np_reader *reader, int fd, size_t limit, struct np_text *ret, const char **why,
-                              struct np_stamp *stamp, bool *ret_moved)
+static enum np_read read_file(struct np_reader *reader, const char *path, int fd, size_t limit, struct np_text *ret,
+                              const char **why, bool *ret_moved)
 {
     struct stat before, after;
     if (fstat(fd, &before) != 0)
         return failed_read(reader, errno, why);
-    *stamp = stamp_of(&before);
+    const struct np_stamp stamp = stamp_of(&before);
+    remember(reader, path, &stamp);
     if (!S_ISREG(before.st_mode)) {
         *why = np_sprintf(reader->arena, "%s, not a file", kind_of(before.st_mode));
         return NP_READ_BAD;
@@ -277,7 +278,7 @@ static enum np_read read_file(struct np_reader *reader, int fd, size_t limit, st
     if (fstat(fd, &after) != 0)
         return failed_read(reader, errno, why);
     struct np_stamp now = stamp_of(&after);
-    *ret_moved = !same_stamp(stamp, &now) || (outcome == NP_READ_OK && before.st_size && ret->len != stamp->size);
+    *ret_moved = !same_stamp(&stamp, &now) || (outcome == NP_READ_OK && stamp.size && ret->len != stamp.size);
     return outcome;
 }
 
@@ -285,16 +286,14 @@ static enum np_read read_file(struct np_reader *reader, int fd, size_t limit, st
 static enum np_read read_once(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
                               const char **why, bool *ret_moved)
 {
-    struct np_stamp stamp = {0};
     int fd = open_below(reader, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         enum np_read outcome = failed_read(reader, errno, why);
         remember_path(reader, path);
         return outcome;
     }
-    enum np_read outcome = read_file(reader, fd, limit, ret, why, &stamp, ret_moved);
+    enum np_read outcome = read_file(reader, path, fd, limit, ret, why, ret_moved);
     close(fd);
-    remember(reader, path, &stamp);
     return outcome;
 }
 

@@ -140,7 +140,8 @@ static void add_row(struct answers *answers, const struct question *question, co
     format_address(row->address, message);
 }
 
-/* Takes in what one datagram holds. Returns an errno value; EAGAIN: disturbed, begin again. *ret_done: it was the last. */
+/* Takes in what one datagram holds. Returns an errno value; EAGAIN: disturbed, begin again. *ret_done: it was the
+ * last. */
 static int take(struct answers *answers, const struct question *question, const char *bytes, size_t len, bool *ret_done)
 {
     while (len >= sizeof(struct nlmsghdr)) {
