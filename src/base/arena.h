@@ -26,7 +26,8 @@ char *np_vsprintf(struct np_arena *, const char *fmt, va_list) __attribute__((re
 
 /* Room for one more item in the array *items of *n, which grows by doubling. Returns the new, zeroed item.
  * `capacity` starts at 0 together with *n and *items. */
-void *np_push(struct np_arena *, void *items, size_t *n, size_t *capacity, size_t size) __attribute__((returns_nonnull));
+void *np_push(struct np_arena *, void *items, size_t *n, size_t *capacity, size_t size)
+    __attribute__((returns_nonnull));
 
 /* A text that grows; always NUL-terminated once something was added. */
 struct np_buf {

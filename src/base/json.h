@@ -13,8 +13,8 @@ struct np_json {
 };
 
 /* `key` is NULL inside arrays and for the outermost value. */
-void np_json_begin(struct np_json *, const char *key, char bracket); /* '{' or '[' */
-void np_json_end(struct np_json *, char bracket);                    /* '}' or ']' */
+void np_json_begin(struct np_json *, const char *key, char bracket);       /* '{' or '[' */
+void np_json_end(struct np_json *, char bracket);                          /* '}' or ']' */
 void np_json_string(struct np_json *, const char *key, const char *value); /* NULL: null; invalid UTF-8: U+FFFD */
 void np_json_int(struct np_json *, const char *key, int64_t value);
 void np_json_bool(struct np_json *, const char *key, bool value);

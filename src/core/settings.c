@@ -303,6 +303,13 @@ static bool known_section(const struct np_settings *s, const char *section)
     return false;
 }
 
+static const char *nth_section(const void *ctx, size_t i)
+{
+    const struct np_settings *s = ctx;
+    const char *key = key_of(s, i);
+    return key ? np_strndup(s->arena, key, strcspn(key, ".")) : NULL;
+}
+
 static enum nextport_status parse_section(struct ini *ini, struct np_text line, struct nextport_error *err)
 {
     struct np_arena *arena = ini->settings->arena;
@@ -314,9 +321,9 @@ static enum nextport_status parse_section(struct ini *ini, struct np_text line, 
         return NEXTPORT_OK;
     np_fail(err, NEXTPORT_INPUT, "%s:%u: unknown section [%s]", ini->file, ini->line,
             np_neutral(arena, ini->section, false));
-    const char *nearest = np_nearest(ini->section, nth_key, ini->settings);
+    const char *nearest = np_nearest(ini->section, nth_section, ini->settings);
     if (nearest)
-        np_hint(err, "Did you mean [%.*s]?", (int)strcspn(nearest, "."), nearest);
+        np_hint(err, "Did you mean [%s]?", nearest);
     np_hint(err, "'nextport config' lists every section.");
     return err->status;
 }

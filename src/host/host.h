@@ -6,8 +6,8 @@
 #include "core/plan.h"
 
 /* np_fail() with ": " and the text of an errno value, in English whatever the locale. */
-enum nextport_status np_fail_errno(struct nextport_error *err, enum nextport_status status, int errnum,
-                                   const char *fmt, ...) NP_PRINTF(4, 5);
+enum nextport_status np_fail_errno(struct nextport_error *err, enum nextport_status status, int errnum, const char *fmt,
+                                   ...) NP_PRINTF(4, 5);
 
 /* ---- Identity ------------------------------------------------------------------------------------------------ */
 
@@ -158,8 +158,7 @@ enum nextport_status np_host_ledger_fresh(const char *made, struct nextport_erro
 
 /* Puts the finished file `made` (same folder) in the place of `path`, which must not exist; sets owner and mode as
  * promised; both durable. */
-enum nextport_status np_host_ledger_publish(const char *made, const char *path, enum np_place,
-                                            struct nextport_error *);
+enum nextport_status np_host_ledger_publish(const char *made, const char *path, enum np_place, struct nextport_error *);
 
 /* Makes the group if it is missing. *ret_made: it was. */
 enum nextport_status np_host_make_group(bool *ret_made, struct nextport_error *);

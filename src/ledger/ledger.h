@@ -14,7 +14,7 @@ struct np_actor {
 };
 
 enum np_access {
-    NP_LEDGER_READ,  /* creates nothing, changes nothing, waits for nobody */
+    NP_LEDGER_READ, /* creates nothing, changes nothing, waits for nobody */
     NP_LEDGER_WRITE,
 };
 

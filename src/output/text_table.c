@@ -306,6 +306,12 @@ static void add_part(struct np_buf *text, const char *part)
         np_buf_printf(text, ", %s", part);
 }
 
+/* The lease itself says more than the claim it makes. */
+static bool told_as_lease(const struct nextport_result *res, const struct nextport_claim *claim)
+{
+    return claim->kind == NEXTPORT_LEASED && res->n_leases;
+}
+
 static void print_reason(struct np_page *page, const struct nextport_claim *claim)
 {
     struct np_buf text = {.arena = page->arena};
@@ -329,10 +335,8 @@ static void print_lease(struct np_page *page, const struct nextport_result *res)
 {
     const struct nextport_lease *lease = res->n_leases ? &res->leases[0] : NULL;
     struct np_buf text = {.arena = page->arena};
-    if (!lease) {
-        line(page, PLAIN, "  ledger: no lease");
+    if (!lease)
         return;
-    }
     np_buf_printf(&text, "  ledger: lease %" PRId64 ", %s", lease->id, np_state_name(lease->state));
     if (lease->name)
         np_buf_printf(&text, ", for %s", safe(page, lease->name));
@@ -346,12 +350,13 @@ static void print_lease(struct np_page *page, const struct nextport_result *res)
 static void print_probe(struct np_page *page, const struct nextport_result *res)
 {
     static const char *const texts[] = {
-        [NEXTPORT_PROBE_NONE] = "  probe: not asked",
+        [NEXTPORT_PROBE_NONE] = NULL,
         [NEXTPORT_PROBE_FREE] = "  probe: it can be bound",
         [NEXTPORT_PROBE_TAKEN] = "  probe: it cannot be bound, somebody has it",
         [NEXTPORT_PROBE_DENIED] = "  probe: this user may not bind it",
     };
-    line(page, PLAIN, texts[res->probe]);
+    if (texts[res->probe])
+        line(page, PLAIN, texts[res->probe]);
 }
 
 /* One line for each thing to do; equal ones once. */
@@ -371,7 +376,7 @@ static void print_changes(struct np_page *page, const struct nextport_result *re
     const char **done = np_alloc_array(page->arena, res->n_claims + 2, sizeof *done);
     size_t n_done = 0;
     for (size_t i = 0; i < res->n_claims; i++)
-        if (res->claims[i].kind != NEXTPORT_LEASED)
+        if (!told_as_lease(res, &res->claims[i]))
             print_change(page, claim_words(&res->claims[i])->change, done, &n_done);
     if (res->n_leases)
         print_change(page, np_sprintf(page->arena, "release the lease: nextport release %u", res->port), done, &n_done);
@@ -385,7 +390,8 @@ static void write_why(struct np_page *page, const struct nextport_result *res)
 {
     line(page, PLAIN, np_sprintf(page->arena, "port %u is %s", res->port, res->is_free ? "free" : "taken"));
     for (size_t i = 0; i < res->n_claims; i++)
-        print_reason(page, &res->claims[i]);
+        if (!told_as_lease(res, &res->claims[i]))
+            print_reason(page, &res->claims[i]);
     print_lease(page, res);
     print_probe(page, res);
     if (!res->is_free)

@@ -2,12 +2,11 @@
  * A first byte below the number of parsers chooses one and is not part of the file; any other leaves the first, so that
  * its samples are seeds as they are. RS is the byte 0x1e, which is in no text file.
  * SPDX-License-Identifier: MIT */
+#include "fuzz.h"
 #include "source/source.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { RECORD_SEPARATOR = 0x1e };
 
@@ -69,52 +68,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     np_arena_free(arena);
     return 0;
 }
-
-#ifdef FUZZ_REPLAY
-#include <dirent.h>
-#include <stdio.h>
-
-static int replay_file(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        perror(path);
-        return 1;
-    }
-    struct np_arena *arena = np_arena_new();
-    struct np_buf buf = {.arena = arena};
-    char chunk[4096];
-    for (size_t n; (n = fread(chunk, 1, sizeof chunk, file)) > 0;)
-        np_buf_add(&buf, chunk, n);
-    int bad = ferror(file);
-    fclose(file);
-    LLVMFuzzerTestOneInput((const uint8_t *)buf.ptr, buf.len);
-    np_arena_free(arena);
-    return bad;
-}
-
-static int replay(const char *path)
-{
-    DIR *dir = opendir(path);
-    if (!dir)
-        return replay_file(path);
-    int bad = 0;
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        char below[4096];
-        snprintf(below, sizeof below, "%s/%s", path, entry->d_name);
-        if (entry->d_name[0] != '.')
-            bad |= replay(below);
-    }
-    closedir(dir);
-    return bad;
-}
-
-/* Replays the files and folders it is given. */
-int main(int argc, char **argv)
-{
-    int bad = 0;
-    for (int i = 1; i < argc; i++)
-        bad |= replay(argv[i]);
-    return bad != 0;
-}
-#endif

@@ -120,29 +120,37 @@ TAP = re.compile(r"^(not )?ok (\d+)(?: -)? *(.*)$")
 PLAN = re.compile(r"^1\.\.(\d+)", re.MULTILINE)
 
 
+def read_tap(out, err):
+    """(bad, name, what was said before it) of each row; a skip without a word has its place instead."""
+    places = iter([line.strip() for line in err.splitlines() if line.endswith("Skipped!")])
+    said = []
+    for line in out.splitlines():
+        match = TAP.match(line)
+        if not match:
+            said.append(line.lstrip("# "))
+            continue
+        bad, _, name = match.groups()
+        skipped = name.startswith("# SKIP")
+        place = next(places, "no reason given") if skipped else ""
+        yield bad, name, "; ".join(filter(None, said)) or place
+        said = []
+
+
 def judge_tap(tally, what, status, out, err):
-    """Counts the lines of one program. cmocka writes a skip as 'not ok N # SKIP name' and its place to stderr."""
-    rows = [match.groups() for match in map(TAP.match, out.splitlines()) if match]
+    """Counts the rows of one program. cmocka writes a skip as 'not ok N # SKIP name' and its place to stderr."""
+    planned = PLAN.search(out)
+    rows = list(read_tap(PLAN.sub("", out), err))
     failed_before = tally.failed
-    for bad, _, name in rows:
+    for bad, name, said in rows:
         if name.startswith("# SKIP"):
-            tally.skip(f"{what} {name[6:].strip()}", skip_reason(out, err))
+            tally.skip(f"{what} {name[6:].strip()}", said)
         elif bad:
-            tally.fail(f"{what} {name}", out + err)
+            tally.fail(f"{what} {name}", f"{said}\n{err}")
         else:
             tally.passed += 1
-    planned = PLAN.search(out)
     complete = planned and int(planned[1]) == len(rows)
     if tally.failed == failed_before and (status != 0 or not complete):
         tally.fail(f"{what}: status {status}, {len(rows)} of {planned[1] if planned else 'unknown'} tests", out + err)
-
-
-def skip_reason(out, err):
-    """What the program said beside its TAP lines."""
-    said = [line.strip() for line in (out + err).splitlines()
-            if line.strip() and not TAP.match(line) and not PLAN.match(line) and not line.endswith("Skipped!")]
-    places = [line.strip() for line in err.splitlines() if line.endswith("Skipped!")]
-    return "; ".join(said or places) or "no reason given"
 
 
 def unit(tally, length, builds):
@@ -249,7 +257,8 @@ def main(words):
     chosen = [word for word in words if word != "full"] or list(SUITES)
     unknown = [word for word in chosen if word not in SUITES]
     if unknown:
-        sys.exit(f"script/test: no such suite: {unknown[0]!r} (full, {', '.join(SUITES)})")
+        print(f"script/test: no such suite: {unknown[0]!r} (full, {', '.join(SUITES)})", file=sys.stderr)
+        return 2
     tally = Tally()
     builds = build_all(tally, TESTED) if set(chosen) != {"fuzz"} else []
     for name in SUITES:

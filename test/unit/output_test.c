@@ -551,6 +551,26 @@ static void why_gives_each_reason_and_what_would_have_to_change(void **state)
                         "  release the lease: nextport release 49001\n");
 }
 
+static void why_tells_a_lease_once(void **state)
+{
+    static const struct nextport_claim leased = {.first = 49001,
+                                                 .last = 49001,
+                                                 .protocol = NEXTPORT_TCP,
+                                                 .kind = NEXTPORT_LEASED,
+                                                 .holder = "Port",
+                                                 .source = "ledger",
+                                                 .count = 1};
+    struct nextport_result res = why_taken();
+    (void)state;
+    res.claims = &leased;
+    res.probe = NEXTPORT_PROBE_NONE;
+    assert_string_equal(written("table", &usual, &res).out.ptr,
+                        "port 49001 is taken\n"
+                        "  ledger: lease 7, pending, for Port, until 2026-11-24 14:05 UTC\n"
+                        "to make it free:\n"
+                        "  release the lease: nextport release 49001\n");
+}
+
 static void free_shows_ranges_and_their_sum(void **state)
 {
     static const struct nextport_range pool = {49000, 49009}, free_ports[] = {{49000, 49000}, {49002, 49009}};
@@ -658,6 +678,7 @@ int main(void)
         TEST(colour_is_an_option_and_always_ends),
         TEST(nothing_found_is_said_in_a_sentence),
         TEST(why_gives_each_reason_and_what_would_have_to_change),
+        TEST(why_tells_a_lease_once),
         TEST(free_shows_ranges_and_their_sum),
         TEST(leases_show_utc_times),
         TEST(doctor_marks_what_is_bad_without_colour_too),

@@ -8,17 +8,22 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -395,6 +400,42 @@ static int lowest_file(void)
     return fd;
 }
 
+/* From now on this process finds no IPv6 in the kernel. */
+static bool take_ipv6_away(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void without_ipv6_the_probe_asks_ipv4(void **state)
+{
+    (void)state;
+    own_namespace();
+    struct holder holder = hold("listen127other");
+    pid_t child = fork();
+    if (child == 0) {
+        if (!take_ipv6_away())
+            _exit(77);
+        bool sound = ask_once(NEXTPORT_BOTH, holder.port) == NEXTPORT_PROBE_TAKEN &&
+                     ask_once(NEXTPORT_BOTH, holder.port == 50000 ? 50001 : 50000) == NEXTPORT_PROBE_FREE;
+        _exit(sound ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    let_go(&holder);
+    if (WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(status, 0);
+}
+
 static void a_failed_try_costs_no_file(void **state)
 {
     (void)state;
@@ -525,6 +566,7 @@ int main(void)
         cmocka_unit_test(a_port_that_this_user_may_not_bind_is_denied),
         cmocka_unit_test(more_ports_than_the_soft_limit_of_files_can_be_held),
         cmocka_unit_test(too_low_a_limit_of_files_is_said),
+        cmocka_unit_test(without_ipv6_the_probe_asks_ipv4),
         cmocka_unit_test(a_failed_try_costs_no_file),
         cmocka_unit_test(reserved_ports_are_read_whole_however_many_there_are),
         cmocka_unit_test(a_machine_as_installed_reserves_nothing),
