@@ -28,6 +28,8 @@ const struct nextport_status_info nextport_statuses[NEXTPORT_N_STATUS] = {
      "Repeat the same request. The message names who holds the lock; '--wait' allows more time."},
 };
 
+static void vset(char *buf, size_t size, const char *fmt, va_list ap) NP_PRINTF(3, 0);
+
 static void vset(char *buf, size_t size, const char *fmt, va_list ap)
 {
     if (vsnprintf(buf, size, fmt, ap) < 0)

@@ -153,17 +153,18 @@ static bool is_denied(sqlite3 *db, int code)
     return ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR) && (reason == EACCES || reason == EPERM);
 }
 
-static enum nextport_status failed(const struct np_ledger *l, int code, const char *doing, struct nextport_error *err)
+/* Callers say which ledger and what they were doing with it. */
+static enum nextport_status failed(const struct np_ledger *l, int code, struct nextport_error *err)
 {
     const struct trouble *t = trouble_of(is_denied(l->db, code) ? SQLITE_PERM : code);
-    np_fail(err, t->status, "%s ledger %s: %s (%s)", doing, l->path, t->what, sqlite3_errmsg(l->db));
+    np_fail(err, t->status, "%s (%s)", t->what, sqlite3_errmsg(l->db));
     np_hint(err, "%s", t->hint);
     return t->status;
 }
 
-static enum nextport_status unusable(const struct np_ledger *l, const char *what, struct nextport_error *err)
+static enum nextport_status unusable(const char *what, struct nextport_error *err)
 {
-    np_fail(err, NEXTPORT_LEDGER, "open ledger %s: %s", l->path, what);
+    np_fail(err, NEXTPORT_LEDGER, "%s", what);
     np_hint(err, "%s", trouble_of(SQLITE_NOTADB)->hint);
     return NEXTPORT_LEDGER;
 }
@@ -171,13 +172,13 @@ static enum nextport_status unusable(const struct np_ledger *l, const char *what
 /* ---- Statements ---------------------------------------------------------------------------------------------- */
 
 /* NULL: `err` says why. */
-static sqlite3_stmt *prepared(struct np_ledger *l, enum which which, const char *doing, struct nextport_error *err)
+static sqlite3_stmt *prepared(struct np_ledger *l, enum which which, struct nextport_error *err)
 {
     sqlite3_stmt **s = &l->prepared[which];
     if (*s == NULL) {
         int code = sqlite3_prepare_v2(l->db, statements[which], -1, s, NULL);
         if (code != SQLITE_OK)
-            failed(l, code, doing, err);
+            failed(l, code, err);
     }
     return *s;
 }
@@ -276,10 +277,10 @@ static uint32_t big_endian(const unsigned char *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static enum nextport_status too_new(const struct np_ledger *l, int64_t schema, struct nextport_error *err)
+static enum nextport_status too_new(int64_t schema, struct nextport_error *err)
 {
-    np_fail(err, NEXTPORT_LEDGER, "open ledger %s: made by a newer nextport, schema %lld; this one knows %d", l->path,
-            (long long)schema, SCHEMA);
+    np_fail(err, NEXTPORT_LEDGER, "made by a newer nextport, schema %lld; this one knows %d", (long long)schema,
+            SCHEMA);
     np_hint(err, "Install a nextport at least as new as the one that wrote it.");
     return NEXTPORT_LEDGER;
 }
@@ -295,17 +296,17 @@ static enum nextport_status check_header(struct np_ledger *l, bool *ret_wal, str
     if (code == SQLITE_OK)
         code = f->pMethods->xFileSize(f, &size);
     if (code == SQLITE_OK && size == 0)
-        return unusable(l, "the file is empty", err);
+        return unusable("the file is empty", err);
     if (code == SQLITE_OK)
         code = f->pMethods->xRead(f, h, sizeof h, 0);
     if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ)
-        return failed(l, code, "read", err);
+        return failed(l, code, err);
     if (code != SQLITE_OK || memcmp(h, "SQLite format 3", 16) != 0)
-        return unusable(l, "the file is not a ledger", err);
+        return unusable("the file is not a ledger", err);
     if (big_endian(h + 68) != APPLICATION_ID)
-        return unusable(l, "the file is a database of another program", err);
+        return unusable("the file is a database of another program", err);
     *ret_wal = h[18] == 2;
-    return (int32_t)big_endian(h + 60) > SCHEMA ? too_new(l, big_endian(h + 60), err) : NEXTPORT_OK;
+    return (int32_t)big_endian(h + 60) > SCHEMA ? too_new(big_endian(h + 60), err) : NEXTPORT_OK;
 }
 
 static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
@@ -344,11 +345,11 @@ static enum nextport_status connect_file(struct np_ledger *l, struct nextport_er
     int code = sqlite3_open_v2(uri_of(l, l->reach), &l->db,
                                flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
     if (code != SQLITE_OK)
-        return failed(l, sqlite3_extended_errcode(l->db), "open", err);
+        return failed(l, sqlite3_extended_errcode(l->db), err);
     configure(l);
     /* SQLite opens what it may not write for reading, without a word. */
     if (l->access == NP_LEDGER_WRITE && sqlite3_db_readonly(l->db, "main") != 0)
-        return failed(l, SQLITE_READONLY, "open", err);
+        return failed(l, SQLITE_READONLY, err);
     bool wal = true;
     enum nextport_status st = check_header(l, &wal, err);
     if (st != NEXTPORT_OK)
@@ -359,7 +360,7 @@ static enum nextport_status connect_file(struct np_ledger *l, struct nextport_er
                           : wal                         ? "PRAGMA synchronous=FULL"
                                                         : "PRAGMA synchronous=FULL;PRAGMA journal_mode=WAL";
     code = execute(l, pragmas);
-    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "open", err);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
 static enum nextport_status migrate_to(struct np_ledger *l, const struct migration *step, struct nextport_error *err)
@@ -369,7 +370,7 @@ static enum nextport_status migrate_to(struct np_ledger *l, const struct migrati
     int code = execute(l, step->sql);
     if (code == SQLITE_OK)
         code = execute(l, version);
-    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "migrate", err);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
 /* Within a transaction. Another process may have been here first, so the version is read again. */
@@ -378,7 +379,7 @@ static enum nextport_status migrate(struct np_ledger *l, struct nextport_error *
     int64_t schema = 0;
     int code = read_number(l, "PRAGMA user_version", &schema);
     if (code != SQLITE_OK)
-        return failed(l, code, "migrate", err);
+        return failed(l, code, err);
     for (size_t i = 0; i < N_MIGRATIONS; i++) {
         if (migrations[i].version <= schema)
             continue;
@@ -392,9 +393,9 @@ static enum nextport_status migrate(struct np_ledger *l, struct nextport_error *
 static enum nextport_status begin(struct np_ledger *l, struct nextport_error *err)
 {
     if (l->access != NP_LEDGER_WRITE)
-        return np_fail(err, NEXTPORT_FAILED, "begin in ledger %s: it was opened to look only", l->path);
+        return np_fail(err, NEXTPORT_FAILED, "it was opened to look only");
     int code = execute(l, "BEGIN IMMEDIATE");
-    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "begin in", err);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
 static void roll_back(struct np_ledger *l)
@@ -416,7 +417,7 @@ static void empty_log(struct np_ledger *l)
  * not: then the frame was not written. */
 static enum nextport_status not_committed(struct np_ledger *l, int code, struct nextport_error *err)
 {
-    enum nextport_status st = failed(l, code, "commit to", err);
+    enum nextport_status st = failed(l, code, err);
     roll_back(l);
     if ((code & 0xff) != SQLITE_IOERR)
         return st;
@@ -460,14 +461,14 @@ static enum nextport_status check_schema(struct np_ledger *l, struct nextport_er
     int64_t schema = 0;
     int code = read_number(l, "PRAGMA user_version", &schema);
     if (code != SQLITE_OK)
-        return failed(l, code, "open", err);
+        return failed(l, code, err);
     if (schema == SCHEMA)
         return NEXTPORT_OK;
     if (schema > SCHEMA)
-        return too_new(l, schema, err);
+        return too_new(schema, err);
     if (l->access == NP_LEDGER_WRITE)
         return in_transaction(l, migrate, err);
-    np_fail(err, NEXTPORT_LEDGER, "open ledger %s: schema %lld is older than %d", l->path, (long long)schema, SCHEMA);
+    np_fail(err, NEXTPORT_LEDGER, "schema %lld is older than %d", (long long)schema, SCHEMA);
     np_hint(err, "The next 'nextport next' or 'nextport setup' brings it up to date.");
     return NEXTPORT_LEDGER;
 }
@@ -477,14 +478,14 @@ static enum nextport_status read_machine_id(struct np_ledger *l, struct np_arena
                                             struct nextport_error *err)
 {
     *ret = NULL;
-    sqlite3_stmt *s = prepared(l, MACHINE_ID, "open", err);
+    sqlite3_stmt *s = prepared(l, MACHINE_ID, err);
     if (s == NULL)
         return err->status;
     int code = sqlite3_step(s);
     if (code == SQLITE_ROW)
         *ret = column(s, 0, a);
     sqlite3_reset(s);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? NEXTPORT_OK : failed(l, code, "open", err);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? NEXTPORT_OK : failed(l, code, err);
 }
 
 static enum nextport_status check_machine(struct np_ledger *l, struct nextport_error *err)
@@ -493,8 +494,7 @@ static enum nextport_status check_machine(struct np_ledger *l, struct nextport_e
     enum nextport_status st = read_machine_id(l, l->arena, &id, err);
     if (st != NEXTPORT_OK || id == NULL || l->actor.machine_id == NULL || strcmp(id, l->actor.machine_id) == 0)
         return st;
-    np_fail(err, NEXTPORT_LEDGER, "open ledger %s: it belongs to another machine (id %s, this one is %s)", l->path, id,
-            l->actor.machine_id);
+    np_fail(err, NEXTPORT_LEDGER, "it belongs to another machine (id %s, this one is %s)", id, l->actor.machine_id);
     np_hint(err, "If this machine took the other's place, make the ledger its own with 'nextport doctor --rebind'; "
                  "otherwise move the copy away.");
     return NEXTPORT_LEDGER;
@@ -561,7 +561,7 @@ static enum nextport_status look_steadily(struct np_ledger *l, struct look *look
             return st;
         disconnect(l);
     }
-    np_fail(err, NEXTPORT_RETRY, "read ledger %s: it changed each time it was read", l->path);
+    np_fail(err, NEXTPORT_RETRY, "it changed each time it was read");
     np_hint(err, "Repeat the request.");
     return NEXTPORT_RETRY;
 }
@@ -583,7 +583,7 @@ static enum nextport_status open_ledger(struct np_ledger **ret, const char *path
 static enum nextport_status record_meta(struct np_ledger *l, const char *kind, const char *detail,
                                         struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, RECORD_META, "write", err);
+    sqlite3_stmt *s = prepared(l, RECORD_META, err);
     if (s == NULL)
         return err->status;
     sqlite3_bind_int64(s, 1, l->actor.now);
@@ -592,17 +592,17 @@ static enum nextport_status record_meta(struct np_ledger *l, const char *kind, c
     bind_or_empty(s, 4, l->actor.host);
     bind_text(s, 5, detail);
     int code = run(s);
-    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "write", err);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
 static enum nextport_status set_machine_id(struct np_ledger *l, struct nextport_error *err)
 {
-    sqlite3_stmt *s = l->actor.machine_id != NULL ? prepared(l, REBIND, "write", err) : NULL;
+    sqlite3_stmt *s = l->actor.machine_id != NULL ? prepared(l, REBIND, err) : NULL;
     if (s == NULL)
         return l->actor.machine_id != NULL ? err->status : NEXTPORT_OK;
     bind_text(s, 1, l->actor.machine_id);
     int code = run(s);
-    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "write", err);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
 static enum nextport_status fill(struct np_ledger *l, struct nextport_error *err)
@@ -618,7 +618,7 @@ static enum nextport_status make(struct np_ledger *l, struct nextport_error *err
     int code =
         sqlite3_open_v2(uri_of(l, SHARED), &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     if (code != SQLITE_OK)
-        return failed(l, sqlite3_extended_errcode(l->db), "create", err);
+        return failed(l, sqlite3_extended_errcode(l->db), err);
     configure(l);
     char pragmas[128];
     snprintf(pragmas, sizeof pragmas,
@@ -627,13 +627,13 @@ static enum nextport_status make(struct np_ledger *l, struct nextport_error *err
              APPLICATION_ID);
     code = execute(l, pragmas);
     if (code != SQLITE_OK)
-        return failed(l, code, "create", err);
+        return failed(l, code, err);
     enum nextport_status st = in_transaction(l, fill, err);
     if (st != NEXTPORT_OK)
         return st;
     code = sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     if (code != SQLITE_OK)
-        return failed(l, code, "create", err);
+        return failed(l, code, err);
     /* The last to close takes -wal and -shm away, if it may. */
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     return NEXTPORT_OK;
@@ -662,7 +662,7 @@ static enum nextport_status claim_name(const char *path, struct nextport_error *
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (known[i].reason == reason)
             st = known[i].status;
-    return np_fail(err, st, "create ledger %s: %s", path, strerror(reason));
+    return np_fail(err, st, "%s", strerror(reason));
 }
 
 static enum nextport_status create(const char *path, const struct np_actor *actor, struct nextport_error *err)
@@ -753,7 +753,7 @@ static bool read_lease(sqlite3_stmt *s, struct np_leases *to)
 
 static enum nextport_status read_leases(struct np_ledger *l, struct look *look, struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, look->scope != NULL ? LEASES : LEASES_ALL, "read", err);
+    sqlite3_stmt *s = prepared(l, look->scope != NULL ? LEASES : LEASES_ALL, err);
     if (s == NULL)
         return err->status;
     if (look->scope != NULL)
@@ -763,13 +763,13 @@ static enum nextport_status read_leases(struct np_ledger *l, struct look *look, 
     while ((code = sqlite3_step(s)) == SQLITE_ROW) {
         if (read_lease(s, look->leases))
             continue;
-        np_fail(err, NEXTPORT_LEDGER, "read ledger %s: lease %lld has a value that schema %d does not know", l->path,
+        np_fail(err, NEXTPORT_LEDGER, "lease %lld has a value that schema %d does not know",
                 (long long)sqlite3_column_int64(s, 0), SCHEMA);
         sqlite3_reset(s);
         return NEXTPORT_LEDGER;
     }
     sqlite3_reset(s);
-    return code == SQLITE_DONE ? NEXTPORT_OK : failed(l, code, "read", err);
+    return code == SQLITE_DONE ? NEXTPORT_OK : failed(l, code, err);
 }
 
 static enum nextport_status leases(struct np_ledger *l, const char *scope, struct np_leases *ret,
@@ -783,13 +783,13 @@ static enum nextport_status check_begun(struct np_ledger *l, struct nextport_err
 {
     if (!sqlite3_get_autocommit(l->db))
         return NEXTPORT_OK;
-    return np_fail(err, NEXTPORT_FAILED, "write ledger %s: no transaction was begun", l->path);
+    return np_fail(err, NEXTPORT_FAILED, "no transaction was begun");
 }
 
 /* Adds the lease, as it is, to the history. NEXTPORT_CONFLICT: there is no such lease. */
 static enum nextport_status record(struct np_ledger *l, int64_t id, const char *event, struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, RECORD, "write", err);
+    sqlite3_stmt *s = prepared(l, RECORD, err);
     if (s == NULL)
         return err->status;
     sqlite3_bind_int64(s, 1, id);
@@ -799,26 +799,25 @@ static enum nextport_status record(struct np_ledger *l, int64_t id, const char *
     bind_or_empty(s, 5, l->actor.host);
     int code = run(s);
     if (code != SQLITE_OK)
-        return failed(l, code, "write", err);
+        return failed(l, code, err);
     if (sqlite3_changes(l->db) == 1)
         return NEXTPORT_OK;
-    return np_fail(err, NEXTPORT_CONFLICT, "write ledger %s: there is no lease %lld", l->path, (long long)id);
+    return np_fail(err, NEXTPORT_CONFLICT, "there is no lease %lld", (long long)id);
 }
 
 static enum nextport_status not_granted(struct np_ledger *l, const struct nextport_lease *lease, int code,
                                         struct nextport_error *err)
 {
     if (code != SQLITE_CONSTRAINT_UNIQUE)
-        return failed(l, code, "write", err);
+        return failed(l, code, err);
     if (strstr(sqlite3_errmsg(l->db), "owner_key") != NULL)
-        return np_fail(err, NEXTPORT_CONFLICT, "ledger %s: \"%s\" of this owner has a port already", l->path,
-                       lease->name);
-    return np_fail(err, NEXTPORT_CONFLICT, "ledger %s: port %u is leased already", l->path, lease->port);
+        return np_fail(err, NEXTPORT_CONFLICT, "\"%s\" of this owner has a port already", lease->name);
+    return np_fail(err, NEXTPORT_CONFLICT, "port %u is leased already", lease->port);
 }
 
 static enum nextport_status grant(struct np_ledger *l, struct nextport_lease *lease, struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, GRANT, "write", err);
+    sqlite3_stmt *s = prepared(l, GRANT, err);
     if (s == NULL || check_begun(l, err) != NEXTPORT_OK)
         return err->status;
     bind_text(s, 1, l->actor.scope);
@@ -841,14 +840,14 @@ static enum nextport_status grant(struct np_ledger *l, struct nextport_lease *le
 static enum nextport_status confirm(struct np_ledger *l, const struct nextport_lease *lease, const char *holder,
                                     struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, CONFIRM, "write", err);
+    sqlite3_stmt *s = prepared(l, CONFIRM, err);
     if (s == NULL || check_begun(l, err) != NEXTPORT_OK)
         return err->status;
     sqlite3_bind_int64(s, 1, lease->id);
     bind_text(s, 2, holder);
     sqlite3_bind_int64(s, 3, l->actor.now);
     int code = run(s);
-    return code == SQLITE_OK ? record(l, lease->id, "confirmed", err) : failed(l, code, "write", err);
+    return code == SQLITE_OK ? record(l, lease->id, "confirmed", err) : failed(l, code, err);
 }
 
 static enum nextport_status drop(struct np_ledger *l, const struct nextport_lease *lease, const char *event,
@@ -856,12 +855,12 @@ static enum nextport_status drop(struct np_ledger *l, const struct nextport_leas
 {
     if (check_begun(l, err) != NEXTPORT_OK || record(l, lease->id, event, err) != NEXTPORT_OK)
         return err->status;
-    sqlite3_stmt *s = prepared(l, DROP, "write", err);
+    sqlite3_stmt *s = prepared(l, DROP, err);
     if (s == NULL)
         return err->status;
     sqlite3_bind_int64(s, 1, lease->id);
     int code = run(s);
-    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, "write", err);
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
 /* ---- Health -------------------------------------------------------------------------------------------------- */
@@ -897,7 +896,7 @@ static enum nextport_status read_health(struct np_ledger *l, struct look *look, 
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         int code = read_number(l, numbers[i].sql, numbers[i].to);
         if (code != SQLITE_OK && h->problem == NULL)
-            return failed(l, code, "read", err);
+            return failed(l, code, err);
     }
     h->schema = (int)schema;
     return h->problem == NULL ? read_machine_id(l, look->arena, &h->machine_id, err) : NEXTPORT_OK;

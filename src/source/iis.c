@@ -829,7 +829,7 @@ static const char *show(void *ctx, const char *path)
 static enum nextport_status try_file(struct np_evidence *ret, struct np_reader *reader, const char *path,
                                      struct nextport_error *err)
 {
-    const struct np_include include = {read_nocase, show, reader};
+    const struct np_include include = {.read = read_nocase, .shown = show, .ctx = reader};
     struct np_text bytes;
     const char *why = NULL;
     enum np_read outcome = np_reader_read(reader, path, FILE_MAX, &bytes, &why);

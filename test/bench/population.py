@@ -2,7 +2,6 @@
 """Fills the network namespace it runs in with sockets, prints "ready", and keeps them until its input ends.
 
     population.py established N   N sockets of connections whose local ports are outside the pool
-    population.py spread N        the same, with local ports wherever the kernel puts them
     population.py listening A B   a listener on every port from A to B
     population.py nothing
 """
@@ -83,7 +82,6 @@ def main(kind, *numbers):
     limit = descriptors()
     if kind == "established":
         client_ports(1024, 48999)
-    if kind in ("established", "spread"):
         hold(connect_pairs, share(range(numbers[0] // 2), min(limit // 2, 9500)))
     elif kind == "listening":
         hold(listen_all, share(range(numbers[0], numbers[1] + 1), limit))

@@ -11,7 +11,8 @@ import pytest
 from conftest import BUILD, ROOT
 
 HEADERS_OF_C = set("""assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign
-    stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype""".split())
+    stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar
+    wctype""".split())
 # what each part may include of the others; nextport.h is for all
 ARROWS = {
     "base": {"base"},
@@ -27,8 +28,8 @@ ARROWS = {
 LIBRARIES = {"ledger": {"sqlite3.h"}, "source": {"expat.h"}, "cli": {"getopt.h"}}
 # files for one system: everything in a folder of its name, or ending in it
 SYSTEM_FILE = re.compile(r"/(linux|windows)/|_(linux|windows)\.c$")
-SYSTEM_CONDITION = re.compile(r"^\s*#\s*(?:el)?if(?:n?def)?\b.*\b(__linux__|__unix__|_WIN32|_WIN64|__APPLE__|__FreeBSD__|_MSC_VER)\b",
-                              re.MULTILINE)
+SYSTEM_CONDITION = re.compile(r"^\s*#\s*(?:el)?if(?:n?def)?\b.*\b"
+                              r"(__linux__|__unix__|_WIN32|_WIN64|__APPLE__|__FreeBSD__|_MSC_VER)\b", re.MULTILINE)
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
 
@@ -96,7 +97,8 @@ def test_every_source_file_names_its_licence():
 def test_clang_format_has_nothing_to_say():
     if not shutil.which("clang-format"):
         pytest.skip("clang-format is not installed")
-    status, said = lines_of("clang-format", "--dry-run", "--Werror", *files("src", "include", "test", "examples"), cwd=ROOT)
+    ours = files("src", "include", "test", "examples")
+    status, said = lines_of("clang-format", "--dry-run", "--Werror", *ours, cwd=ROOT)
     assert status == 0, said
 
 

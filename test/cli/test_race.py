@@ -36,8 +36,8 @@ class Callers:
         """Each shell becomes the program when the gate's last writer is gone."""
         gate, self.gate = os.pipe()
         shell = ["sh", "-c", 'read -r go; exec "$@"', "sh", *self.command]
-        self.children = [subprocess.Popen(shell, stdin=gate, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env)
-                         for _ in range(CALLERS)]
+        self.children = [subprocess.Popen(shell, stdin=gate, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                          env=self.env) for _ in range(CALLERS)]
         os.close(gate)
 
     def go(self):

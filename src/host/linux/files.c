@@ -412,11 +412,11 @@ static const char *find_in(struct np_reader *reader, const char *folder, const c
 const char *np_reader_find_nocase(struct np_reader *reader, const char *path, const char **why)
 {
     struct np_text part, rest = np_text_of(path);
-    const char *found = "";
+    const char *start = *path == '/' ? "" : ".", *found = start; /* a relative path lies below the working folder */
     *why = NULL;
     while (found && next_component(&rest, &part))
         found = find_in(reader, found, np_text_dup(reader->arena, part), why);
-    return found && *found ? found : NULL;
+    return found != start ? found : NULL;
 }
 
 /* ---- Globs ---------------------------------------------------------------------------------------------------- */
