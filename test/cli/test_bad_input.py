@@ -171,7 +171,8 @@ def test_a_refusal_in_json_has_the_same_status_and_message(nextport):
 
 BILLION_LAUGHS = ('<?xml version="1.0"?>\n<!DOCTYPE lolz [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">'
                   '<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;"><!ENTITY d "&c;&c;&c;&c;&c;&c;&c;&c;&c;&c;">]>\n'
-                  "<configuration><system.applicationHost><sites>&d;</sites></system.applicationHost></configuration>\n")
+                  "<configuration><system.applicationHost><sites>&d;</sites></system.applicationHost>"
+                  "</configuration>\n")
 SITES = ('<?xml version="1.0"?>\n<configuration><system.applicationHost><sites><site name="shop" id="1"><bindings>'
          '<binding protocol="http" bindingInformation="*:49000:" /></bindings></site></sites>'
          "</system.applicationHost></configuration>\n")
@@ -196,7 +197,8 @@ FILES = {
     "not xml": lambda path: path.write_bytes(bytes(range(256)) * 20),
 }
 IIS = [("folder", ["folder"]), ("fifo", ["fifo"]), ("one GiB", ["larger"]), ("device", ["device"]),
-       ("missing", ["no such file"]), ("link to itself", ["link"]), ("truncated", [":2:"]), ("billion laughs", [":2:", "document type"]),
+       ("missing", ["no such file"]), ("link to itself", ["link"]), ("truncated", [":2:"]),
+       ("billion laughs", [":2:", "document type"]),
        ("wrong root", ["<html>", "<configuration>"]), ("empty", []), ("not xml", [])]
 CONF = [("folder", ["folder"]), ("fifo", ["fifo"]), ("one GiB", ["larger"]), ("device", ["device"]),
         ("missing", ["no such file"]), ("link to itself", ["link"]), ("not xml", [":1:"])]
@@ -320,8 +322,9 @@ def in_mount(script, *words):
     if probe.returncode != 0:
         pytest.skip(f"no mount namespace: {probe.stderr.strip()}")
     env = dict(os.environ, LC_ALL="C.UTF-8", NO_COLOR="1")
-    return Done(subprocess.run(["unshare", "--mount", "sh", "-ec", script, "sh", str(BUILD / "nextport"), *map(str, words)],
-                               env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60))
+    command = ["unshare", "--mount", "sh", "-ec", script, "sh", str(BUILD / "nextport"), *map(str, words)]
+    return Done(subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, timeout=60))
 
 
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
@@ -450,8 +453,8 @@ def test_no_lease_is_kept_for_an_answer_that_nobody_got(nextport, ledger, out, f
 
 
 def with_streams_closed(closed, program, *words):
-    return subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", program, *map(str, words)], stdin=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, timeout=60)
+    return subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", program, *map(str, words)],
+                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
 
 
 def test_without_any_standard_output_no_lease_is_kept(program, ledger, tmp_path):
@@ -468,7 +471,8 @@ def test_a_help_text_that_cannot_be_written_is_a_failure(nextport):
 
 def test_every_standard_stream_may_be_closed_without_harm_to_the_ledger(program, nextport, ledger, tmp_path):
     nextport("next")
-    done = with_streams_closed("<&- >&- 2>&-", program, "next", "--ledger", ledger, "--config", tmp_path / "nextport.conf")
+    done = with_streams_closed("<&- >&- 2>&-", program, "next", "--ledger", ledger, "--config",
+                               tmp_path / "nextport.conf")
     assert done.returncode == FAILED
     assert leases_in(ledger) == [49000]
     database = sqlite3.connect(ledger)
