@@ -24,6 +24,14 @@ static enum nextport_status check_name(const char *name, const struct np_writer 
     return writer->check_name ? writer->check_name(name, err) : NEXTPORT_OK;
 }
 
+/* A name in an error: enough of it to know which. */
+static const char *shown_name(struct np_arena *arena, const char *name)
+{
+    enum { SHOWN = 40 };
+    const char *head = strlen(name) > SHOWN ? np_sprintf(arena, "%.*s...", SHOWN, name) : name;
+    return np_neutral(arena, head, false);
+}
+
 /* The names of all ports asked: those given, or NAME, NAME2, NAME3 for a count. */
 static enum nextport_status request_names(struct np_run *run, const struct nextport_request *request, const char ***ret,
                                           size_t *ret_n, struct nextport_error *err)
@@ -44,7 +52,7 @@ static enum nextport_status request_names(struct np_run *run, const struct nextp
         else
             names[i] = np_strdup(run->arena, given[i]);
         if (check_name(names[i], np_writer_find(format), err) != NEXTPORT_OK)
-            return np_wrap(err, "name '%s'", np_neutral(run->arena, names[i], false));
+            return np_wrap(err, "name '%s'", shown_name(run->arena, names[i]));
     }
     for (size_t i = 1; !request->count && i < n; i++)
         for (size_t j = 0; j < i; j++)

@@ -1,5 +1,6 @@
 /* Ledgers: where leases live. A ledger keeps rows and the history of their changes; it decides nothing, waits for no
- * lock but its own and trusts that its file was vetted (host.h).
+ * lock but its own and trusts that its file was vetted (host.h). Its errors say what happened, not where: callers add
+ * which ledger it was and what they were doing.
  * SPDX-License-Identifier: MIT */
 #ifndef NP_LEDGER_H
 #define NP_LEDGER_H
@@ -39,12 +40,13 @@ struct np_ledger_ops {
     /* Leases of this scope, by port; all scopes when `scope` is NULL. Strings go into the arena. */
     enum nextport_status (*leases)(struct np_ledger *, const char *scope, struct np_leases *ret,
                                    struct nextport_error *);
-    /* Adds a pending lease; fills lease->id. NEXTPORT_CONFLICT when the port is leased already. */
+    /* Adds a pending lease; fills id, state and created. NEXTPORT_CONFLICT when the port is leased already. */
     enum nextport_status (*grant)(struct np_ledger *, struct nextport_lease *, struct nextport_error *);
     /* pending -> confirmed by `holder` (may be NULL). */
     enum nextport_status (*confirm)(struct np_ledger *, const struct nextport_lease *, const char *holder,
                                     struct nextport_error *);
-    /* Ends a lease; `event` is "expired", "released" or "withdrawn". */
+    /* Ends a lease; `event` is "expired", "released" or "withdrawn". Like `confirm`, NEXTPORT_CONFLICT when there is no
+     * such lease. */
     enum nextport_status (*drop)(struct np_ledger *, const struct nextport_lease *, const char *event,
                                  struct nextport_error *);
     /* Durable when it returns NEXTPORT_OK to a commit. A commit that failed has changed nothing, unless it says

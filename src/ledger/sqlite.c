@@ -19,7 +19,7 @@
 #define APPLICATION_ID 0x4e585054 /* "NXPT" */
 #define PAGE_SIZE "4096"
 #define WAL_LIMIT 64
-#define BUSY_MS 10000 /* only other tools make us wait here: our own processes queue at the lock */
+#define BUSY_MS 3000 /* only other tools make us wait here: our own processes queue at the lock */
 #define N_READ_TRIES 5
 
 /* A lease as the history keeps it: as it is after a grant or a confirmation, as it was before its end. */
@@ -43,7 +43,8 @@ static const char *const statements[N_STATEMENTS] = {
                " SELECT ?2, ?3, id, port, name, ?4, ?5, " LEASE_AS_JSON " FROM lease WHERE id = ?1",
     [MACHINE_ID] = "SELECT value FROM meta WHERE key = 'machine-id'",
     [REBIND] = "INSERT OR REPLACE INTO meta(key, value) VALUES ('machine-id', ?1)",
-    [RECORD_META] = "INSERT INTO event(time, kind, user, host, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+    [RECORD_META] = "INSERT INTO event(time, kind, user, host, detail) VALUES (?1, ?2, ?3, ?4,"
+                    " json_object('machine-id', ?5, 'before', ?6))",
 };
 
 /* Schema steps, each from the version before it. Never edit one that was released: add a row. */
@@ -157,7 +158,8 @@ static bool is_denied(sqlite3 *db, int code)
 static enum nextport_status failed(const struct np_ledger *l, int code, struct nextport_error *err)
 {
     const struct trouble *t = trouble_of(is_denied(l->db, code) ? SQLITE_PERM : code);
-    np_fail(err, t->status, "%s (%s)", t->what, sqlite3_errmsg(l->db));
+    const char *said = sqlite3_errcode(l->db) != SQLITE_OK ? sqlite3_errmsg(l->db) : sqlite3_errstr(code);
+    np_fail(err, t->status, "%s (%s)", t->what, said);
     np_hint(err, "%s", t->hint);
     return t->status;
 }
@@ -580,7 +582,8 @@ static enum nextport_status open_ledger(struct np_ledger **ret, const char *path
 
 /* ---- Making one ---------------------------------------------------------------------------------------------- */
 
-static enum nextport_status record_meta(struct np_ledger *l, const char *kind, const char *detail,
+/* An event of the ledger itself: whose it became, and whose it was. */
+static enum nextport_status record_meta(struct np_ledger *l, const char *kind, const char *before,
                                         struct nextport_error *err)
 {
     sqlite3_stmt *s = prepared(l, RECORD_META, err);
@@ -590,7 +593,8 @@ static enum nextport_status record_meta(struct np_ledger *l, const char *kind, c
     bind_text(s, 2, kind);
     bind_or_empty(s, 3, l->actor.user);
     bind_or_empty(s, 4, l->actor.host);
-    bind_text(s, 5, detail);
+    bind_text(s, 5, l->actor.machine_id);
+    bind_text(s, 6, before);
     int code = run(s);
     return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
@@ -610,7 +614,7 @@ static enum nextport_status fill(struct np_ledger *l, struct nextport_error *err
     enum nextport_status st = migrate(l, err);
     if (st == NEXTPORT_OK)
         st = set_machine_id(l, err);
-    return st == NEXTPORT_OK ? record_meta(l, "created", l->actor.machine_id, err) : st;
+    return st == NEXTPORT_OK ? record_meta(l, "created", NULL, err) : st;
 }
 
 static enum nextport_status make(struct np_ledger *l, struct nextport_error *err)
@@ -687,8 +691,7 @@ static enum nextport_status rebind_within(struct np_ledger *l, struct nextport_e
         st = set_machine_id(l, err);
     if (st != NEXTPORT_OK)
         return st;
-    return record_meta(l, "rebound",
-                       np_sprintf(l->arena, "%s to %s", before != NULL ? before : "none", l->actor.machine_id), err);
+    return record_meta(l, "rebound", before, err);
 }
 
 /* Without an identity of this machine there is nothing to bind to, and nothing that would refuse the ledger. */

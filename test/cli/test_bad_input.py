@@ -509,7 +509,7 @@ def german(tmp_path_factory):
     return {"LOCPATH": str(folder), "LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8", "LANGUAGE": "de"}
 
 
-@pytest.mark.parametrize("words", [["next"], ["next", "--format", "json", "--dry-run"], ["free", "--format", "json"],
+@pytest.mark.parametrize("words", [["next"], ["leases", "--format", "json"], ["free", "--format", "json"],
                                    ["why", "49000"], ["help", "3"], ["next", "--ttl", "5x"]], ids=" ".join)
 def test_the_locale_changes_nothing(nextport, ledger, german, words):
     said = []

@@ -224,9 +224,9 @@ def corpus(name):
 
 
 def fuzz_one(name, seconds):
-    return call([BUILD / "fuzz" / "test" / f"fuzz-{name}", f"-max_total_time={seconds}", "-timeout=20",
-                 "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1", f"-artifact_prefix={BUILD}/fuzz/{name}-", corpus(name)],
-                timeout=seconds + 300)
+    program, found = BUILD / "fuzz" / "test" / f"fuzz-{name}", BUILD / "fuzz" / f"{name}-"
+    return call([program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048", "-max_len=65536",
+                 "-print_final_stats=1", f"-artifact_prefix={found}", corpus(name)], timeout=seconds + 300)
 
 
 def fuzz(tally, length, builds):

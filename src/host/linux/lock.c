@@ -174,18 +174,19 @@ struct waiter {
     pthread_cond_t done;
     bool finished;
     int reason; /* 0: the lock is ours */
+    int before; /* what POSIX wants to tell of the cancel type; not on a stack that is torn down */
 };
 
 static void *wait_in_kernel(void *ctx)
 {
     struct waiter *w = ctx;
-    int reason, type;
+    int reason;
     /* Cancelled at any instruction only here, where nothing is held but perhaps the lock itself. */
-    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &w->before);
     do
         reason = flock(w->fd, LOCK_EX) == 0 ? 0 : errno;
     while (reason == EINTR);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &type);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &w->before);
     pthread_mutex_lock(&w->mutex);
     w->reason = reason;
     w->finished = true;
