@@ -82,6 +82,8 @@ static const char *source_value(struct np_run *run, const struct np_source *sour
         np_sprintf(run->arena, "%s, policy %s", np_sight_name(sighting->sight), np_policy_name(sighting->policy));
     if (sighting->why)
         return np_sprintf(run->arena, "%s: %s", seen, sighting->why);
+    if (source == &np_source_probe) /* it is asked about one port at a time, so it has nothing to count */
+        return seen;
     return np_sprintf(run->arena, "%s, %zu claim%s", seen, claims, claims == 1 ? "" : "s");
 }
 
@@ -113,11 +115,14 @@ static void doctor_os(struct np_run *run, struct items *items)
     np_portset_subtract(&stolen, &os.reserved);
     np_portset_subtract(&outside, &stolen);
     unsigned at_risk = np_portset_count(&run->pool) - np_portset_count(&outside);
+    /* the setting is one list: what others have put there must stay in it */
+    for (unsigned w = 0; w < sizeof os.reserved.word / sizeof *os.reserved.word; w++)
+        os.reserved.word[w] |= run->pool.word[w];
     const char *value = np_sprintf(run->arena, "%u-%u; %u of the pool's %u ports can be taken by outgoing connections",
                                    os.ephemeral_first, os.ephemeral_last, at_risk, np_portset_count(&run->pool));
     item(items, "system", "ephemeral ports", value, at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD,
          at_risk ? np_sprintf(run->arena, "Keep them out, once: sysctl -w net.ipv4.ip_local_reserved_ports=%s",
-                              np_portset_format(run->arena, &run->pool))
+                              np_portset_format(run->arena, &os.reserved))
                  : NULL);
 }
 

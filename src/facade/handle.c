@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "facade/run.h"
 
+#include <string.h>
+
 #define CONFIG_FILE "/etc/nextport/nextport.conf"
 
 enum { CONFIG_LIMIT = 1024 * 1024 }; /* bytes of a configuration file: far beyond any real one */
@@ -108,6 +110,8 @@ enum nextport_status nextport_load(struct nextport *np, const char *file, struct
     }
     const char *named = file ? file : np_host_env("NEXTPORT_CONFIG");
     struct np_reader *reader;
+    if (named && strcmp(named, "/dev/null") == 0) /* the usual way to say: none */
+        return NEXTPORT_OK;
     if (np_reader_open(&reader, NULL, np->arena, err) != NEXTPORT_OK)
         return err->status;
     enum nextport_status status = load_file(np, reader, named ? named : CONFIG_FILE, named != NULL, err);

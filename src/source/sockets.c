@@ -65,8 +65,9 @@ static enum nextport_status look_at_machine(struct np_look *look, enum nextport_
     np_note(look->ret->log, NEXTPORT_VERBOSE, "not looked at: %sraw sockets, other network namespaces",
             others_unasked(look->settings->protocol));
     if (finding.n_hidden)
-        np_note(look->ret->log, NEXTPORT_INFO, "programs of %llu sockets not visible: run as root to see programs",
-                (unsigned long long)finding.n_hidden);
+        np_note(look->ret->log, NEXTPORT_INFO, "the programs of %llu socket%s cannot be seen: %s",
+                (unsigned long long)finding.n_hidden, finding.n_hidden == 1 ? "" : "s",
+                np_host_privileged() ? "their processes are not in this process namespace" : "run as root to see them");
     if (partial)
         sight_partial(look, policy, partial);
     else
