@@ -815,7 +815,7 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 static enum np_read read_nocase(void *ctx, const char *path, struct np_text *ret, const char **why)
 {
     struct np_reader *reader = ctx;
-    const char *found = *path == '/' ? np_reader_find_nocase(reader, path, why) : path;
+    const char *found = np_reader_find_nocase(reader, path, why);
     if (!found)
         return *why ? NP_READ_DENIED : NP_READ_ABSENT;
     return np_reader_read(reader, found, FILE_MAX, ret, why);
@@ -867,6 +867,23 @@ static enum nextport_status look_at_file(struct np_look *look, struct np_reader 
     return NEXTPORT_OK;
 }
 
+/* A file that was named must be there; a pattern may match nothing. */
+static enum nextport_status look_at_given(struct np_look *look, const char *file, struct nextport_error *err)
+{
+    const char *const *paths;
+    const char *why;
+    size_t n;
+    if (!strpbrk(file, "*?["))
+        return look_at_file(look, look->given, file, err);
+    np_reader_glob(look->given, file, &paths, &n, &why);
+    if (why)
+        sight(look, NEXTPORT_UNREADABLE, np_sprintf(look->ret->arena, "%s: %s", file, why), NULL);
+    for (size_t i = 0; i < n; i++)
+        if (look_at_file(look, look->given, paths[i], err) != NEXTPORT_OK)
+            return err->status;
+    return NEXTPORT_OK;
+}
+
 static enum nextport_status look_at_root(struct np_look *look, struct nextport_error *err)
 {
     const char *why = NULL, *path = np_reader_find_nocase(look->reader, LIVE_FILE, &why);
@@ -897,7 +914,7 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
     const struct np_string_list *files = &look->settings->iis_files;
     enum nextport_status status = NEXTPORT_OK;
     for (size_t i = 0; i < files->n && status == NEXTPORT_OK; i++)
-        status = look_at_file(look, look->given, files->items[i], err);
+        status = look_at_given(look, files->items[i], err);
     if (status == NEXTPORT_OK && look->settings->root)
         status = look_at_root(look, err);
     if (status != NEXTPORT_OK)
