@@ -172,6 +172,7 @@ static enum nextport_status full(struct planner *p, struct nextport_error *err)
         np_fail(err, NEXTPORT_FULL, "no %u %sports are free: %s", p->ask->count,
                 p->ask->consecutive ? "consecutive " : "", p->plan->exhausted);
     np_hint(err, "Widen the pool with --range, or see what holds it with 'nextport used' and 'nextport leases'.");
+    let_go(p);
     p->plan->n_ports = 0;
     return err->status;
 }

@@ -15,6 +15,9 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("NEXTPORT_BUILD", ROOT / "build" / "release")).resolve()
 CLONE_NEWNET = 0x40000000
+# an applicationHost.config of one site: SITE.format(name, port)
+SITE = """<configuration><system.applicationHost><sites><site name="{0}" id="1"><bindings>
+<binding protocol="http" bindingInformation="*:{1}:" /></bindings></site></sites></system.applicationHost></configuration>"""
 sys.path.insert(0, str(ROOT / "test" / "lib"))
 # what the person or the deployment tool around the tests has set must not steer them
 for name in list(os.environ):

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-SITE = """<configuration><system.applicationHost><sites><site name="{0}" id="1"><bindings>
-<binding protocol="http" bindingInformation="*:{1}:" /></bindings></site></sites></system.applicationHost></configuration>"""
+from conftest import SITE
+
 LIVE = "Windows/System32/inetsrv/config/applicationHost.config"
 
 

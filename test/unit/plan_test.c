@@ -203,8 +203,7 @@ static void tell(struct scene *scene, enum nextport_status status, const struct 
 /* What is asked for is granted, nothing else stays held. */
 static void check_held(const struct scene *scene, const struct np_plan *plan)
 {
-    if (scene->ask.consecutive && plan->n_ports)
-        assert_int_equal(np_portset_count(&scene->machine.held), plan->n_ports);
+    assert_int_equal(np_portset_count(&scene->machine.held), plan->n_ports);
     for (size_t i = 0; i < plan->n_ports; i++)
         assert_true(np_portset_has(&scene->machine.held, plan->ports[i]));
 }
