@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""The machine's own ledger: made once by root, used by the group, refused when it is weaker than promised.
+
+Each test has a mount namespace with a /var/lib and an /etc of its own, so that the real ones are never touched.
+"""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a mount namespace, users and groups")
+
+
+@pytest.fixture
+def machine(program, tmp_path):
+    """Runs a script as root of a machine without a ledger; nextport is on its PATH, `as_user CMD` is nobody,
+    `as_member CMD` is nobody in the group nextport."""
+    etc, bin_dir = tmp_path / "etc", tmp_path / "bin"
+    shutil.copytree("/etc", etc, symlinks=True, ignore=shutil.ignore_patterns("alternatives", "ssl", "nextport"))
+    bin_dir.mkdir()
+    shutil.copy(program, bin_dir / "nextport")
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        os.chmod(folder, 0o755)
+
+    def run(script):
+        prelude = f"""
+set -e
+mount -t tmpfs -o mode=755 tmpfs /var/lib
+mount --bind {etc} /etc
+export PATH={bin_dir}:$PATH HOME=/nonexistent
+as_user() {{ setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }}
+as_member() {{ setpriv --reuid=65534 --regid=65534 --groups "$(getent group nextport | cut -d: -f3)" "$@"; }}
+set +e
+"""
+        env = {k: v for k, v in os.environ.items() if not k.startswith("NEXTPORT_")}
+        env["NEXTPORT_CONFIG"] = "/dev/null"
+        return subprocess.run(["unshare", "--mount", "--propagation", "private", "bash", "-c", prelude + script],
+                              env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    yield run
+
+
+def test_setup_makes_group_folder_and_ledger_and_members_may_lease(machine):
+    done = machine("""
+nextport setup >/dev/null; echo "setup $?"
+stat -c '%a %U:%G' /var/lib/nextport /var/lib/nextport/ledger.db
+as_member nextport next -q; echo "member $?"
+as_member nextport next -q; echo "member $?"
+nextport next -q; echo "root $?"
+as_user nextport leases --format json -q | grep -c '"port":49002'
+stat -c '%a %G %n' /var/lib/nextport/*
+""")
+    out = done.stdout.splitlines()
+    assert out[:10] == ["setup 0", "2775 root:nextport", "664 root:nextport", "49000", "member 0", "49001", "member 0",
+                        "49002", "root 0", "1"], done
+    # what stands beside the ledger is the group's too, and the lock is nobody else's to hold
+    assert all(line.split()[1] == "nextport" for line in out[10:]), done
+    assert [line.split()[0] for line in out[10:] if line.endswith("-lock")] == ["660"], done
+
+
+def test_setup_is_repeatable(machine):
+    done = machine("nextport setup >/dev/null && nextport next -q && nextport setup --format json && nextport next -q")
+    first, setup, second = done.stdout.splitlines()
+    assert (first, second) == ("49000", "49001") and '"changed":false' in setup
+
+
+def test_root_makes_a_ledger_of_its_own_on_first_use(machine):
+    done = machine("nextport next -q; stat -c '%a %U:%G' /var/lib/nextport; as_user nextport next; echo $?")
+    out = done.stdout.splitlines()
+    assert out == ["49000", "755 root:root", "7"], done
+    assert "nextport setup" in done.stderr or "--user" in done.stderr
+
+
+def test_without_a_ledger_an_ordinary_user_is_told_the_cure(machine):
+    done = machine("as_user nextport next; echo $?")
+    assert done.stdout == "7\n", done
+    assert "setup" in done.stderr and "--user" in done.stderr
+
+
+def test_setup_needs_root(machine):
+    done = machine("as_user nextport setup; echo $?")
+    assert done.stdout == "7\n" and "sudo nextport setup" in done.stderr
+
+
+def test_setup_mends_the_modes_of_a_ledger_that_root_made(machine):
+    done = machine("nextport next -q; nextport setup >/dev/null; as_member nextport next -q")
+    assert done.stdout.splitlines() == ["49000", "49001"], done
+
+
+@pytest.mark.parametrize("weaken, status", [
+    ("chmod o+w /var/lib/nextport", 7),
+    ("chmod o+w /var/lib/nextport/ledger.db", 7),
+    ("chown 65534 /var/lib/nextport/ledger.db", 7),
+    ("chown 65534 /var/lib/nextport", 7),
+    ("chgrp 65534 /var/lib/nextport/ledger.db", 7),
+    ("ln -sf /tmp/elsewhere /var/lib/nextport/ledger.db", 5),
+])
+def test_a_machine_ledger_weaker_than_promised_is_refused(machine, weaken, status):
+    done = machine(f"nextport setup >/dev/null; {weaken}; nextport next; echo $?")
+    assert done.stdout.splitlines() == [str(status)], done
+    assert "/var/lib/nextport" in done.stderr
+
+
+def test_a_users_own_ledger_honours_the_machines(machine, tmp_path):
+    done = machine("""
+nextport setup >/dev/null; nextport next -q
+mkdir -m 700 /var/lib/home && chown 65534 /var/lib/home
+as_user env HOME=/var/lib/home nextport next --user -q
+stat -c '%a' /var/lib/home/.local/state/nextport
+""")
+    assert done.stdout.splitlines() == ["49000", "49001", "700"], done
