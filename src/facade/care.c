@@ -118,10 +118,11 @@ static void doctor_os(struct np_run *run, struct items *items)
     /* the setting is one list: what others have put there must stay in it */
     for (unsigned w = 0; w < sizeof os.reserved.word / sizeof *os.reserved.word; w++)
         os.reserved.word[w] |= run->pool.word[w];
-    const char *value = np_sprintf(run->arena, "%u-%u; %u of the pool's %u ports can be taken by outgoing connections",
-                                   os.ephemeral_first, os.ephemeral_last, at_risk, np_portset_count(&run->pool));
+    const char *value = np_sprintf(run->arena, "%u-%u: %u of %u pool ports are at risk", os.ephemeral_first,
+                                   os.ephemeral_last, at_risk, np_portset_count(&run->pool));
     item(items, "system", "ephemeral ports", value, at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD,
-         at_risk ? np_sprintf(run->arena, "Keep them out, once: sysctl -w net.ipv4.ip_local_reserved_ports=%s",
+         at_risk ? np_sprintf(run->arena,
+                              "Outgoing connections may take them. Once: sysctl -w net.ipv4.ip_local_reserved_ports=%s",
                               np_portset_format(run->arena, &os.reserved))
                  : NULL);
 }

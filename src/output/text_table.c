@@ -25,6 +25,7 @@ struct column {
     bool right;        /* numbers */
     bool elastic;      /* text that may be cut when the terminal is narrow */
     bool tail;         /* its end says more than its beginning: file:line */
+    bool minor;        /* left out, the first of them first, before any text is cut */
 };
 
 struct row {
@@ -108,10 +109,18 @@ static size_t *widest_elastic(struct grid *grid)
     return widest;
 }
 
+static bool is_too_wide(const struct grid *grid)
+{
+    return grid->page->style->columns && total_width(grid) > grid->page->style->columns;
+}
+
 static void fit(struct grid *grid)
 {
-    size_t room = grid->page->style->columns, *widest;
-    while (room && total_width(grid) > room && (widest = widest_elastic(grid)))
+    size_t *widest;
+    for (size_t c = 0; c < grid->n_columns && is_too_wide(grid); c++)
+        if (grid->columns[c].minor)
+            grid->widths[c] = 0;
+    while (is_too_wide(grid) && (widest = widest_elastic(grid)))
         --*widest;
 }
 
@@ -221,12 +230,12 @@ static void write_used(struct np_page *page, const struct nextport_result *res)
     enum { PORT, ADDRESS, PROTOCOL, KIND, SOURCE, HOLDER, PROCESS, COUNT, DETAIL, PLACE, N };
     static const struct column columns[N] = {
         [PORT] = {.title = "PORT"},
-        [ADDRESS] = {.title = "ADDRESS", .elastic = true},
-        [PROTOCOL] = {.title = "PROTO"},
+        [ADDRESS] = {.title = "ADDRESS", .minor = true},
+        [PROTOCOL] = {.title = "PROTO", .minor = true},
         [KIND] = {.title = "KIND"},
         [SOURCE] = {.title = "SOURCE"},
         [HOLDER] = {.title = "HOLDER", .elastic = true},
-        [PROCESS] = {.title = "PROCESS"},
+        [PROCESS] = {.title = "PROCESS", .minor = true},
         [COUNT] = {.title = "COUNT", .right = true},
         [DETAIL] = {.title = "DETAIL", .elastic = true},
         [PLACE] = {.title = "PLACE", .elastic = true, .tail = true},
@@ -475,7 +484,7 @@ static bool begins_section(const struct nextport_result *res, size_t i)
 
 static void write_items(struct np_page *page, const struct nextport_result *res)
 {
-    static const struct column columns[] = {{.title = NULL}, {.title = NULL}, {.elastic = true}};
+    static const struct column columns[] = {{.title = NULL}, {.title = NULL}, {.title = NULL}};
     struct grid grid = {.page = page, .columns = columns, .n_columns = 3};
     for (size_t i = 0; i < res->n_items; i++) {
         const struct nextport_item *item = &res->items[i];
