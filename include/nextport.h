@@ -294,11 +294,15 @@ struct nextport_request {
     unsigned count;   /* this many ports, called NAME, NAME2, NAME3; 0: one for each name */
     bool consecutive; /* in one unbroken run */
     bool dry_run;     /* choose and explain, write nothing */
+    /* Called once, when all is decided and nothing is on disk yet; may be NULL. A program holds its signals from here
+     * until the answer is handed over, so that it is not ended between the two and leaves a lease that nobody knows. */
+    void (*before_commit)(void *ctx);
+    void *ctx;
 };
 
 #define NEXTPORT_REQUEST_INIT                                                                                          \
     {                                                                                                                  \
-        sizeof(struct nextport_request), NULL, 0, 0, false, false                                                      \
+        sizeof(struct nextport_request), NULL, 0, 0, false, false, NULL, NULL                                          \
     }
 
 /* Chooses, leases and returns ports: all of them or none, lowest first. On NEXTPORT_OK the leases are on disk.

@@ -33,6 +33,8 @@ static void quoted(struct np_buf *out, const char *text)
         size_t n = decode(p, left, &c);
         if (c == '"' || c == '\\')
             np_buf_printf(out, "\\%c", (int)c);
+        else if (c == '#' && p != (const unsigned char *)text && p[-1] == '#')
+            np_buf_puts(out, "\\u0023"); /* "##" opens a command where the log is read by a deployment system */
         else if (c >= 0x20 && c < 0x7f)
             np_buf_add(out, (const char *)p, 1);
         else if (c < 0x10000)

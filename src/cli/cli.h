@@ -82,7 +82,11 @@ enum cli_stream { CLI_OUT, CLI_LOG };
 void cli_prepare(void);
 /* Fills in width, colour and character set of the terminal. */
 void cli_look_at_terminal(struct nextport_style *);
-/* All bytes, or false; signals wait until it is done. */
-bool cli_write(enum cli_stream, const char *bytes, size_t n);
+/* From here on the signals that end a program wait, and interrupt only cli_write() while it waits for its reader. */
+void cli_hold_signals(void);
+/* Ends the program by the signal that came meanwhile, if one did. */
+void cli_obey_signals(void);
+/* All bytes: NULL, or why not. What fits into a pipe's smallest atomic write goes out in one. */
+const char *cli_write(enum cli_stream, const char *bytes, size_t n);
 
 #endif

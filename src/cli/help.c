@@ -128,15 +128,18 @@ enum nextport_status cli_help(struct cli *cli, const char *topic)
     } else if (status) {
         status_page(&page, status);
     } else if (is_status_word(topic)) {
-        for (size_t i = 0; i < NEXTPORT_N_STATUS; i++)
-            say(&page, "%d  %-9s%s\n", (int)nextport_statuses[i].status, nextport_statuses[i].slug,
-                nextport_statuses[i].meaning);
+        for (size_t i = 0; i < NEXTPORT_N_STATUS; i++) {
+            say(&page, "%d  %-9s", (int)nextport_statuses[i].status, nextport_statuses[i].slug);
+            wrap(&page, nextport_statuses[i].meaning, 12, 12);
+        }
     } else {
         return cli_usage(cli, "'nextport help' lists the commands; statuses are 0 to 8.", "there is no help on '%s'",
                          topic);
     }
-    if (cli_write(CLI_OUT, page.text, page.len))
+    const char *why = cli_write(CLI_OUT, page.text, page.len);
+    if (!why)
         return NEXTPORT_OK;
-    cli->err = (struct nextport_error){.status = NEXTPORT_FAILED, .text = "standard output cannot be written"};
+    cli->err = (struct nextport_error){.status = NEXTPORT_FAILED};
+    snprintf(cli->err.text, sizeof cli->err.text, "write to standard output: %s", why);
     return NEXTPORT_FAILED;
 }

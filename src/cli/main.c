@@ -19,6 +19,12 @@ static enum nextport_status parse_port(struct cli *cli, const char *text, uint16
     return NEXTPORT_OK;
 }
 
+static void hold_signals(void *ctx)
+{
+    (void)ctx;
+    cli_hold_signals();
+}
+
 static enum nextport_status run_next(struct cli *cli, struct nextport_result **ret)
 {
     struct nextport_request request = NEXTPORT_REQUEST_INIT;
@@ -27,6 +33,7 @@ static enum nextport_status run_next(struct cli *cli, struct nextport_result **r
     request.count = cli->count;
     request.consecutive = cli->consecutive;
     request.dry_run = cli->dry_run;
+    request.before_commit = hold_signals;
     return nextport_next(cli->np, &request, ret, &cli->err);
 }
 
@@ -106,7 +113,7 @@ const struct command cli_commands[] = {
      "With --quiet it prints nothing and ends with 0 when the port is free, 1 when it\nis taken.\n", ON_WHY,
      NEXTPORT_ANSWER_WHY, 1, 1, run_why},
     {"leases", "", "the ports promised so far", "", ON_LEASES, NEXTPORT_ANSWER_LEASES, 0, 0, run_leases},
-    {"release", "PORT", "give a leased port back",
+    {"release", "[PORT]", "give a leased port back",
      "Names the lease by its port or by --id. Nothing to release is no error.\n", ON_RELEASE, NEXTPORT_ANSWER_RELEASE,
      0, 1, run_release},
     {"doctor", "", "what is present and readable, and what to mend", "", ON_DOCTOR, NEXTPORT_ANSWER_DOCTOR, 0, 0,
@@ -132,30 +139,31 @@ const struct command *cli_command(const char *name)
 /* ---- Handing over -------------------------------------------------------------------------------------------- */
 
 /* Nobody got the answer, so nobody holds the lease. */
-static void take_back(struct cli *cli, const struct nextport_result *result)
+static void take_back(struct cli *cli, const struct nextport_result *result, const char *why)
 {
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     cli->err = (struct nextport_error){.status = NEXTPORT_FAILED};
     bool leased = result && result->what == NEXTPORT_ANSWER_NEXT && result->changed;
     if (leased && nextport_withdraw(cli->np, result, &err) != NEXTPORT_OK)
         snprintf(cli->err.text, sizeof cli->err.text,
-                 "standard output cannot be written; the lease could not be undone either and will lapse: %s",
+                 "write to standard output: %s; the lease could not be undone either and will lapse: %s", why,
                  err.text);
     else
-        snprintf(cli->err.text, sizeof cli->err.text, "standard output cannot be written%s",
-                 leased ? ": the lease is undone" : "");
+        snprintf(cli->err.text, sizeof cli->err.text, "write to standard output: %s%s", why,
+                 leased ? "; the lease is undone" : "");
 }
 
-/* Renders and writes a result, a failure, or both. False: standard output could not be written. */
-static bool hand_over(struct cli *cli, const struct nextport_result *result, const struct nextport_error *failure)
+/* Renders and writes a result, a failure, or both. NULL, or why the answer did not reach standard output. */
+static const char *hand_over(struct cli *cli, const struct nextport_result *result,
+                             const struct nextport_error *failure)
 {
     struct nextport_text text;
     if (nextport_render(cli->np, &cli->style, result, failure, &text, &cli->err) != NEXTPORT_OK)
-        return false;
-    bool written = cli_write(CLI_OUT, text.out, text.out_len);
-    if (written)
+        return cli->err.text;
+    const char *why = cli_write(CLI_OUT, text.out, text.out_len);
+    if (!why)
         cli_write(CLI_LOG, text.log, text.log_len);
-    return written;
+    return why;
 }
 
 /* The last resort: the answer's stream is gone, so a plain line on the log's. */
@@ -170,15 +178,18 @@ static void complain(const struct nextport_error *err)
 static enum nextport_status answer(struct cli *cli, enum nextport_status status, const struct nextport_result *result)
 {
     struct nextport_error failure = cli->err;
-    if (cli->command == cli_command("why") && cli->style.verbosity < 0 && status == NEXTPORT_OK)
+    bool only_status = cli->command == cli_command("why") && cli->style.verbosity < 0;
+    if (only_status && status == NEXTPORT_OK)
         return result->is_free ? NEXTPORT_OK : NEXTPORT_FAILED;
     if (status == NEXTPORT_OK && !result)
         return status;
-    if (!hand_over(cli, result, status == NEXTPORT_OK ? NULL : &failure)) {
-        take_back(cli, result);
+    const char *why = hand_over(cli, only_status ? NULL : result, status == NEXTPORT_OK ? NULL : &failure);
+    if (why) {
+        take_back(cli, result, why);
         complain(&cli->err);
-        return status == NEXTPORT_OK ? NEXTPORT_FAILED : status;
+        status = status == NEXTPORT_OK ? NEXTPORT_FAILED : status;
     }
+    cli_obey_signals();
     return status;
 }
 

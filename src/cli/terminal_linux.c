@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,24 +44,78 @@ void cli_look_at_terminal(struct nextport_style *style)
         }
 }
 
-bool cli_write(enum cli_stream stream, const char *bytes, size_t n)
+static const int ending[] = {SIGINT, SIGTERM, SIGHUP};
+static volatile sig_atomic_t caught;
+static sigset_t free_mask; /* as it was before the signals were held */
+static bool held;
+
+static void catch (int number)
 {
+    caught = number;
+}
+
+void cli_hold_signals(void)
+{
+    struct sigaction action = {.sa_handler = catch}, present;
+    sigset_t mask;
+    sigemptyset(&mask);
+    for (size_t i = 0; i < sizeof ending / sizeof *ending; i++) {
+        sigaction(ending[i], NULL, &present);
+        if (present.sa_handler == SIG_IGN) /* as under nohup */
+            continue;
+        sigaddset(&mask, ending[i]);
+        sigaction(ending[i], &action, NULL);
+    }
+    held = sigprocmask(SIG_BLOCK, &mask, &free_mask) == 0;
+}
+
+void cli_obey_signals(void)
+{
+    if (held)
+        sigprocmask(SIG_SETMASK, &free_mask, NULL); /* one that waited is caught here */
+    if (!caught)
+        return;
+    signal(caught, SIG_DFL);
+    raise(caught);
+}
+
+/* Did a signal arrive since they are held? */
+static bool has_signal(void)
+{
+    sigset_t waiting;
+    if (!held || sigpending(&waiting) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof ending / sizeof *ending; i++)
+        if (sigismember(&waiting, ending[i]))
+            return true;
+    return false;
+}
+
+/* Ready for at least PIPE_BUF bytes; false: a signal came first. */
+static bool wait_for_reader(int fd)
+{
+    struct pollfd stream = {.fd = fd, .events = POLLOUT};
+    while (ppoll(&stream, 1, NULL, held ? &free_mask : NULL) < 0)
+        if (errno != EINTR || caught)
+            return false;
+    return true;
+}
+
+const char *cli_write(enum cli_stream stream, const char *bytes, size_t n)
+{
+    static const char interrupted[] = "interrupted by a signal";
     int fd = stream == CLI_OUT ? STDOUT_FILENO : STDERR_FILENO;
-    sigset_t block, before;
-    sigemptyset(&block);
-    sigaddset(&block, SIGINT);
-    sigaddset(&block, SIGTERM);
-    sigaddset(&block, SIGHUP);
-    /* half a service message would switch the deployment tool's log level for good */
-    sigprocmask(SIG_BLOCK, &block, &before);
-    bool ok = true;
-    while (n && ok) {
-        ssize_t written = write(fd, bytes, n);
+    if (stream == CLI_OUT && has_signal())
+        return interrupted;
+    while (n) {
+        if (!wait_for_reader(fd))
+            return caught ? interrupted : strerror(errno);
+        /* never more than poll() promised room for, so that no write blocks with the signals held */
+        ssize_t written = write(fd, bytes, n < PIPE_BUF ? n : PIPE_BUF);
         if (written >= 0)
             bytes += written, n -= (size_t)written;
-        else
-            ok = errno == EINTR;
+        else if (errno != EINTR && errno != EAGAIN)
+            return strerror(errno);
     }
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return ok;
+    return NULL;
 }

@@ -11,9 +11,14 @@
 
 struct np_leases {
     struct np_arena *arena;
-    struct nextport_lease *items; /* ordered by port */
+    struct np_portset taken;      /* the ports of all leases */
+    struct nextport_lease *items; /* the lowest of them, or all, by port */
     size_t n, capacity;
 };
+
+/* NULL: there is no lease of this port, or only its port is known. */
+struct nextport_lease *np_leases_at(const struct np_leases *, uint16_t port);
+void np_leases_remove(struct np_leases *, uint16_t port);
 
 /* What becomes of a pending lease at a look. */
 enum np_lease_step {
@@ -28,6 +33,6 @@ enum np_lease_step np_lease_next_step(const struct nextport_lease *, int64_t now
                                       bool occupied, bool hidden);
 
 /* The claim that keeps a lease alive: a standing socket, a configured or a published claim on the port. */
-const struct nextport_claim *np_lease_use(const struct np_evidence *, uint16_t port);
+const struct nextport_claim *np_lease_use(const struct np_evidence *, uint16_t port, enum nextport_protocol);
 
 #endif

@@ -24,8 +24,7 @@ struct planner {
     struct np_arena *arena;
     struct np_plan *plan;
     struct np_portset taken;
-    /* Per port: 0 nothing, else 1 + the index of the claim, or of the lease behind the claims. Made when first asked. */
-    uint32_t *why;
+    uint32_t *why; /* per port: 0 no claim, else 1 + its index. Made when first asked */
     size_t rejects_capacity;
     struct tally tallies[REASONS_COUNTED];
     size_t n_tallies;
@@ -42,11 +41,8 @@ static void mark_taken(struct planner *p)
     for (size_t i = 0; i < p->evidence->n_claims; i++)
         if (blocks(p->ask, &p->evidence->claims[i]))
             np_portset_add(&p->taken, p->evidence->claims[i].first, p->evidence->claims[i].last);
-    for (size_t i = 0; i < p->leases->n; i++)
-        np_portset_add(&p->taken, p->leases->items[i].port, p->leases->items[i].port);
 }
 
-/* Claims come before leases: that a site is configured there says more than that it was promised. */
 static void index_reasons(struct planner *p)
 {
     p->why = np_alloc_array(p->arena, 65536, sizeof *p->why);
@@ -59,21 +55,24 @@ static void index_reasons(struct planner *p)
             if (!p->why[port])
                 p->why[port] = (uint32_t)i + 1;
     }
-    for (size_t i = 0; i < p->leases->n; i++)
-        if (!p->why[p->leases->items[i].port])
-            p->why[p->leases->items[i].port] = (uint32_t)(p->evidence->n_claims + i) + 1;
 }
 
+/* Not every lease comes with details. */
+static struct reason leased(const struct np_leases *leases, uint16_t port)
+{
+    const struct nextport_lease *lease = np_leases_at(leases, port);
+    const char *holder = !lease ? NULL : lease->owner ? lease->owner : lease->name;
+    return (struct reason){NEXTPORT_LEASED, "ledger", holder, "leases"};
+}
+
+/* Claims come before leases: that a site is configured there says more than that it was promised. */
 static struct reason reason_of(struct planner *p, uint16_t port)
 {
-    if (!p->why)
+    if (!p->why && p->evidence->n_claims)
         index_reasons(p);
-    size_t i = p->why[port] - 1;
-    if (i >= p->evidence->n_claims) {
-        const struct nextport_lease *lease = &p->leases->items[i - p->evidence->n_claims];
-        return (struct reason){NEXTPORT_LEASED, "ledger", lease->owner ? lease->owner : lease->name, "leases"};
-    }
-    const struct nextport_claim *claim = &p->evidence->claims[i];
+    if (!p->why || !p->why[port])
+        return leased(p->leases, port);
+    const struct nextport_claim *claim = &p->evidence->claims[p->why[port] - 1];
     return (struct reason){claim->kind, claim->source, claim->holder, claim->source};
 }
 
@@ -180,7 +179,8 @@ static enum nextport_status full(struct planner *p, struct nextport_error *err)
 enum nextport_status np_plan_make(struct np_plan *ret, const struct np_ask *ask, const struct np_evidence *evidence,
                                   const struct np_leases *leases, struct np_arena *arena, struct nextport_error *err)
 {
-    struct planner p = {.ask = ask, .evidence = evidence, .leases = leases, .arena = arena, .plan = ret};
+    struct planner p = {
+        .ask = ask, .evidence = evidence, .leases = leases, .arena = arena, .plan = ret, .taken = leases->taken};
     *ret = (struct np_plan){.ports = np_alloc_array(arena, ask->count, sizeof *ret->ports)};
     mark_taken(&p);
     uint32_t port = np_portset_next(&ask->pool, 1);

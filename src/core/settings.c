@@ -149,6 +149,8 @@ static enum nextport_status apply_format(struct np_settings *s, struct np_text v
     return err->status;
 }
 
+enum { POOL_RANGE }; /* the first row */
+
 static const struct setting table[] = {
     {"pool.range", NP_POOL_DEFAULT, false, apply_range}, {"pool.exclude", NULL, true, apply_exclude},
     {"pool.protocol", "tcp", false, apply_protocol},     {"lease.pending", "24h", false, apply_pending},
@@ -231,6 +233,7 @@ void np_settings_init(struct np_settings *s, struct np_arena *arena, const struc
         if (table[i].fallback)
             apply(s, i, np_text_of(table[i].fallback), "default", &err);
     }
+    s->machine_pool = s->pool;
 }
 
 static enum nextport_status unknown(const struct np_settings *s, const char *key, const char *origin,
@@ -255,10 +258,16 @@ static enum nextport_status set(struct np_settings *s, int slot, struct np_text 
         struct np_settings scratch = *s;
         scratch.policies = np_alloc_array(s->arena, s->n_policies, sizeof *s->policies);
         memcpy(scratch.policies, s->policies, s->n_policies * sizeof *s->policies);
-        return apply(&scratch, slot, value, what, err);
+        if (apply(&scratch, slot, value, what, err) != NEXTPORT_OK)
+            return err->status;
+        if (strength <= NP_BY_FILE && slot == POOL_RANGE)
+            s->machine_pool = scratch.pool;
+        return NEXTPORT_OK;
     }
     if (apply(s, slot, value, what, err) != NEXTPORT_OK)
         return err->status;
+    if (strength <= NP_BY_FILE && slot == POOL_RANGE)
+        s->machine_pool = s->pool;
     const char *text = np_text_dup(s->arena, value), *from = np_strdup(s->arena, origin);
     bool more = list && held->origin;
     held->text = more ? np_sprintf(s->arena, "%s,%s", held->text, text) : text;
@@ -384,6 +393,12 @@ enum nextport_policy np_settings_policy(const struct np_settings *s, const char 
         if (strcmp(s->policies[i].source, source) == 0)
             return s->strict && s->policies[i].policy == NEXTPORT_WARN ? NEXTPORT_REQUIRE : s->policies[i].policy;
     return NEXTPORT_REQUIRE;
+}
+
+enum np_strength np_settings_strength(const struct np_settings *s, const char *key)
+{
+    int slot = slot_of(s, key);
+    return slot < 0 ? NP_BY_DEFAULT : s->values[slot].strength;
 }
 
 bool np_settings_is_set(const struct np_settings *s, const char *key, enum np_strength than)

@@ -30,6 +30,7 @@ struct np_string_list {
 struct np_settings {
     struct np_arena *arena;
     struct np_portset pool, exclude;
+    struct np_portset machine_pool; /* as the machine is configured, whatever this request asks for */
     enum nextport_protocol protocol;
     int64_t pending_s;  /* how long an unused lease lives */
     int64_t wait_s;     /* for the ledger's lock */
@@ -62,6 +63,8 @@ enum nextport_status np_settings_parse(struct np_settings *, const char *file, s
                                        struct nextport_error *);
 
 enum nextport_policy np_settings_policy(const struct np_settings *, const char *source);
+/* What the value in force was set by; NP_BY_DEFAULT for an unknown key. */
+enum np_strength np_settings_strength(const struct np_settings *, const char *key);
 /* Set by something stronger than `than`? */
 bool np_settings_is_set(const struct np_settings *, const char *key, enum np_strength than);
 

@@ -104,27 +104,39 @@ static void doctor_sources(struct np_run *run, struct items *items)
     }
 }
 
+/* The setting is one list: what others have put there must stay in it, and once the pool is in it too, the list no longer
+ * tells whose a port of the pool is. */
+static const char *protection(struct np_run *run, const struct np_os_ports *os)
+{
+    struct np_portset all = run->pool, others = os->reserved, rest = os->reserved;
+    np_portset_subtract(&rest, &run->pool);
+    np_portset_subtract(&others, &rest);
+    struct nextport_range first;
+    for (uint32_t from = 1; np_portset_run(&os->reserved, from, &first); from = first.last + 1u)
+        np_portset_add(&all, first.first, first.last);
+    const char *command =
+        np_sprintf(run->arena, "sysctl -w net.ipv4.ip_local_reserved_ports=%s", np_portset_format(run->arena, &all));
+    if (!np_portset_next(&others, 1))
+        return np_sprintf(run->arena, "Outgoing connections may take them. Once: %s", command);
+    return np_sprintf(run->arena, "First give others what they reserved: 'exclude = %s' in [pool]. Then, once: %s",
+                      np_portset_format(run->arena, &others), command);
+}
+
 static void doctor_os(struct np_run *run, struct items *items)
 {
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     struct np_os_ports os;
     if (np_host_os_ports(&os, &err) != NEXTPORT_OK)
         return;
-    struct np_portset stolen = {{0}}, outside = run->pool;
-    np_portset_add(&stolen, os.ephemeral_first, os.ephemeral_last);
-    np_portset_subtract(&stolen, &os.reserved);
-    np_portset_subtract(&outside, &stolen);
-    unsigned at_risk = np_portset_count(&run->pool) - np_portset_count(&outside);
-    /* the setting is one list: what others have put there must stay in it */
-    for (unsigned w = 0; w < sizeof os.reserved.word / sizeof *os.reserved.word; w++)
-        os.reserved.word[w] |= run->pool.word[w];
-    const char *value = np_sprintf(run->arena, "%u-%u: %u of %u pool ports are at risk", os.ephemeral_first,
-                                   os.ephemeral_last, at_risk, np_portset_count(&run->pool));
-    item(items, "system", "ephemeral ports", value, at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD,
-         at_risk ? np_sprintf(run->arena,
-                              "Outgoing connections may take them. Once: sysctl -w net.ipv4.ip_local_reserved_ports=%s",
-                              np_portset_format(run->arena, &os.reserved))
-                 : NULL);
+    struct np_portset open = {{0}}, safe = run->pool;
+    np_portset_add(&open, os.ephemeral_first, os.ephemeral_last);
+    np_portset_subtract(&open, &os.reserved);
+    np_portset_subtract(&safe, &open);
+    unsigned size = np_portset_count(&run->pool), at_risk = size - np_portset_count(&safe);
+    item(items, "system", "ephemeral ports",
+         np_sprintf(run->arena, "%u-%u: %u of %u pool ports are at risk", os.ephemeral_first, os.ephemeral_last,
+                    at_risk, size),
+         at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD, at_risk ? protection(run, &os) : NULL);
 }
 
 static void doctor_ledger(struct np_run *run, struct items *items)
@@ -203,7 +215,7 @@ enum nextport_status nextport_doctor(struct nextport *np, bool raw, struct nextp
 {
     struct np_run run;
     struct items items;
-    struct np_scope scope = {.sockets = true};
+    struct np_scope scope = {.protocol = NEXTPORT_BOTH, .sockets = true};
     np_run_init(&run, np, NEXTPORT_ANSWER_DOCTOR);
     items = (struct items){.arena = run.arena};
     np_portset_add(&scope.ports, 1, 65535);

@@ -77,6 +77,14 @@ enum nextport_status nextport_set(struct nextport *np, const char *key, const ch
     return np_settings_set(&np->settings, key, np_text_of(value), NP_BY_CALLER, origin, err);
 }
 
+static enum nextport_status unreadable_file(const char *file, const char *why, enum nextport_status status,
+                                            const char *hint, struct nextport_error *err)
+{
+    np_fail(err, status, "configuration file %s: %s", file, why);
+    np_hint(err, "%s", hint);
+    return status;
+}
+
 static enum nextport_status load_file(struct nextport *np, struct np_reader *reader, const char *file, bool must_exist,
                                       struct nextport_error *err)
 {
@@ -86,15 +94,14 @@ static enum nextport_status load_file(struct nextport *np, struct np_reader *rea
     case NP_READ_OK:
         return np_settings_parse(&np->settings, file, bytes, err);
     case NP_READ_ABSENT:
-        return must_exist ? np_fail(err, NEXTPORT_INPUT, "configuration file %s: %s", file, why) : NEXTPORT_OK;
+        return must_exist ? unreadable_file(file, why, NEXTPORT_INPUT, "It was named, so it must be there.", err)
+                          : NEXTPORT_OK;
     case NP_READ_DENIED:
-        np_fail(err, NEXTPORT_DENIED, "configuration file %s: %s", file, why);
-        np_hint(err, "Make it readable (mode 0644): it holds no secrets.");
-        return err->status;
+        return unreadable_file(file, why, NEXTPORT_DENIED, "Make it readable (mode 0644): it holds no secrets.", err);
     case NP_READ_BAD:
         break;
     }
-    return np_fail(err, NEXTPORT_INPUT, "configuration file %s: %s", file, why);
+    return unreadable_file(file, why, NEXTPORT_INPUT, "It is a small text file, see nextport.conf(5).", err);
 }
 
 enum nextport_status nextport_load(struct nextport *np, const char *file, struct nextport_error *err)

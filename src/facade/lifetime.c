@@ -22,11 +22,10 @@ static bool is_due(const struct np_run *run, const struct nextport_lease *lease)
 /* Only a lease that is due is worth a look at the sockets: it costs a walk over all listeners. */
 enum nextport_status np_run_look_at_due(struct np_run *run, struct nextport_error *err)
 {
-    struct np_portset due = {{0}};
+    struct np_portset due;
     const char *partial;
-    for (size_t i = 0; i < run->leases.n; i++)
-        if (is_due(run, &run->leases.items[i]))
-            np_portset_add(&due, run->leases.items[i].port, run->leases.items[i].port);
+    if (run->ops->pending(run->ledger, run->actor.scope, run->actor.now, &due, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
     if (!np_portset_next(&due, 1))
         return NEXTPORT_OK;
     return np_host_sockets(NP_SOCKETS_LISTENING, NEXTPORT_BOTH, &due, claim_socket, &run->evidence, &partial, err);
@@ -51,52 +50,83 @@ static enum nextport_status occupied(struct np_run *run, uint16_t port, bool *re
     return NEXTPORT_OK;
 }
 
-static enum nextport_status step(struct np_run *run, const struct nextport_lease *lease, bool hidden, bool *ret_gone,
-                                 bool *ret_stepped, struct nextport_error *err)
+static enum nextport_status confirm(struct np_run *run, const struct nextport_lease *lease,
+                                    const struct nextport_claim *use, struct nextport_error *err)
 {
-    const struct nextport_claim *use = np_lease_use(&run->evidence, lease->port);
-    bool taken = false;
-    *ret_gone = *ret_stepped = false;
-    if (is_due(run, lease) && !use && occupied(run, lease->port, &taken, err) != NEXTPORT_OK)
+    struct nextport_lease *known = np_leases_at(&run->leases, lease->port);
+    np_note(&run->log, NEXTPORT_VERBOSE, "port %u: seen in use by %s, its lease is confirmed", lease->port,
+            use->holder ? use->holder : use->source);
+    if (known)
+        known->state = NEXTPORT_CONFIRMED;
+    return run->ops->confirm(run->ledger, lease, use->holder, err);
+}
+
+static enum nextport_status expire(struct np_run *run, const struct nextport_lease *lease, struct nextport_error *err)
+{
+    np_note(&run->log, NEXTPORT_VERBOSE, "port %u: promised, never seen in use, its lease has expired", lease->port);
+    np_leases_remove(&run->leases, lease->port);
+    return run->ops->drop(run->ledger, lease, "expired", err);
+}
+
+static enum nextport_status step(struct np_run *run, uint16_t port, bool hidden, size_t *stepped,
+                                 struct nextport_error *err)
+{
+    struct nextport_lease lease;
+    bool found, taken = false;
+    if (run->ops->find(run->ledger, run->actor.scope, port, run->arena, &lease, &found, err) != NEXTPORT_OK)
         return err->status;
-    switch (np_lease_next_step(lease, run->actor.now, use, taken, hidden)) {
-    case NP_LEASE_KEEP:
+    if (!found)
         return NEXTPORT_OK;
+    const struct nextport_claim *use = np_lease_use(&run->evidence, port, lease.protocol);
+    if (is_due(run, &lease) && !use && occupied(run, port, &taken, err) != NEXTPORT_OK)
+        return err->status;
+    enum np_lease_step next = np_lease_next_step(&lease, run->actor.now, use, taken, hidden);
+    *stepped += next != NP_LEASE_KEEP;
+    switch (next) {
+    case NP_LEASE_KEEP:
+        break;
     case NP_LEASE_CONFIRM:
-        *ret_stepped = true;
-        np_note(&run->log, NEXTPORT_VERBOSE, "port %u: seen in use by %s, its lease is confirmed", lease->port,
-                use->holder ? use->holder : use->source);
-        return run->ops->confirm(run->ledger, lease, use->holder, err);
+        return confirm(run, &lease, use, err);
     case NP_LEASE_EXPIRE:
-        *ret_gone = *ret_stepped = true;
-        np_note(&run->log, NEXTPORT_VERBOSE, "port %u: promised, never seen in use, its lease has expired",
-                lease->port);
-        return run->ops->drop(run->ledger, lease, "expired", err);
+        return expire(run, &lease, err);
     }
+    return NEXTPORT_OK;
+}
+
+/* The pending leases that this look may move on: those on a port that something claims, and those due. */
+static enum nextport_status movable(struct np_run *run, struct np_portset *ret, struct nextport_error *err)
+{
+    struct np_portset claimed = {{0}}, due, unleased, idle;
+    if (run->ops->pending(run->ledger, run->actor.scope, run->actor.now, &due, err) != NEXTPORT_OK)
+        return err->status;
+    for (size_t i = 0; i < run->evidence.n_claims; i++)
+        np_portset_add(&claimed, run->evidence.claims[i].first, run->evidence.claims[i].last);
+    unleased = claimed;
+    np_portset_subtract(&unleased, &run->leases.taken);
+    np_portset_subtract(&claimed, &unleased);
+    *ret = due;
+    if (!np_portset_next(&claimed, 1))
+        return NEXTPORT_OK;
+    if (run->ops->pending(run->ledger, run->actor.scope, INT64_MAX, ret, err) != NEXTPORT_OK)
+        return err->status;
+    idle = *ret;
+    np_portset_subtract(&idle, &claimed);
+    np_portset_subtract(&idle, &due);
+    np_portset_subtract(ret, &idle);
     return NEXTPORT_OK;
 }
 
 /* Moves on the leases that can be, a bounded number, the lowest ports first. */
 enum nextport_status np_run_steps(struct np_run *run, size_t *ret_stepped, struct nextport_error *err)
 {
-    struct np_portset seen = {{0}};
+    struct np_portset candidates;
     bool hidden = hides_something(&run->evidence);
-    size_t kept = 0;
     *ret_stepped = 0;
-    for (size_t i = 0; i < run->evidence.n_claims; i++)
-        np_portset_add(&seen, run->evidence.claims[i].first, run->evidence.claims[i].last);
-    for (size_t i = 0; i < run->leases.n; i++) {
-        struct nextport_lease *lease = &run->leases.items[i];
-        bool gone = false, stepped = false;
-        bool may = is_due(run, lease) || (lease->state == NEXTPORT_PENDING && np_portset_has(&seen, lease->port));
-        if (may && *ret_stepped < NP_STEPS_AT_ONCE && step(run, lease, hidden, &gone, &stepped, err) != NEXTPORT_OK)
+    if (movable(run, &candidates, err) != NEXTPORT_OK)
+        return err->status;
+    for (uint16_t port = np_portset_next(&candidates, 1); port && *ret_stepped < NP_STEPS_AT_ONCE;
+         port = port < 65535 ? np_portset_next(&candidates, (uint16_t)(port + 1)) : 0)
+        if (step(run, port, hidden, ret_stepped, err) != NEXTPORT_OK)
             return err->status;
-        if (stepped && !gone)
-            lease->state = NEXTPORT_CONFIRMED;
-        *ret_stepped += stepped;
-        if (!gone)
-            run->leases.items[kept++] = *lease;
-    }
-    run->leases.n = kept;
     return NEXTPORT_OK;
 }

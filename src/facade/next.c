@@ -131,13 +131,13 @@ static enum nextport_status open_probe(struct np_run *run, struct np_ask *ask, s
 /* Reads declarations before the lock, and again under it what has changed meanwhile. */
 static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, struct nextport_error *err)
 {
-    struct np_scope scope = {.ports = run->pool};
+    struct np_scope scope = {.ports = run->pool, .protocol = run->np->settings.protocol};
     bool present;
     if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, &scope, err) != NEXTPORT_OK ||
         np_run_blind(run, err) != NEXTPORT_OK)
         return err->status;
     if (dry_run) {
-        if (np_run_ledger_look(run, err) != NEXTPORT_OK)
+        if (np_run_ledger_look(run, NP_LEASES_NAMED, err) != NEXTPORT_OK)
             return err->status;
     } else {
         if (np_run_ledger_place(run, err) != NEXTPORT_OK ||
@@ -149,10 +149,12 @@ static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, str
                 return err->status;
         }
         np_run_sight(run, &np_source_ledger, NEXTPORT_SEEN, NULL, NULL);
-        if (run->ops->leases(run->ledger, run->actor.scope, &run->leases, err) != NEXTPORT_OK)
+        if (run->ops->leases(run->ledger, run->actor.scope, NP_LEASES_NAMED, &run->leases, err) != NEXTPORT_OK)
             return np_wrap(err, "read ledger %s", run->path);
     }
     np_run_honour_machine(run);
+    if (np_run_blind(run, err) != NEXTPORT_OK)
+        return err->status;
     return NEXTPORT_OK;
 }
 
@@ -175,6 +177,8 @@ static enum nextport_status choose(struct np_run *run, const struct nextport_req
         return status;
     if (record(run, &plan_made, names, err) != NEXTPORT_OK)
         return err->status;
+    if (run->ledger && request->before_commit)
+        request->before_commit(request->ctx);
     if (run->ledger && run->ops->end(run->ledger, true, err) != NEXTPORT_OK)
         return np_wrap(err, "commit to ledger %s", run->path);
     run->res->changed = run->ledger != NULL;
@@ -231,7 +235,7 @@ static enum nextport_status end_leases(struct np_run *run, lease_match_fn *match
         return err->status;
     if (!present)
         return NEXTPORT_OK;
-    if (run->ops->leases(run->ledger, run->actor.scope, &run->leases, err) != NEXTPORT_OK)
+    if (run->ops->leases(run->ledger, run->actor.scope, SIZE_MAX, &run->leases, err) != NEXTPORT_OK)
         return np_wrap(err, "read ledger %s", run->path);
     for (size_t i = 0; i < run->leases.n; i++) {
         const struct nextport_lease *lease = &run->leases.items[i];

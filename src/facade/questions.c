@@ -33,12 +33,21 @@ static enum nextport_status check_sources(const struct nextport_query *query, st
     return NEXTPORT_OK;
 }
 
+/* What is there is shown whole, unless someone asked for one protocol. */
+static enum nextport_protocol asked_protocol(const struct nextport *np)
+{
+    bool asked = np_settings_is_set(&np->settings, "pool.protocol", NP_BY_DEFAULT);
+    return asked ? np->settings.protocol : NEXTPORT_BOTH;
+}
+
 enum nextport_status nextport_used(struct nextport *np, const struct nextport_query *query,
                                    struct nextport_result **ret, struct nextport_error *err)
 {
     struct np_run run;
-    struct np_scope scope = {
-        .sockets = true, .only = query->n_sources ? query->sources : NULL, .n_only = query->n_sources};
+    struct np_scope scope = {.sockets = true,
+                             .protocol = asked_protocol(np),
+                             .only = query->n_sources ? query->sources : NULL,
+                             .n_only = query->n_sources};
     np_run_init(&run, np, NEXTPORT_ANSWER_USED);
     enum nextport_status status = check_sources(query, run.arena, err);
     if (np_settings_is_set(&np->settings, "pool.range", NP_BY_ENVIRONMENT))
@@ -68,7 +77,7 @@ static void ranges(struct np_arena *arena, const struct np_portset *set, const s
 enum nextport_status nextport_unused(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
 {
     struct np_run run;
-    struct np_scope scope = {.sockets = true};
+    struct np_scope scope = {.protocol = np->settings.protocol, .sockets = true};
     np_run_init(&run, np, NEXTPORT_ANSWER_FREE);
     enum nextport_status status = np_run_pool(&run, err);
     scope.ports = run.pool;
@@ -87,10 +96,12 @@ enum nextport_status nextport_unused(struct nextport *np, struct nextport_result
 }
 
 /* A port that is declared or promised, and that nothing uses, is not probed: its owner may be about to bind it. */
-static bool may_probe(const struct nextport_result *res)
+static bool may_probe(const struct nextport_result *res, enum nextport_protocol protocol)
 {
     bool promised = false;
     for (size_t i = 0; i < res->n_claims; i++) {
+        if (!(res->claims[i].protocol & protocol) && res->claims[i].kind != NEXTPORT_LEASED)
+            continue;
         if (res->claims[i].kind == NEXTPORT_SOCKET)
             return true;
         promised = promised || res->claims[i].kind != NEXTPORT_RESERVED;
@@ -104,7 +115,7 @@ static enum nextport_status probe_one(struct np_run *run, uint16_t port, struct 
         np_run_sight(run, &np_source_probe, NEXTPORT_ABSENT, "--root reads files only", NULL);
         return NEXTPORT_OK;
     }
-    if (!may_probe(run->res))
+    if (!may_probe(run->res, run->np->settings.protocol))
         return NEXTPORT_OK;
     np_run_sight(run, &np_source_probe, NEXTPORT_SEEN, NULL, NULL);
     if (np_probe_open(&run->probe, run->np->settings.protocol, err) != NEXTPORT_OK)
@@ -116,7 +127,7 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
                                   struct nextport_error *err)
 {
     struct np_run run;
-    struct np_scope scope = {.sockets = true};
+    struct np_scope scope = {.protocol = asked_protocol(np), .sockets = true};
     np_run_init(&run, np, NEXTPORT_ANSWER_WHY);
     run.res->port = port;
     np_portset_add(&scope.ports, port, port);
@@ -138,7 +149,10 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
             status = NEXTPORT_BLIND;
         }
     }
-    run.res->is_free = run.res->probe == NEXTPORT_PROBE_FREE || (np->settings.root && may_probe(run.res));
+    run.res->is_free =
+        run.res->probe == NEXTPORT_PROBE_FREE || (np->settings.root && may_probe(run.res, np->settings.protocol));
+    if (status != NEXTPORT_OK)
+        run.res->is_free = false; /* what was not seen may have it */
     for (size_t i = 0; i < run.res->n_claims; i++)
         if (run.res->claims[i].kind == NEXTPORT_LEASED || run.res->claims[i].protocol & np->settings.protocol)
             run.res->is_free = false;
@@ -149,7 +163,7 @@ enum nextport_status nextport_leases(struct nextport *np, struct nextport_result
 {
     struct np_run run;
     np_run_init(&run, np, NEXTPORT_ANSWER_LEASES);
-    enum nextport_status status = np_run_ledger_look(&run, err);
+    enum nextport_status status = np_run_ledger_look(&run, SIZE_MAX, err);
     run.res->leases = run.leases.items;
     run.res->n_leases = run.leases.n;
     return np_run_done(&run, status == NEXTPORT_OK, ret, status);

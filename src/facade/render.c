@@ -54,7 +54,11 @@ enum nextport_status nextport_render(struct nextport *np, const struct nextport_
                                      struct nextport_text *ret, struct nextport_error *err)
 {
     struct nextport_error ignored = NEXTPORT_ERROR_INIT;
-    const char *format = style->format;
+    const char *format = style->format, *wanted = np_host_env("NEXTPORT_FORMAT");
+    /* a command line that could not be read fails before the environment is */
+    if (failure && !np->settings.format && wanted)
+        np_settings_set(&np->settings, "output.format", np_text_of(wanted), NP_BY_ENVIRONMENT, "NEXTPORT_FORMAT",
+                        &ignored);
     enum nextport_what what = result ? result->what : NEXTPORT_ANSWER_NEXT;
     if (!format && nextport_format(np, what, &format, failure ? &ignored : err) != NEXTPORT_OK) {
         if (!failure)

@@ -103,13 +103,14 @@ enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scop
                            .given = run->given,
                            .ret = &run->evidence,
                            .ports = scope->ports,
+                           .protocol = scope->protocol,
                            .programs = scope->sockets};
     for (size_t i = 0; np_sources[i]; i++) {
         const struct np_source *source = np_sources[i];
         bool wanted = source->look && asked(scope, source->name) && (scope->sockets || source != &np_source_sockets);
-        if (!wanted || np_settings_policy(settings, source->name) == NEXTPORT_OFF)
-            continue;
-        if (source->look(&look, err) != NEXTPORT_OK)
+        if (wanted && np_settings_policy(settings, source->name) == NEXTPORT_OFF)
+            np_run_sight(run, source, NEXTPORT_ABSENT, "not asked: its policy is off", NULL);
+        else if (wanted && source->look(&look, err) != NEXTPORT_OK)
             return np_wrap(err, "look at %s", source->name);
     }
     return NEXTPORT_OK;
@@ -129,7 +130,10 @@ enum nextport_status np_run_blind(struct np_run *run, struct nextport_error *err
             s->why ? s->why : "no reason is known");
     if (s->hint)
         np_hint(err, "%s", s->hint);
-    np_hint(err, "'nextport doctor' shows every source; '--policy %s=warn' accepts the risk.", s->source);
+    if (np_source_find(s->source)->fixed)
+        np_hint(err, "'nextport doctor' says more.");
+    else
+        np_hint(err, "'nextport doctor' shows every source; '--policy %s=warn' accepts the risk.", s->source);
     return err->status;
 }
 
@@ -145,9 +149,10 @@ void np_run_sight(struct np_run *run, const struct np_source *source, enum nextp
 enum nextport_status np_run_ledger_place(struct np_run *run, struct nextport_error *err)
 {
     const struct np_settings *s = &run->np->settings;
-    if (s->user && np_settings_is_set(s, "ledger.file", NP_BY_ENVIRONMENT))
-        return np_fail(err, NEXTPORT_INPUT, "--user and --ledger are two different ledgers: give one");
-    if (s->user) {
+    enum np_strength by_user = np_settings_strength(s, "ledger.user"), by_file = np_settings_strength(s, "ledger.file");
+    if (s->user && s->ledger && by_user == by_file)
+        return np_fail(err, NEXTPORT_INPUT, "--user and --ledger %s are two different ledgers: choose one", s->ledger);
+    if (s->user && by_user >= by_file) {
         run->place = NP_PLACE_USER;
         return np_host_user_ledger(run->arena, &run->path, err);
     }
@@ -180,6 +185,7 @@ enum nextport_status np_run_ledger_begin(struct np_run *run, bool make, bool *re
         return np_wrap(err, "make ledger %s", run->path);
     if (np_lock_take(&run->lock, run->path, run->place, run->np->settings.wait_s, err) != NEXTPORT_OK)
         return np_wrap(err, "lock ledger %s", run->path);
+    run->actor.now = np_host_now(); /* the wait may have been long, and times of leases count from here */
     /* another process may have made it while we waited */
     if (!present && np_host_ledger_vet(run->path, run->place, true, &present, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
@@ -187,14 +193,12 @@ enum nextport_status np_run_ledger_begin(struct np_run *run, bool make, bool *re
         return np_wrap(err, "make ledger %s", run->path);
     if (run->ops->open(&run->ledger, run->path, NP_LEDGER_WRITE, &run->actor, err) != NEXTPORT_OK)
         return np_wrap(err, "open ledger %s", run->path);
-    if (run->ops->begin(run->ledger, err) != NEXTPORT_OK)
-        return np_wrap(err, "begin in ledger %s", run->path);
     *ret_present = true;
     return NEXTPORT_OK;
 }
 
 /* The leases of one ledger, without lock and without a trace. A ledger that does not exist has none. */
-static enum nextport_status ledger_peek(struct np_run *run, const char *path, enum np_place place, const char *scope,
+static enum nextport_status ledger_peek(struct np_run *run, const char *path, enum np_place place, size_t limit,
                                         bool *ret_present, struct np_leases *ret, struct nextport_error *err)
 {
     struct np_ledger *ledger = NULL;
@@ -204,14 +208,14 @@ static enum nextport_status ledger_peek(struct np_run *run, const char *path, en
         return NEXTPORT_OK;
     enum nextport_status status = run->ops->open(&ledger, path, NP_LEDGER_READ, &run->actor, err);
     if (status == NEXTPORT_OK)
-        status = run->ops->leases(ledger, scope, ret, err);
+        status = run->ops->leases(ledger, run->actor.scope, limit, ret, err);
     run->ops->close(ledger);
     return status == NEXTPORT_OK ? status : np_wrap(err, "read ledger %s", path);
 }
 
 /* Readers tell what they saw, so a bad ledger is a sighting here and not yet a failure. Returns the status that the
  * operation must end with when it could only look. */
-enum nextport_status np_run_ledger_look(struct np_run *run, struct nextport_error *err)
+enum nextport_status np_run_ledger_look(struct np_run *run, size_t limit, struct nextport_error *err)
 {
     bool present;
     if (run->np->settings.root && !run->np->settings.ledger) {
@@ -221,7 +225,7 @@ enum nextport_status np_run_ledger_look(struct np_run *run, struct nextport_erro
     }
     if (np_run_ledger_place(run, err) != NEXTPORT_OK)
         return err->status;
-    if (ledger_peek(run, run->path, run->place, run->actor.scope, &present, &run->leases, err) != NEXTPORT_OK) {
+    if (ledger_peek(run, run->path, run->place, limit, &present, &run->leases, err) != NEXTPORT_OK) {
         np_run_sight(run, &np_source_ledger, NEXTPORT_UNREADABLE, err->text, err->hint);
         return err->status;
     }
@@ -250,9 +254,10 @@ void np_run_honour_machine(struct np_run *run)
     bool present;
     if (run->place != NP_PLACE_USER)
         return;
-    if (ledger_peek(run, NP_MACHINE_LEDGER, NP_PLACE_MACHINE, run->actor.scope, &present, &theirs, &err) != NEXTPORT_OK)
-        np_note(&run->log, NEXTPORT_WARNING, "the machine's own ledger could not be read, its leases are not known: %s",
-                err.text);
+    if (ledger_peek(run, NP_MACHINE_LEDGER, NP_PLACE_MACHINE, SIZE_MAX, &present, &theirs, &err) != NEXTPORT_OK)
+        np_evidence_sight(&run->evidence, np_source_ledger.name, NEXTPORT_PARTIAL,
+                          run->np->settings.strict ? NEXTPORT_REQUIRE : NEXTPORT_WARN,
+                          np_sprintf(run->arena, "the machine's own leases are not known: %s", err.text), err.hint);
     for (size_t i = 0; i < theirs.n; i++)
         claim_lease(&run->evidence, &theirs.items[i], NP_MACHINE_LEDGER);
 }
@@ -265,7 +270,7 @@ enum nextport_status np_run_look_at_all(struct np_run *run, const struct np_scop
     if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, scope, err) != NEXTPORT_OK)
         return err->status;
     if (asked(scope, np_source_ledger.name)) {
-        enum nextport_status status = np_run_ledger_look(run, err);
+        enum nextport_status status = np_run_ledger_look(run, SIZE_MAX, err);
         if (status != NEXTPORT_OK && !np_evidence_sighting(&run->evidence, np_source_ledger.name))
             return status;
         np_run_honour_machine(run);

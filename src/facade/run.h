@@ -53,8 +53,9 @@ enum nextport_status np_run_pool(struct np_run *, struct nextport_error *);
 
 struct np_scope {
     struct np_portset ports;
-    bool sockets;            /* dump the socket table, with programs */
-    const char *const *only; /* NULL: every source */
+    enum nextport_protocol protocol; /* of sockets */
+    bool sockets;                    /* dump the socket table, with programs */
+    const char *const *only;         /* NULL: every source */
     size_t n_only;
 };
 
@@ -81,8 +82,11 @@ enum nextport_status np_run_ledger_place(struct np_run *, struct nextport_error 
 /* Lock, make the ledger if there is none and `make` is set, open it and begin: from here on nobody else of this ledger
  * allocates. */
 enum nextport_status np_run_ledger_begin(struct np_run *, bool make, bool *ret_present, struct nextport_error *);
-/* The leases, without lock and without a trace, and a sighting. A ledger that does not exist has none. */
-enum nextport_status np_run_ledger_look(struct np_run *, struct nextport_error *);
+/* The leases, the lowest `limit` of them whole, without lock and without a trace, and a sighting. A ledger that does not
+ * exist has none. */
+enum nextport_status np_run_ledger_look(struct np_run *, size_t limit, struct nextport_error *);
+/* What a plan needs to name: the ports it lists as rejected. */
+enum { NP_LEASES_NAMED = 256 };
 /* A ledger of the user's own still honours the machine's, as far as it can be read. */
 void np_run_honour_machine(struct np_run *);
 

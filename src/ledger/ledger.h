@@ -15,8 +15,8 @@ struct np_actor {
 };
 
 enum np_access {
-    NP_LEDGER_READ, /* creates nothing, changes nothing, waits for nobody */
-    NP_LEDGER_WRITE,
+    NP_LEDGER_READ,  /* creates nothing, changes nothing; waits the moment that a writer needs */
+    NP_LEDGER_WRITE, /* one transaction of one writer, from open to end */
 };
 
 struct np_ledger;
@@ -32,14 +32,19 @@ struct np_ledger_ops {
     const char *scheme, *about;
     /* Makes a new, empty ledger in a file that must not exist, durable and closed on return. */
     enum nextport_status (*create)(const char *path, const struct np_actor *, struct nextport_error *);
-    /* NEXTPORT_LEDGER: damaged, foreign, newer, of another machine, disk full. Migrates forward when opened to write. */
+    /* NEXTPORT_LEDGER: damaged, foreign, newer, of another machine, disk full. To write begins before anything is read,
+     * and migrates forward; NEXTPORT_RETRY when another program keeps the ledger. */
     enum nextport_status (*open)(struct np_ledger **ret, const char *path, enum np_access, const struct np_actor *,
                                  struct nextport_error *);
-    /* One writer from begin to end; begins before anything is read. NEXTPORT_RETRY when another program keeps it. */
-    enum nextport_status (*begin)(struct np_ledger *, struct nextport_error *);
-    /* Leases of this scope, by port; all scopes when `scope` is NULL. Strings go into the arena. */
-    enum nextport_status (*leases)(struct np_ledger *, const char *scope, struct np_leases *ret,
+    /* Leases of this scope: all their ports, and the lowest `limit` of them whole. Strings go into the arena. */
+    enum nextport_status (*leases)(struct np_ledger *, const char *scope, size_t limit, struct np_leases *ret,
                                    struct nextport_error *);
+    /* The ports of this scope's pending leases that expire at `until` or before. For a writer. */
+    enum nextport_status (*pending)(struct np_ledger *, const char *scope, int64_t until, struct np_portset *ret,
+                                    struct nextport_error *);
+    /* The lease of one port. For a writer. */
+    enum nextport_status (*find)(struct np_ledger *, const char *scope, uint16_t port, struct np_arena *,
+                                 struct nextport_lease *ret, bool *ret_found, struct nextport_error *);
     /* Adds a pending lease; fills id, state and created. NEXTPORT_CONFLICT when the port is leased already. */
     enum nextport_status (*grant)(struct np_ledger *, struct nextport_lease *, struct nextport_error *);
     /* pending -> confirmed by `holder` (may be NULL). */

@@ -1,10 +1,14 @@
 /* The ledger in one SQLite file (doc/ledger.md). Every call is on the hot path of a process that lives for two
  * milliseconds: statements are prepared when they are first used, and what can be set without SQL is.
  *
- * Write-ahead log with synchronous=FULL: what COMMIT acknowledged survives a power failure, and readers never wait. A
- * one-shot process is always the first connection, and a first connection reads the whole log to rebuild its index;
- * therefore the log is emptied at WAL_LIMIT pages by the process that fills it. SQLite's own automatic checkpoint would
- * not do: how far it came is kept in that index, so the next process would append and copy everything again.
+ * Write-ahead log with synchronous=FULL: what COMMIT acknowledged survives a power failure. A one-shot process is always
+ * the first connection, and a first connection reads the whole log to build its index; therefore
+ *
+ *     - a writer that gets the file for itself keeps the index in memory and leaves no -shm, and a reader does the same
+ *       while it keeps such writers out; only beside other programs is the index shared (begin, lock_to_share);
+ *     - the log is emptied at WAL_LIMIT pages by the process that fills it. SQLite's own automatic checkpoint would not
+ *       do: how far it came is kept in that index, so the next process would append and copy everything again.
+ *
  * SPDX-License-Identifier: MIT */
 #include "ledger/ledger.h"
 
@@ -19,8 +23,8 @@
 #define APPLICATION_ID 0x4e585054 /* "NXPT" */
 #define PAGE_SIZE "4096"
 #define WAL_LIMIT 64
-#define BUSY_MS 3000 /* only other tools make us wait here: our own processes queue at the lock */
-#define N_READ_TRIES 5
+#define BUSY_MS 3000 /* writers wait here for other tools only: our own processes queue at the lock */
+#define N_READ_TRIES 100
 
 /* A lease as the history keeps it: as it is after a grant or a confirmation, as it was before its end. */
 #define LEASE_AS_JSON                                                                                                  \
@@ -29,11 +33,27 @@
 
 #define LEASE_COLUMNS "id, port, protocol, name, owner_key, deployment, state, holder, created, expires"
 
-enum which { LEASES, LEASES_ALL, GRANT, CONFIRM, DROP, RECORD, MACHINE_ID, REBIND, RECORD_META, N_STATEMENTS };
+enum which {
+    LEASES,
+    PORTS,
+    PENDING,
+    FIND,
+    GRANT,
+    CONFIRM,
+    DROP,
+    RECORD,
+    MACHINE_ID,
+    REBIND,
+    RECORD_META,
+    N_STATEMENTS
+};
 
 static const char *const statements[N_STATEMENTS] = {
-    [LEASES] = "SELECT " LEASE_COLUMNS " FROM lease WHERE host = 'local' AND scope = ?1 ORDER BY port",
-    [LEASES_ALL] = "SELECT " LEASE_COLUMNS " FROM lease WHERE host = 'local' ORDER BY port, scope",
+    [LEASES] = "SELECT " LEASE_COLUMNS " FROM lease WHERE host = 'local' AND scope = ?1 ORDER BY port"
+               " LIMIT ?2",
+    [PORTS] = "SELECT port FROM lease WHERE host = 'local' AND scope = ?1 AND port > ?2",
+    [PENDING] = "SELECT port FROM lease WHERE state = 'pending' AND scope = ?1 AND expires <= ?2",
+    [FIND] = "SELECT " LEASE_COLUMNS " FROM lease WHERE host = 'local' AND scope = ?1 AND port = ?2",
     [GRANT] = "INSERT INTO lease(host, scope, port, protocol, owner_key, deployment, name, ordinal, state, created,"
               " renewed, expires, rev) VALUES ('local', ?1, ?2, ?3, ?4, ?5, ?6, 0, 'pending', ?7, ?7, ?8, 1)",
     [CONFIRM] = "UPDATE lease SET state = 'confirmed', holder = ?2, renewed = ?3, expires = 0, rev = rev + 1"
@@ -71,6 +91,7 @@ static const struct migration {
         " rev INTEGER NOT NULL,"
         " UNIQUE (host, scope, port)) STRICT;"
         "CREATE UNIQUE INDEX lease_owner ON lease(host, owner_key, deployment, name, ordinal) WHERE owner_key <> '';"
+        "CREATE INDEX lease_pending ON lease(scope, expires, port) WHERE state = 'pending';"
         "CREATE TABLE event("
         " id INTEGER PRIMARY KEY,"
         " time INTEGER NOT NULL,"
@@ -90,16 +111,23 @@ static const struct migration {
 #define N_MIGRATIONS (sizeof migrations / sizeof migrations[0])
 #define SCHEMA (migrations[N_MIGRATIONS - 1].version)
 
-/* How a connection reaches the file. A reader must create nothing, and SQLite makes -wal and -shm for whoever asks. */
+/* How a reader reaches the file. It must create nothing, and SQLite makes -wal and -shm for whoever asks. */
 enum reach {
-    SHARED, /* beside others, through -wal and -shm */
-    ALONE,  /* -wal has content but nobody has the ledger open (no -shm): its index is built in memory */
-    FROZEN, /* the file alone holds everything */
+    SHARED, /* beside others, through their -shm */
+    ALONE,  /* there is no -shm: the index of -wal is built in memory */
 };
 
-static const char *const reach_query[] = {[SHARED] = "", [ALONE] = "?vfs=unix-none", [FROZEN] = "?immutable=1"};
+/* SQLite's methods for a file with some of them replaced. */
+struct methods {
+    sqlite3_io_methods base; /* first: SQLite hands it back */
+    const sqlite3_io_methods *system;
+    struct np_ledger *ledger;
+};
 
 struct np_ledger {
+    sqlite3_vfs vfs; /* first: SQLite hands it back. How this ledger's files are opened; registered by nobody else */
+    sqlite3_vfs *system; /* what it stands on */
+    struct methods methods;
     sqlite3 *db;
     sqlite3_stmt *prepared[N_STATEMENTS];
     struct np_arena *arena; /* path and actor */
@@ -107,6 +135,7 @@ struct np_ledger {
     struct np_actor actor;
     enum np_access access;
     enum reach reach;
+    bool wal;      /* the file's header asks for the log */
     int wal_pages; /* after the last commit */
 };
 
@@ -230,48 +259,130 @@ static const char *column(sqlite3_stmt *s, int at, struct np_arena *a)
 
 /* ---- Opening ------------------------------------------------------------------------------------------------- */
 
-static const char *uri_of(struct np_ledger *l, enum reach reach)
-{
-    struct np_buf b = {.arena = l->arena};
-    np_buf_puts(&b, l->path[0] == '/' ? "file://" : "file:");
-    for (const char *p = l->path; *p != '\0'; p++) {
-        if (strchr("%?#", *p) != NULL)
-            np_buf_printf(&b, "%%%02X", (unsigned)*p);
-        else
-            np_buf_add(&b, p, 1);
-    }
-    np_buf_puts(&b, reach_query[reach]);
-    return b.ptr;
-}
-
 /* Is there a neighbour with content? Asked through SQLite: to open and close -shm would drop this process's locks on it
  * (POSIX), should another handle have the ledger open. */
 static bool has_content(struct np_ledger *l, const char *suffix)
 {
-    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
     const char *name = np_sprintf(l->arena, "%s%s", l->path, suffix);
     int there = 0;
-    return vfs->xAccess(vfs, name, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there;
-}
-
-/* SQLite would make a -wal that is missing. */
-static bool has_wal_file(struct np_ledger *l)
-{
-    FILE *f = fopen(np_sprintf(l->arena, "%s-wal", l->path), "rb");
-    if (f != NULL)
-        fclose(f);
-    return f != NULL || errno != ENOENT;
+    return l->system->xAccess(l->system, name, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there;
 }
 
 static enum reach reach_now(struct np_ledger *l)
 {
-    if (l->access == NP_LEDGER_WRITE || has_content(l, "-journal"))
-        return SHARED;
-    if (has_content(l, "-shm") && has_wal_file(l))
-        return SHARED;
-    if (!has_content(l, "-wal"))
-        return FROZEN;
-    return sqlite3_vfs_find("unix-none") != NULL ? ALONE : SHARED;
+    return has_content(l, "-shm") || has_content(l, "-journal") ? SHARED : ALONE;
+}
+
+/* The log of a ledger that has none. */
+
+static int nothing_close(sqlite3_file *f)
+{
+    (void)f;
+    return SQLITE_OK;
+}
+
+static int nothing_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
+{
+    (void)f, (void)at;
+    memset(to, 0, (size_t)n);
+    return SQLITE_IOERR_SHORT_READ;
+}
+
+static int nothing_size(sqlite3_file *f, sqlite3_int64 *ret)
+{
+    (void)f;
+    *ret = 0;
+    return SQLITE_OK;
+}
+
+static const sqlite3_io_methods nothing = {
+    .iVersion = 1, .xClose = nothing_close, .xRead = nothing_read, .xFileSize = nothing_size};
+
+static int open_log_to_read(struct np_ledger *l, const char *name, sqlite3_file *f, int flags, int *ret_flags)
+{
+    int there = 1;
+    flags &= ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+    int code = l->system->xOpen(l->system, name, f, flags | SQLITE_OPEN_READONLY, ret_flags);
+    if (code == SQLITE_OK || l->system->xAccess(l->system, name, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there)
+        return code;
+    f->pMethods = &nothing;
+    return SQLITE_OK;
+}
+
+/* A file that SQLite makes has its folder synced by its first sync. SQLite would ask that of every log it opens; here a
+ * log gets its first sync while it is empty, so that one with content is known to be in its folder for good. */
+static int open_log_to_write(struct np_ledger *l, const char *name, sqlite3_file *f, int flags, int *ret_flags)
+{
+    int there = 0;
+    int code = l->system->xAccess(l->system, name, SQLITE_ACCESS_EXISTS, &there);
+    if (code == SQLITE_OK && there)
+        return l->system->xOpen(l->system, name, f, flags & ~SQLITE_OPEN_CREATE, ret_flags);
+    code = l->system->xOpen(l->system, name, f, flags, ret_flags);
+    if (code != SQLITE_OK)
+        return code;
+    code = f->pMethods->xSync(f, SQLITE_SYNC_NORMAL);
+    if (code != SQLITE_OK) {
+        f->pMethods->xClose(f);
+        f->pMethods = NULL;
+    }
+    return code;
+}
+
+/* To keep the log's index in memory SQLite wants the file for itself. A reader need only share it: that keeps out all
+ * writers who make no -shm, and those who make one are noticed by it (was_disturbed). */
+static int lock_to_share(sqlite3_file *f, int level)
+{
+    const sqlite3_io_methods *system = ((const struct methods *)f->pMethods)->system;
+    return system->xLock(f, level < SQLITE_LOCK_SHARED ? level : SQLITE_LOCK_SHARED);
+}
+
+/* -shm is only taken away by who has the file for itself, so one that is there now, under our lock, stays. */
+static int map_what_is_there(sqlite3_file *f, int at, int size, int extend, void volatile **ret)
+{
+    const struct methods *m = (const struct methods *)f->pMethods;
+    return has_content(m->ledger, "-shm") ? m->system->xShmMap(f, at, size, extend, ret) : SQLITE_CANTOPEN;
+}
+
+static void open_to_read(struct np_ledger *l, sqlite3_file *f)
+{
+    l->methods = (struct methods){.base = *f->pMethods, .system = f->pMethods, .ledger = l};
+    if (l->reach == ALONE) {
+        l->methods.base.iVersion = 1; /* no -shm */
+        l->methods.base.xLock = lock_to_share;
+    } else {
+        l->methods.base.xShmMap = map_what_is_there;
+    }
+    f->pMethods = &l->methods.base;
+}
+
+static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *ret_flags)
+{
+    struct np_ledger *l = (struct np_ledger *)vfs;
+    if (flags & SQLITE_OPEN_WAL)
+        return (l->access == NP_LEDGER_READ ? open_log_to_read : open_log_to_write)(l, name, f, flags, ret_flags);
+    int code = l->system->xOpen(l->system, name, f, flags, ret_flags);
+    if (code == SQLITE_OK && l->access == NP_LEDGER_READ && (flags & SQLITE_OPEN_MAIN_DB))
+        open_to_read(l, f);
+    return code;
+}
+
+/* SQLite finds a VFS by its name, once: this one is registered for that moment only. */
+static int open_database(struct np_ledger *l)
+{
+    const int flags = l->access == NP_LEDGER_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    if (l->system == NULL)
+        return SQLITE_NOMEM;
+    l->reach = l->access == NP_LEDGER_WRITE ? SHARED : reach_now(l);
+    l->vfs = *l->system;
+    l->vfs.pNext = NULL;
+    l->vfs.zName = np_sprintf(l->arena, "nextport-%p", (void *)l);
+    l->vfs.xOpen = open_file;
+    int code = sqlite3_vfs_register(&l->vfs, 0);
+    if (code != SQLITE_OK)
+        return code;
+    code = sqlite3_open_v2(l->path, &l->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, l->vfs.zName);
+    sqlite3_vfs_unregister(&l->vfs);
+    return code == SQLITE_OK ? code : sqlite3_extended_errcode(l->db);
 }
 
 static uint32_t big_endian(const unsigned char *p)
@@ -289,7 +400,7 @@ static enum nextport_status too_new(int64_t schema, struct nextport_error *err)
 
 /* Looks at the file's first bytes before SQLite does: a hot journal of a foreign database would be rolled back by the
  * first statement, and an empty file would become a database. Offsets: https://sqlite.org/fileformat.html#the_database_header */
-static enum nextport_status check_header(struct np_ledger *l, bool *ret_wal, struct nextport_error *err)
+static enum nextport_status check_header(struct np_ledger *l, struct nextport_error *err)
 {
     unsigned char h[100];
     sqlite3_file *f = NULL;
@@ -307,7 +418,7 @@ static enum nextport_status check_header(struct np_ledger *l, bool *ret_wal, str
         return unusable("the file is not a ledger", err);
     if (big_endian(h + 68) != APPLICATION_ID)
         return unusable("the file is a database of another program", err);
-    *ret_wal = h[18] == 2;
+    l->wal = h[18] == 2;
     return (int32_t)big_endian(h + 60) > SCHEMA ? too_new(big_endian(h + 60), err) : NEXTPORT_OK;
 }
 
@@ -319,11 +430,19 @@ static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* A writer who has the file for itself is done in two milliseconds; SQLite's own handler would soon sleep for longer. */
+static int wait_a_moment(void *ctx, int tries)
+{
+    (void)ctx;
+    sqlite3_sleep(1);
+    return tries < BUSY_MS;
+}
+
 /* The rows are data of whoever may write the file: nothing in the schema may call functions with side effects. */
 static void configure(struct np_ledger *l)
 {
     sqlite3_extended_result_codes(l->db, 1);
-    sqlite3_busy_timeout(l->db, BUSY_MS);
+    sqlite3_busy_handler(l->db, wait_a_moment, NULL);
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -342,26 +461,17 @@ static void disconnect(struct np_ledger *l)
 
 static enum nextport_status connect_file(struct np_ledger *l, struct nextport_error *err)
 {
-    int flags = l->access == NP_LEDGER_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
-    l->reach = reach_now(l);
-    int code = sqlite3_open_v2(uri_of(l, l->reach), &l->db,
-                               flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+    int code = open_database(l);
     if (code != SQLITE_OK)
-        return failed(l, sqlite3_extended_errcode(l->db), err);
+        return failed(l, code, err);
     configure(l);
     /* SQLite opens what it may not write for reading, without a word. */
     if (l->access == NP_LEDGER_WRITE && sqlite3_db_readonly(l->db, "main") != 0)
         return failed(l, SQLITE_READONLY, err);
-    bool wal = true;
-    enum nextport_status st = check_header(l, &wal, err);
-    if (st != NEXTPORT_OK)
+    enum nextport_status st = check_header(l, err);
+    if (st != NEXTPORT_OK || l->access == NP_LEDGER_WRITE || l->reach == SHARED)
         return st;
-    /* A backup comes back without WAL. */
-    const char *pragmas = l->reach == ALONE             ? "PRAGMA locking_mode=EXCLUSIVE"
-                          : l->access == NP_LEDGER_READ ? ""
-                          : wal                         ? "PRAGMA synchronous=FULL"
-                                                        : "PRAGMA synchronous=FULL;PRAGMA journal_mode=WAL";
-    code = execute(l, pragmas);
+    code = execute(l, "PRAGMA locking_mode=EXCLUSIVE");
     return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
@@ -375,13 +485,9 @@ static enum nextport_status migrate_to(struct np_ledger *l, const struct migrati
     return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
-/* Within a transaction. Another process may have been here first, so the version is read again. */
-static enum nextport_status migrate(struct np_ledger *l, struct nextport_error *err)
+/* Within a transaction. */
+static enum nextport_status migrate(struct np_ledger *l, int64_t schema, struct nextport_error *err)
 {
-    int64_t schema = 0;
-    int code = read_number(l, "PRAGMA user_version", &schema);
-    if (code != SQLITE_OK)
-        return failed(l, code, err);
     for (size_t i = 0; i < N_MIGRATIONS; i++) {
         if (migrations[i].version <= schema)
             continue;
@@ -392,12 +498,31 @@ static enum nextport_status migrate(struct np_ledger *l, struct nextport_error *
     return NEXTPORT_OK;
 }
 
+/* A backup comes back without WAL. */
+static int begin_locking(struct np_ledger *l, const char *mode)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql, "PRAGMA locking_mode=%s;PRAGMA synchronous=FULL;%sBEGIN IMMEDIATE", mode,
+             l->wal ? "" : "PRAGMA journal_mode=WAL;");
+    return execute(l, sql);
+}
+
+/* With the file for itself SQLite keeps the log's index in memory; to make one that is shared costs as much as all the
+ * rest. But an open shell must not keep anyone from a port, so beside others it is shared. */
 static enum nextport_status begin(struct np_ledger *l, struct nextport_error *err)
 {
-    if (l->access != NP_LEDGER_WRITE)
-        return np_fail(err, NEXTPORT_FAILED, "it was opened to look only");
-    int code = execute(l, "BEGIN IMMEDIATE");
-    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
+    sqlite3_busy_timeout(l->db, 0);
+    int code = begin_locking(l, "EXCLUSIVE");
+    const bool alone = code == SQLITE_OK;
+    sqlite3_busy_handler(l->db, wait_a_moment, NULL);
+    if ((code & 0xff) == SQLITE_BUSY)
+        code = begin_locking(l, "NORMAL");
+    if (code != SQLITE_OK)
+        return failed(l, code, err);
+    /* A -shm left behind is out of date; without it readers need not ask who uses it. */
+    if (alone && has_content(l, "-shm"))
+        l->system->xDelete(l->system, np_sprintf(l->arena, "%s-shm", l->path), 0);
+    return NEXTPORT_OK;
 }
 
 static void roll_back(struct np_ledger *l)
@@ -411,7 +536,7 @@ static void empty_log(struct np_ledger *l)
 {
     sqlite3_busy_timeout(l->db, 0);
     sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    sqlite3_busy_timeout(l->db, BUSY_MS);
+    sqlite3_busy_handler(l->db, wait_a_moment, NULL);
     l->wal_pages = 0;
 }
 
@@ -443,21 +568,6 @@ static enum nextport_status end(struct np_ledger *l, bool commit, struct nextpor
     return NEXTPORT_OK;
 }
 
-/* One transaction round `work`. */
-static enum nextport_status in_transaction(struct np_ledger *l,
-                                           enum nextport_status (*work)(struct np_ledger *, struct nextport_error *),
-                                           struct nextport_error *err)
-{
-    enum nextport_status st = begin(l, err);
-    if (st != NEXTPORT_OK)
-        return st;
-    st = work(l, err);
-    if (st == NEXTPORT_OK)
-        return end(l, true, err);
-    roll_back(l);
-    return st;
-}
-
 static enum nextport_status check_schema(struct np_ledger *l, struct nextport_error *err)
 {
     int64_t schema = 0;
@@ -469,7 +579,7 @@ static enum nextport_status check_schema(struct np_ledger *l, struct nextport_er
     if (schema > SCHEMA)
         return too_new(schema, err);
     if (l->access == NP_LEDGER_WRITE)
-        return in_transaction(l, migrate, err);
+        return migrate(l, schema, err);
     np_fail(err, NEXTPORT_LEDGER, "schema %lld is older than %d", (long long)schema, SCHEMA);
     np_hint(err, "The next 'nextport next' or 'nextport setup' brings it up to date.");
     return NEXTPORT_LEDGER;
@@ -507,7 +617,9 @@ static struct np_ledger *ledger_new(const char *path, enum np_access access, con
     struct np_arena *a = np_arena_new();
     struct np_ledger *l = np_alloc(a, sizeof *l);
     l->arena = a;
-    l->path = np_strdup(a, path);
+    l->system = sqlite3_vfs_find(NULL);
+    /* Some builds of SQLite take every name for a URI. */
+    l->path = np_sprintf(a, "%s%s", strncmp(path, "file:", 5) == 0 ? "./" : "", path);
     l->access = access;
     l->actor = (struct np_actor){
         .host = np_strdup(a, actor->host),
@@ -530,27 +642,36 @@ static void close_ledger(struct np_ledger *l)
 static enum nextport_status connect_checked(struct np_ledger *l, struct nextport_error *err)
 {
     enum nextport_status st = connect_file(l, err);
+    if (st == NEXTPORT_OK && l->access == NP_LEDGER_WRITE)
+        st = begin(l, err);
     if (st == NEXTPORT_OK)
         st = check_schema(l, err);
     if (st == NEXTPORT_OK)
         st = check_machine(l, err);
-    if (st != NEXTPORT_OK)
-        disconnect(l);
     return st;
 }
 
-/* What a reader does, again while a writer changed under it what was taken for frozen. */
+/* What a reader does, again when someone came in between. */
 struct look {
     enum nextport_status (*at)(struct np_ledger *, struct look *, struct nextport_error *);
     const char *scope;
+    size_t limit;
     struct np_leases *leases;
     struct np_arena *arena;
     struct np_ledger_health *health;
 };
 
+/* Alone: whoever writes beside us has made a -shm. Beside others: -shm was taken away, or it is being made and we have
+ * no right to help. */
 static bool was_disturbed(struct np_ledger *l)
 {
-    return l->reach != SHARED && reach_now(l) != l->reach;
+    if (l->access == NP_LEDGER_WRITE)
+        return false;
+    if (l->reach == ALONE)
+        return reach_now(l) == SHARED;
+    int code = sqlite3_extended_errcode(l->db);
+    return code == SQLITE_READONLY_CANTINIT || code == SQLITE_READONLY_RECOVERY ||
+           ((code & 0xff) == SQLITE_CANTOPEN && reach_now(l) == ALONE);
 }
 
 static enum nextport_status look_steadily(struct np_ledger *l, struct look *look, struct nextport_error *err)
@@ -562,6 +683,7 @@ static enum nextport_status look_steadily(struct np_ledger *l, struct look *look
         if (!was_disturbed(l))
             return st;
         disconnect(l);
+        sqlite3_sleep(1);
     }
     np_fail(err, NEXTPORT_RETRY, "it changed each time it was read");
     np_hint(err, "Repeat the request.");
@@ -611,7 +733,7 @@ static enum nextport_status set_machine_id(struct np_ledger *l, struct nextport_
 
 static enum nextport_status fill(struct np_ledger *l, struct nextport_error *err)
 {
-    enum nextport_status st = migrate(l, err);
+    enum nextport_status st = migrate(l, 0, err);
     if (st == NEXTPORT_OK)
         st = set_machine_id(l, err);
     return st == NEXTPORT_OK ? record_meta(l, "created", NULL, err) : st;
@@ -619,26 +741,26 @@ static enum nextport_status fill(struct np_ledger *l, struct nextport_error *err
 
 static enum nextport_status make(struct np_ledger *l, struct nextport_error *err)
 {
-    int code =
-        sqlite3_open_v2(uri_of(l, SHARED), &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    int code = open_database(l);
     if (code != SQLITE_OK)
-        return failed(l, sqlite3_extended_errcode(l->db), err);
+        return failed(l, code, err);
     configure(l);
-    char pragmas[128];
-    snprintf(pragmas, sizeof pragmas,
-             "PRAGMA page_size=" PAGE_SIZE "; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-             "PRAGMA application_id=%d",
-             APPLICATION_ID);
+    char pragmas[96];
+    snprintf(pragmas, sizeof pragmas, "PRAGMA page_size=" PAGE_SIZE ";PRAGMA application_id=%d", APPLICATION_ID);
     code = execute(l, pragmas);
     if (code != SQLITE_OK)
         return failed(l, code, err);
-    enum nextport_status st = in_transaction(l, fill, err);
+    enum nextport_status st = begin(l, err);
+    if (st == NEXTPORT_OK)
+        st = fill(l, err);
+    if (st == NEXTPORT_OK)
+        st = end(l, true, err);
     if (st != NEXTPORT_OK)
         return st;
     code = sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     if (code != SQLITE_OK)
         return failed(l, code, err);
-    /* The last to close takes -wal and -shm away, if it may. */
+    /* The last to close takes -wal away, if it may. */
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     return NEXTPORT_OK;
 }
@@ -702,9 +824,13 @@ static enum nextport_status rebind(const char *path, const struct np_actor *acto
     struct np_ledger *l = ledger_new(path, NP_LEDGER_WRITE, actor);
     enum nextport_status st = connect_file(l, err);
     if (st == NEXTPORT_OK)
+        st = begin(l, err);
+    if (st == NEXTPORT_OK)
         st = check_schema(l, err);
     if (st == NEXTPORT_OK)
-        st = in_transaction(l, rebind_within, err);
+        st = rebind_within(l, err);
+    if (st == NEXTPORT_OK)
+        st = end(l, true, err);
     close_ledger(l);
     return st;
 }
@@ -730,55 +856,120 @@ static const char *shared_column(sqlite3_stmt *s, int at, struct np_arena *a, co
     return text != NULL && last != NULL && strcmp(text, last) == 0 ? last : column(s, at, a);
 }
 
-/* false: a value that this schema cannot hold. */
-static bool read_lease(sqlite3_stmt *s, struct np_leases *to)
+/* false: a value that this schema cannot hold. `last` is the lease read before. */
+static bool read_lease(sqlite3_stmt *s, struct np_arena *a, const struct nextport_lease *last,
+                       struct nextport_lease *ret)
 {
-    struct np_arena *a = to->arena;
-    static const struct nextport_lease none;
-    const struct nextport_lease last = to->n > 0 ? to->items[to->n - 1] : none;
-    struct nextport_lease *lease = np_push(a, &to->items, &to->n, &to->capacity, sizeof *lease);
     const int64_t port = sqlite3_column_int64(s, 1);
     const char *protocol = (const char *)sqlite3_column_text(s, 2);
-    *lease = (struct nextport_lease){
+    *ret = (struct nextport_lease){
         .id = sqlite3_column_int64(s, 0),
         .port = (uint16_t)port,
-        .name = shared_column(s, 3, a, last.name),
-        .owner = shared_column(s, 4, a, last.owner),
-        .deployment = shared_column(s, 5, a, last.deployment),
-        .holder = shared_column(s, 7, a, last.holder),
+        .name = shared_column(s, 3, a, last->name),
+        .owner = shared_column(s, 4, a, last->owner),
+        .deployment = shared_column(s, 5, a, last->deployment),
+        .holder = shared_column(s, 7, a, last->holder),
         .created = sqlite3_column_int64(s, 8),
         .expires = sqlite3_column_int64(s, 9),
     };
-    return port >= 1 && port <= 65535 && protocol != NULL &&
-           np_protocol_parse(np_text_of(protocol), &lease->protocol) &&
-           parse_state((const char *)sqlite3_column_text(s, 6), &lease->state);
+    return port >= 1 && port <= 65535 && protocol != NULL && np_protocol_parse(np_text_of(protocol), &ret->protocol) &&
+           parse_state((const char *)sqlite3_column_text(s, 6), &ret->state);
 }
 
-static enum nextport_status read_leases(struct np_ledger *l, struct look *look, struct nextport_error *err)
+static enum nextport_status unknown_value(sqlite3_stmt *s, struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, look->scope != NULL ? LEASES : LEASES_ALL, err);
-    if (s == NULL)
-        return err->status;
-    if (look->scope != NULL)
-        bind_text(s, 1, look->scope);
-    look->leases->n = 0;
+    np_fail(err, NEXTPORT_LEDGER, "lease %lld has a value that schema %d does not know",
+            (long long)sqlite3_column_int64(s, 0), SCHEMA);
+    sqlite3_reset(s);
+    return NEXTPORT_LEDGER;
+}
+
+/* The ports of one column, from where the statement stands to its end. */
+static enum nextport_status read_ports(struct np_ledger *l, sqlite3_stmt *s, struct np_portset *to,
+                                       struct nextport_error *err)
+{
     int code;
     while ((code = sqlite3_step(s)) == SQLITE_ROW) {
-        if (read_lease(s, look->leases))
-            continue;
-        np_fail(err, NEXTPORT_LEDGER, "lease %lld has a value that schema %d does not know",
-                (long long)sqlite3_column_int64(s, 0), SCHEMA);
-        sqlite3_reset(s);
-        return NEXTPORT_LEDGER;
+        const int64_t port = sqlite3_column_int64(s, 0);
+        if (port < 1 || port > 65535) {
+            sqlite3_reset(s);
+            return np_fail(err, NEXTPORT_LEDGER, "a lease has a port that cannot be");
+        }
+        np_portset_add(to, (uint16_t)port, (uint16_t)port);
     }
     sqlite3_reset(s);
     return code == SQLITE_DONE ? NEXTPORT_OK : failed(l, code, err);
 }
 
-static enum nextport_status leases(struct np_ledger *l, const char *scope, struct np_leases *ret,
+/* The ports behind the last lease whose details were read: the index alone has them. */
+static enum nextport_status read_rest(struct np_ledger *l, const struct look *look, struct nextport_error *err)
+{
+    struct np_leases *to = look->leases;
+    sqlite3_stmt *s = prepared(l, PORTS, err);
+    if (s == NULL)
+        return err->status;
+    bind_text(s, 1, look->scope);
+    sqlite3_bind_int64(s, 2, to->n > 0 ? to->items[to->n - 1].port : 0);
+    return read_ports(l, s, &to->taken, err);
+}
+
+static enum nextport_status read_leases(struct np_ledger *l, struct look *look, struct nextport_error *err)
+{
+    struct np_leases *to = look->leases;
+    struct nextport_lease lease = {0};
+    sqlite3_stmt *s = prepared(l, LEASES, err);
+    if (s == NULL)
+        return err->status;
+    bind_text(s, 1, look->scope);
+    sqlite3_bind_int64(s, 2, look->limit < INT64_MAX ? (int64_t)look->limit : -1);
+    to->n = 0;
+    to->taken = (struct np_portset){{0}};
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        const struct nextport_lease last = lease;
+        if (!read_lease(s, to->arena, &last, &lease))
+            return unknown_value(s, err);
+        *(struct nextport_lease *)np_push(to->arena, &to->items, &to->n, &to->capacity, sizeof lease) = lease;
+        np_portset_add(&to->taken, lease.port, lease.port);
+    }
+    sqlite3_reset(s);
+    if (code != SQLITE_DONE)
+        return failed(l, code, err);
+    return to->n < look->limit ? NEXTPORT_OK : read_rest(l, look, err);
+}
+
+static enum nextport_status leases(struct np_ledger *l, const char *scope, size_t limit, struct np_leases *ret,
                                    struct nextport_error *err)
 {
-    return look_steadily(l, &(struct look){.at = read_leases, .scope = scope, .leases = ret}, err);
+    return look_steadily(l, &(struct look){.at = read_leases, .scope = scope, .limit = limit, .leases = ret}, err);
+}
+
+static enum nextport_status pending(struct np_ledger *l, const char *scope, int64_t until, struct np_portset *ret,
+                                    struct nextport_error *err)
+{
+    sqlite3_stmt *s = prepared(l, PENDING, err);
+    if (s == NULL)
+        return err->status;
+    bind_text(s, 1, scope);
+    sqlite3_bind_int64(s, 2, until);
+    *ret = (struct np_portset){{0}};
+    return read_ports(l, s, ret, err);
+}
+
+static enum nextport_status find(struct np_ledger *l, const char *scope, uint16_t port, struct np_arena *a,
+                                 struct nextport_lease *ret, bool *ret_found, struct nextport_error *err)
+{
+    sqlite3_stmt *s = prepared(l, FIND, err);
+    if (s == NULL)
+        return err->status;
+    bind_text(s, 1, scope);
+    sqlite3_bind_int64(s, 2, port);
+    int code = sqlite3_step(s);
+    *ret_found = code == SQLITE_ROW;
+    if (*ret_found && !read_lease(s, a, &(struct nextport_lease){0}, ret))
+        return unknown_value(s, err);
+    sqlite3_reset(s);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? NEXTPORT_OK : failed(l, code, err);
 }
 
 /* Without this a change made after SQLite had rolled back by itself (full disk) would be committed alone. */
@@ -916,8 +1107,9 @@ const struct np_ledger_ops np_ledger_sqlite = {
     .about = "one SQLite file on this machine",
     .create = create,
     .open = open_ledger,
-    .begin = begin,
     .leases = leases,
+    .pending = pending,
+    .find = find,
     .grant = grant,
     .confirm = confirm,
     .drop = drop,

@@ -211,15 +211,18 @@ static const char *pool_text(struct np_page *page, const struct nextport_result 
 }
 
 /* A line for each source that was not fully seen: an empty table must not pass for an empty machine. */
+/* The log says why a required source was not seen: that is what the answer failed by. */
 static void print_unseen(struct np_page *page, const struct nextport_result *res)
 {
     for (size_t i = 0; i < res->n_sources; i++) {
         const struct nextport_sighting *s = &res->sources[i];
+        bool required = s->policy == NEXTPORT_REQUIRE;
         if (np_unseen(s))
-            line(page, s->policy == NEXTPORT_REQUIRE ? RED : YELLOW,
-                 safe(page, np_sprintf(page->arena, "not fully seen: %s (%s)%s%s%s%s", s->source,
-                                       np_sight_name(s->sight), s->why ? ": " : "", s->why ? s->why : "",
-                                       s->hint ? "; " : "", s->hint ? s->hint : "")));
+            line(page, required ? RED : YELLOW,
+                 safe(page,
+                      np_sprintf(page->arena, "not fully seen: %s (%s)%s%s%s%s", s->source, np_sight_name(s->sight),
+                                 !required && s->why ? ": " : "", !required && s->why ? s->why : "",
+                                 !required && s->hint ? "; " : "", !required && s->hint ? s->hint : "")));
     }
 }
 
@@ -395,9 +398,18 @@ static void print_changes(struct np_page *page, const struct nextport_result *re
         print_change(page, "run as a user who may bind it, or choose a higher port", done, &n_done);
 }
 
+static const char *verdict(const struct nextport_result *res)
+{
+    if (res->is_free)
+        return "is free";
+    return res->n_claims || res->probe == NEXTPORT_PROBE_TAKEN || res->probe == NEXTPORT_PROBE_DENIED
+               ? "is taken"
+               : "cannot be called free: nothing that was seen has it, but not everything was seen";
+}
+
 static void write_why(struct np_page *page, const struct nextport_result *res)
 {
-    line(page, PLAIN, np_sprintf(page->arena, "port %u is %s", res->port, res->is_free ? "free" : "taken"));
+    line(page, PLAIN, np_sprintf(page->arena, "port %u %s", res->port, verdict(res)));
     for (size_t i = 0; i < res->n_claims; i++)
         if (!told_as_lease(res, &res->claims[i]))
             print_reason(page, &res->claims[i]);

@@ -22,13 +22,13 @@ static bool covers_a_range(struct nextport_range reserved, const struct np_ports
     return false;
 }
 
-/* A list that covers a whole range of the pool keeps outgoing connections out of it: that is protection of the pool.
- * Anything smaller was reserved for some other program. */
+/* A list that covers a whole range of the machine's configured pool keeps outgoing connections out of it: that is its
+ * protection. Anything else was reserved for some other program, even if a request asks for just those ports. */
 static void claim_reserved(struct np_look *look, const struct np_portset *reserved)
 {
     struct nextport_range run;
     for (uint32_t from = 1; np_portset_run(reserved, from, &run); from = run.last + UINT32_C(1)) {
-        if (covers_a_range(run, &look->settings->pool)) {
+        if (covers_a_range(run, &look->settings->machine_pool)) {
             np_note(look->ret->log, NEXTPORT_VERBOSE,
                     "ports %u-%u are protected from outgoing connections (ip_local_reserved_ports)", run.first,
                     run.last);

@@ -57,13 +57,13 @@ static enum nextport_status look_at_machine(struct np_look *look, enum nextport_
 {
     const char *partial;
     struct finding finding = {.look = look, .processes = look->programs ? np_processes_read(look->ret->arena) : NULL};
-    if (np_host_sockets(NP_SOCKETS_ALL, look->settings->protocol, &look->ports, claim, &finding, &partial, err)) {
+    if (np_host_sockets(NP_SOCKETS_ALL, look->protocol, &look->ports, claim, &finding, &partial, err)) {
         sight(look, NEXTPORT_UNREADABLE, policy, err->text, err->hint[0] ? err->hint : NULL);
         *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
         return NEXTPORT_OK;
     }
     np_note(look->ret->log, NEXTPORT_VERBOSE, "not looked at: %sraw sockets, other network namespaces",
-            others_unasked(look->settings->protocol));
+            others_unasked(look->protocol));
     if (finding.n_hidden)
         np_note(look->ret->log, NEXTPORT_INFO, "the programs of %llu socket%s cannot be seen: %s",
                 (unsigned long long)finding.n_hidden, finding.n_hidden == 1 ? "" : "s",

@@ -9,11 +9,12 @@
 /* One look at the machine. */
 struct np_look {
     const struct np_settings *settings;
-    struct np_reader *reader; /* below settings->root */
-    struct np_reader *given;  /* for files that a person named: they do not lie below the root */
-    struct np_evidence *ret;  /* claims and one sighting go here */
-    struct np_portset ports;  /* only these matter; a source may ignore it */
-    bool programs;            /* find out which process has a socket: `used` and `why`, never `next` */
+    struct np_reader *reader;        /* below settings->root */
+    struct np_reader *given;         /* for files that a person named: they do not lie below the root */
+    struct np_evidence *ret;         /* claims and one sighting go here */
+    struct np_portset ports;         /* only these matter; a source may ignore it */
+    enum nextport_protocol protocol; /* of sockets */
+    bool programs;                   /* find out which process has a socket: `used` and `why`, never `next` */
 };
 
 /* Reads a file that a configuration includes, for parsers that stay pure. Returns what np_reader_read() does. */

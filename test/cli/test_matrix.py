@@ -42,8 +42,8 @@ SEEN = {
 }
 ORPHANS = {"finwait2", "timewait-server", "timewait-server-ra", "timewait-outgoing", "synqueue"}
 UNSEEN = {
-    # situation: what `why -v` says was not looked at
-    "udp": "udp (ask with --protocol both)",
+    # situation: what `why -v` says of it
+    "udp": "in use by holder, udp",
     "raw": "raw sockets",
     "other-namespace": "other network namespaces",
 }

@@ -110,3 +110,14 @@ as_user env HOME=/var/lib/home nextport next --user -q
 stat -c '%a' /var/lib/home/.local/state/nextport
 """)
     assert done.stdout.splitlines() == ["49000", "49001", "700"], done
+
+
+def test_a_users_ledger_says_when_it_does_not_know_the_machines(machine):
+    done = machine("""
+nextport setup >/dev/null; nextport next -q; chmod 600 /var/lib/nextport/ledger.db*
+mkdir -m 700 /var/lib/home && chown 65534 /var/lib/home
+as_user env HOME=/var/lib/home nextport next --user --dry-run; echo "warned $?"
+as_user env HOME=/var/lib/home nextport next --user --strict; echo "strict $?"
+""")
+    assert done.stdout.splitlines() == ["49000", "49000", "warned 0", "strict 4"], done
+    assert "machine's own leases are not known" in done.stderr

@@ -47,11 +47,35 @@ static void only_standing_sockets_and_declarations_keep_a_lease_alive(void **sta
                 {NEXTPORT_RESERVED, false, false},  {NEXTPORT_LEASED, false, false},
                 {NEXTPORT_SUSPECT, false, false}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct nextport_claim claim = {.first = 5, .last = 9, .kind = rows[i].kind, .transient = rows[i].transient};
+        struct nextport_claim claim = {
+            .first = 5, .last = 9, .protocol = NEXTPORT_TCP, .kind = rows[i].kind, .transient = rows[i].transient};
         struct np_evidence evidence = {.claims = &claim, .n_claims = 1};
-        assert_int_equal(np_lease_use(&evidence, 7) != NULL, rows[i].alive);
-        assert_null(np_lease_use(&evidence, 10));
+        assert_int_equal(np_lease_use(&evidence, 7, NEXTPORT_TCP) != NULL, rows[i].alive);
+        assert_null(np_lease_use(&evidence, 10, NEXTPORT_TCP));
     }
+}
+
+static void a_lease_that_ended_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct nextport_lease items[] = {{.port = 5}, {.port = 7}, {.port = 9}};
+    struct np_leases leases = {.items = items, .n = 3};
+    np_portset_add(&leases.taken, 5, 11);
+    assert_ptr_equal(np_leases_at(&leases, 9), &items[2]);
+    assert_null(np_leases_at(&leases, 4));
+    assert_null(np_leases_at(&leases, 6));
+    assert_null(np_leases_at(&leases, 11));
+    np_leases_remove(&leases, 7);
+    np_leases_remove(&leases, 11);
+    assert_null(np_leases_at(&leases, 7));
+    assert_int_equal(leases.n, 2);
+    assert_int_equal(np_leases_at(&leases, 9)->port, 9);
+    np_leases_remove(&leases, 9);
+    np_leases_remove(&leases, 5);
+    assert_int_equal(leases.n, 0);
+    assert_null(np_leases_at(&leases, 5));
+    assert_int_equal(np_portset_count(&leases.taken), 3);
+    assert_false(np_portset_has(&leases.taken, 7) || np_portset_has(&leases.taken, 11));
 }
 
 int main(void)
@@ -59,6 +83,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lease_ends_only_when_it_is_due_and_nobody_uses_it_and_nothing_is_hidden),
         cmocka_unit_test(only_standing_sockets_and_declarations_keep_a_lease_alive),
+        cmocka_unit_test(a_lease_that_ended_leaves_nothing_behind),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

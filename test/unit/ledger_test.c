@@ -95,9 +95,7 @@ static struct np_ledger *open_as(enum np_access access)
 
 static struct np_ledger *begun(void)
 {
-    struct np_ledger *l = open_as(NP_LEDGER_WRITE);
-    assert_ok(OPS.begin(l, &err));
-    return l;
+    return open_as(NP_LEDGER_WRITE);
 }
 
 static void commit(struct np_ledger *l)
@@ -128,7 +126,7 @@ static size_t count(struct np_ledger *l)
 {
     struct np_arena *a = np_arena_new();
     struct np_leases leases = {.arena = a};
-    assert_ok(OPS.leases(l, "", &leases, &err));
+    assert_ok(OPS.leases(l, "", SIZE_MAX, &leases, &err));
     size_t n = leases.n;
     np_arena_free(a);
     return n;
@@ -204,7 +202,7 @@ static void a_lease_comes_back_as_it_was_given(void **state)
     struct np_arena *a = np_arena_new();
     struct np_leases leases = {.arena = a};
     l = open_as(NP_LEDGER_READ);
-    assert_ok(OPS.leases(l, "", &leases, &err));
+    assert_ok(OPS.leases(l, "", SIZE_MAX, &leases, &err));
     assert_int_equal(leases.n, 2);
     assert_int_equal(leases.items[0].port, 49000);
     assert_null(leases.items[0].owner);
@@ -235,7 +233,7 @@ static void a_confirmed_lease_has_a_holder_and_no_end(void **state)
     struct np_arena *a = np_arena_new();
     struct np_leases leases = {.arena = a};
     l = open_as(NP_LEDGER_READ);
-    assert_ok(OPS.leases(l, NULL, &leases, &err));
+    assert_ok(OPS.leases(l, "", SIZE_MAX, &leases, &err));
     assert_int_equal(leases.items[0].state, NEXTPORT_CONFIRMED);
     assert_string_equal(leases.items[0].holder, "Default Web Site");
     assert_int_equal(leases.items[0].expires, 0);
@@ -277,7 +275,6 @@ static void each_scope_has_its_own_ports(void **state)
     other.scope = "net:1:2";
     struct np_ledger *l = NULL;
     assert_ok(OPS.open(&l, path, NP_LEDGER_WRITE, &other, &err));
-    assert_ok(OPS.begin(l, &err));
     assert_ok(grant(l, 49000, NULL));
     assert_int_equal(count(l), 1);
     commit(l);
@@ -309,7 +306,8 @@ static void nothing_is_written_outside_a_transaction(void **state)
 {
     (void)state;
     create();
-    struct np_ledger *l = open_as(NP_LEDGER_WRITE);
+    struct np_ledger *l = begun();
+    assert_ok(OPS.end(l, false, &err));
     assert_int_equal(grant(l, 49000, NULL), NEXTPORT_FAILED);
     assert_int_equal(count(l), 0);
     OPS.close(l);
@@ -322,7 +320,8 @@ static void what_was_not_committed_is_gone(void **state)
     struct np_ledger *l = begun();
     assert_ok(grant(l, 49000, NULL));
     assert_ok(OPS.end(l, false, &err));
-    assert_ok(OPS.begin(l, &err));
+    OPS.close(l);
+    l = begun();
     assert_ok(grant(l, 49001, NULL));
     OPS.close(l);
     l = open_as(NP_LEDGER_READ);
@@ -367,10 +366,65 @@ static void leases_of_the_whole_range_are_read_in_order(void **state)
     struct np_arena *a = np_arena_new();
     struct np_leases leases = {.arena = a};
     l = open_as(NP_LEDGER_READ);
-    assert_ok(OPS.leases(l, "", &leases, &err));
+    assert_ok(OPS.leases(l, "", SIZE_MAX, &leases, &err));
     assert_int_equal(leases.n, 65536 - 49000);
     for (size_t i = 0; i < leases.n; i++)
         assert_int_equal(leases.items[i].port, 49000 + i);
+    OPS.close(l);
+    np_arena_free(a);
+}
+
+static void of_many_leases_the_lowest_are_read_whole_and_all_are_known(void **state)
+{
+    (void)state;
+    create();
+    struct np_ledger *l = begun();
+    for (uint16_t port = 100; port > 0; port--)
+        assert_ok(grant(l, (uint16_t)(port * 2), NULL));
+    struct np_leases leases = {.arena = np_arena_new()};
+    static const size_t limits[] = {0, 1, 99, 100, 101, SIZE_MAX};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        assert_ok(OPS.leases(l, "", limits[i], &leases, &err));
+        assert_int_equal(leases.n, limits[i] < 100 ? limits[i] : 100);
+        assert_int_equal(np_portset_count(&leases.taken), 100);
+        assert_true(np_portset_has(&leases.taken, 200) && !np_portset_has(&leases.taken, 199));
+        if (leases.n > 0)
+            assert_int_equal(leases.items[leases.n - 1].port, 2 * leases.n);
+    }
+    OPS.close(l);
+    np_arena_free(leases.arena);
+}
+
+/* Granted to expire at 10 x its port. */
+static void pending_leases_are_found_by_their_end(void **state)
+{
+    (void)state;
+    create();
+    struct np_ledger *l = begun();
+    struct np_arena *a = np_arena_new();
+    struct nextport_lease lease = {.protocol = NEXTPORT_TCP, .name = "Port"};
+    for (lease.port = 1; lease.port <= 5; lease.port++) {
+        lease.expires = 10 * lease.port;
+        assert_ok(OPS.grant(l, &lease, &err));
+    }
+    bool found;
+    assert_ok(OPS.find(l, "", 2, a, &lease, &found, &err));
+    assert_true(found && lease.port == 2 && lease.expires == 20);
+    assert_ok(OPS.confirm(l, &lease, NULL, &err));
+    assert_ok(OPS.find(l, "", 6, a, &lease, &found, &err));
+    assert_false(found);
+    assert_ok(OPS.find(l, "net:1:2", 1, a, &lease, &found, &err));
+    assert_false(found);
+    struct np_portset ports;
+    static const struct {
+        int64_t until;
+        unsigned n;
+    } rows[] = {{9, 0}, {10, 1}, {30, 2}, {INT64_MAX, 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_ok(OPS.pending(l, "", rows[i].until, &ports, &err));
+        assert_int_equal(np_portset_count(&ports), rows[i].n);
+        assert_false(np_portset_has(&ports, 2));
+    }
     OPS.close(l);
     np_arena_free(a);
 }
@@ -397,8 +451,7 @@ static void a_reader_creates_nothing(void **state)
     OPS.close(l);
     assert_false(exists(beside("-wal")) || exists(beside("-shm")));
     grant_one(49000);
-    /* As a backup of the two files would leave it. */
-    assert_int_equal(unlink(beside("-shm")), 0);
+    const uint64_t before[] = {fingerprint(path), fingerprint(beside("-wal"))};
     l = open_as(NP_LEDGER_READ);
     assert_int_equal(count(l), 1);
     struct np_ledger_health health;
@@ -407,7 +460,7 @@ static void a_reader_creates_nothing(void **state)
     np_arena_free(a);
     OPS.close(l);
     assert_false(exists(beside("-shm")));
-    assert_true(exists(beside("-wal")));
+    assert_true(fingerprint(path) == before[0] && fingerprint(beside("-wal")) == before[1]);
 }
 
 static void a_reader_sees_what_was_committed_meanwhile(void **state)
@@ -426,13 +479,33 @@ static void a_reader_sees_what_was_committed_meanwhile(void **state)
     OPS.close(reader);
 }
 
-static void a_reader_may_not_begin(void **state)
+static void a_reader_may_not_write(void **state)
 {
     (void)state;
     create();
     struct np_ledger *l = open_as(NP_LEDGER_READ);
-    assert_int_equal(OPS.begin(l, &err), NEXTPORT_FAILED);
+    assert_int_equal(grant(l, 49000, NULL), NEXTPORT_FAILED);
     OPS.close(l);
+}
+
+/* What an unprivileged reader finds: the number of leases, or -1. */
+static int count_as_nobody(void)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct np_ledger *l = NULL;
+        struct np_leases leases = {.arena = np_arena_new()};
+        if (setgid(65534) != 0 || setuid(65534) != 0 ||
+            OPS.open(&l, path, NP_LEDGER_READ, &actor, &err) != NEXTPORT_OK ||
+            OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK)
+            _exit(255);
+        OPS.close(l);
+        _exit(OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) == NEXTPORT_DENIED ? (int)leases.n : 254);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /* An unprivileged reader gets no lock on -shm and no new file. */
@@ -442,24 +515,68 @@ static void anyone_may_read_the_ledger_of_root(void **state)
     if (geteuid() != 0)
         skip();
     create();
+    assert_int_equal(chmod(folder, 0755) | chmod(path, 0644), 0);
+    assert_int_equal(count_as_nobody(), 0);
     grant_one(49000);
-    assert_int_equal(
-        chmod(folder, 0755) | chmod(path, 0644) | chmod(beside("-wal"), 0644) | chmod(beside("-shm"), 0644), 0);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct np_ledger *l = NULL;
-        struct np_leases leases = {.arena = np_arena_new()};
-        if (setgid(65534) != 0 || setuid(65534) != 0 ||
-            OPS.open(&l, path, NP_LEDGER_READ, &actor, &err) != NEXTPORT_OK ||
-            OPS.leases(l, "", &leases, &err) != NEXTPORT_OK || leases.n != 1)
-            _exit(1);
-        OPS.close(l);
-        _exit(OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) == NEXTPORT_DENIED ? 0 : 2);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    assert_int_equal(count_as_nobody(), 1);
+}
+
+/* Another program that has the ledger open and read it. */
+static sqlite3 *open_shell(void)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    assert_int_equal(sqlite3_exec(db, "SELECT count(*) FROM lease", NULL, NULL, NULL), SQLITE_OK);
+    return db;
+}
+
+static void an_open_shell_keeps_nobody_from_a_port(void **state)
+{
+    (void)state;
+    create();
+    sqlite3 *db = open_shell();
+    grant_one(49000);
+    assert_int_equal(sqlite3_exec(db, "BEGIN; SELECT count(*) FROM lease", NULL, NULL, NULL), SQLITE_OK);
+    grant_one(49001);
+    struct np_ledger *l = open_as(NP_LEDGER_READ);
+    assert_int_equal(count(l), 2);
+    OPS.close(l);
+    sqlite3_close(db);
+    grant_one(49002);
+    l = open_as(NP_LEDGER_READ);
+    assert_int_equal(count(l), 3);
+    OPS.close(l);
+}
+
+static void an_index_left_behind_misleads_nobody(void **state)
+{
+    (void)state;
+    static char stale[1 << 16];
+    create();
+    assert_int_equal(chmod(folder, 0755) | chmod(path, 0644), 0);
+    sqlite3 *db = open_shell();
+    grant_one(49000);
+    sqlite3_close(db);
+    FILE *f = fopen(beside("-shm"), "rb");
+    assert_non_null(f);
+    const size_t n = fread(stale, 1, sizeof stale, f);
+    assert_true(n >= 32768);
+    fclose(f);
+    grant_one(49001);
+    assert_false(exists(beside("-shm")));
+    write_bytes(beside("-shm"), -1, stale, n);
+    assert_int_equal(chmod(beside("-shm"), 0644), 0);
+    if (geteuid() == 0)
+        assert_int_equal(count_as_nobody(), 2);
+    struct np_ledger *l = open_as(NP_LEDGER_READ);
+    assert_int_equal(count(l), 2);
+    OPS.close(l);
+    write_bytes(beside("-shm"), -1, stale, n);
+    grant_one(49002);
+    l = open_as(NP_LEDGER_READ);
+    assert_int_equal(count(l), 3);
+    OPS.close(l);
 }
 
 static void another_programs_lock_is_a_reason_to_retry(void **state)
@@ -469,10 +586,9 @@ static void another_programs_lock_is_a_reason_to_retry(void **state)
     sqlite3 *db;
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    struct np_ledger *l = open_as(NP_LEDGER_WRITE);
-    assert_int_equal(OPS.begin(l, &err), NEXTPORT_RETRY);
+    struct np_ledger *l = NULL;
+    assert_int_equal(OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err), NEXTPORT_RETRY);
     assert_non_null(strstr(err.text, "another program"));
-    OPS.close(l);
     sqlite3_close(db);
 }
 
@@ -578,7 +694,7 @@ static void a_truncated_ledger_is_told(void **state)
     struct np_ledger *opened = NULL;
     enum nextport_status st = OPS.open(&opened, path, NP_LEDGER_READ, &actor, &err);
     if (st == NEXTPORT_OK)
-        st = OPS.leases(opened, "", &leases, &err);
+        st = OPS.leases(opened, "", SIZE_MAX, &leases, &err);
     assert_int_equal(st, NEXTPORT_LEDGER);
     OPS.close(opened);
     np_arena_free(leases.arena);
@@ -592,7 +708,7 @@ static void a_row_that_no_schema_allows_is_told(void **state)
     assert_int_equal(sql("PRAGMA ignore_check_constraints = 1; UPDATE lease SET state = 'lost'"), SQLITE_OK);
     struct np_leases leases = {.arena = np_arena_new()};
     struct np_ledger *l = open_as(NP_LEDGER_READ);
-    assert_int_equal(OPS.leases(l, "", &leases, &err), NEXTPORT_LEDGER);
+    assert_int_equal(OPS.leases(l, "", SIZE_MAX, &leases, &err), NEXTPORT_LEDGER);
     OPS.close(l);
     np_arena_free(leases.arena);
 }
@@ -684,8 +800,8 @@ static void lease_until_killed(int to)
         struct np_lock *lock = NULL;
         struct np_ledger *l = NULL;
         if (np_lock_take(&lock, path, NP_PLACE_GIVEN, 60, &err) != NEXTPORT_OK ||
-            OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) != NEXTPORT_OK || OPS.begin(l, &err) != NEXTPORT_OK ||
-            OPS.leases(l, "", &leases, &err) != NEXTPORT_OK)
+            OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) != NEXTPORT_OK ||
+            OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK)
             break;
         uint16_t port = 1;
         for (size_t i = 0; i < leases.n && leases.items[i].port == port; i++)
@@ -748,7 +864,7 @@ static void killed_writers_lose_no_acknowledged_lease(void **state)
     struct np_leases leases = {.arena = a};
     struct np_ledger_health health;
     struct np_ledger *l = open_as(NP_LEDGER_WRITE);
-    assert_ok(OPS.leases(l, "", &leases, &err));
+    assert_ok(OPS.leases(l, "", SIZE_MAX, &leases, &err));
     assert_ok(OPS.health(l, a, &health, &err));
     assert_null(health.problem);
     for (size_t i = 0; i < leases.n; i++)
@@ -757,6 +873,116 @@ static void killed_writers_lose_no_acknowledged_lease(void **state)
         assert_false(acknowledged[port]);
     OPS.close(l);
     np_arena_free(a);
+}
+
+/* ---- Crowds -------------------------------------------------------------------------------------------------- */
+
+enum { N_CROWD = 64, N_GRANTS = 4, N_READERS = 3 };
+
+/* Takes the lowest free port N_GRANTS times. */
+static int crowd_write(void)
+{
+    for (int i = 0; i < N_GRANTS; i++) {
+        struct np_leases leases = {.arena = np_arena_new()};
+        struct np_lock *lock = NULL;
+        struct np_ledger *l = NULL;
+        if (np_lock_take(&lock, path, NP_PLACE_GIVEN, 60, &err) != NEXTPORT_OK ||
+            OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) != NEXTPORT_OK ||
+            OPS.leases(l, "", 1, &leases, &err) != NEXTPORT_OK)
+            return 1;
+        uint16_t port = 1;
+        while (np_portset_has(&leases.taken, port))
+            port++;
+        if (grant(l, port, NULL) != NEXTPORT_OK || OPS.end(l, true, &err) != NEXTPORT_OK)
+            return 2;
+        OPS.close(l);
+        np_lock_release(lock);
+        np_arena_free(leases.arena);
+    }
+    return 0;
+}
+
+/* Reads until all is there: at any time an unbroken run of ports, never fewer than before. */
+static int crowd_read(void)
+{
+    for (size_t last = 0; last < N_CROWD * N_GRANTS;) {
+        struct np_leases leases = {.arena = np_arena_new()};
+        struct np_ledger_health health;
+        struct np_ledger *l = NULL;
+        if (OPS.open(&l, path, NP_LEDGER_READ, &actor, &err) != NEXTPORT_OK ||
+            OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK ||
+            OPS.health(l, leases.arena, &health, &err) != NEXTPORT_OK)
+            return 1;
+        if (health.problem != NULL || leases.n < last || (leases.n > 0 && leases.items[leases.n - 1].port != leases.n))
+            return 2;
+        last = leases.n;
+        OPS.close(l);
+        np_arena_free(leases.arena);
+    }
+    return 0;
+}
+
+/* Another program that comes and goes; as the last to go it empties the log and takes it away. */
+static int crowd_look_in(void)
+{
+    for (int i = 0; i < 50; i++) {
+        sqlite3 *db;
+        if (sqlite3_open(path, &db) != SQLITE_OK)
+            return 1;
+        sqlite3_busy_timeout(db, 60000);
+        if (sqlite3_exec(db, "SELECT count(*) FROM lease", NULL, NULL, NULL) != SQLITE_OK)
+            return 2;
+        sqlite3_close(db);
+    }
+    return 0;
+}
+
+static pid_t start(int (*work)(void))
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int failed = work();
+    if (failed != 0)
+        fprintf(stderr, "# %d: %s\n", failed, err.text);
+    _exit(failed);
+}
+
+static void run_crowd(bool strangers)
+{
+    pid_t pids[N_CROWD + N_READERS + 1];
+    size_t n = 0;
+    create();
+    for (int i = 0; i < N_CROWD; i++)
+        pids[n++] = start(crowd_write);
+    for (int i = 0; i < N_READERS; i++)
+        pids[n++] = start(crowd_read);
+    if (strangers)
+        pids[n++] = start(crowd_look_in);
+    int failed = 0;
+    for (size_t i = 0; i < n; i++) {
+        int status;
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        failed += status != 0;
+        for (size_t j = 0; status != 0 && j < n; j++) /* readers wait for writers that will not come */
+            if (j > i)
+                kill(pids[j], SIGKILL);
+    }
+    assert_int_equal(failed, 0);
+}
+
+static void readers_among_many_writers_see_whole_states(void **state)
+{
+    (void)state;
+    run_crowd(false);
+}
+
+static void strangers_among_them_change_nothing(void **state)
+{
+    (void)state;
+    run_crowd(true);
 }
 
 /* ---- File systems -------------------------------------------------------------------------------------------- */
@@ -790,8 +1016,6 @@ static int fill_the_disk(void)
     for (uint16_t port = 1; st == NEXTPORT_OK && port < 65535; port++) {
         st = OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err);
         if (st == NEXTPORT_OK)
-            st = OPS.begin(l, &err);
-        if (st == NEXTPORT_OK)
             st = grant(l, port, NULL);
         if (st == NEXTPORT_OK)
             st = OPS.end(l, true, &err);
@@ -805,7 +1029,7 @@ static int fill_the_disk(void)
         return 1;
     /* What was acknowledged can be read, on the full disk. */
     if (OPS.open(&l, path, NP_LEDGER_READ, &actor, &err) != NEXTPORT_OK ||
-        OPS.leases(l, "", &leases, &err) != NEXTPORT_OK || leases.n != granted)
+        OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK || leases.n != granted)
         return 2;
     OPS.close(l);
     return 0;
@@ -830,7 +1054,7 @@ static int work_read_only(void)
     if (np_host_ledger_vet(path, NP_PLACE_GIVEN, false, &present, &err) != NEXTPORT_OK || !present)
         return 2;
     if (OPS.open(&l, path, NP_LEDGER_READ, &actor, &err) != NEXTPORT_OK ||
-        OPS.leases(l, "", &leases, &err) != NEXTPORT_OK)
+        OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK)
         return 3;
     OPS.close(l);
     return OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) == NEXTPORT_OK ? 4 : 0;
@@ -858,11 +1082,15 @@ int main(void)
         TEST(what_was_not_committed_is_gone),
         TEST(every_change_leaves_an_event_that_cannot_be_changed),
         TEST(leases_of_the_whole_range_are_read_in_order),
+        TEST(of_many_leases_the_lowest_are_read_whole_and_all_are_known),
+        TEST(pending_leases_are_found_by_their_end),
         TEST(a_new_ledger_is_one_file_and_replaces_none),
         TEST(a_reader_creates_nothing),
         TEST(a_reader_sees_what_was_committed_meanwhile),
-        TEST(a_reader_may_not_begin),
+        TEST(a_reader_may_not_write),
         TEST(anyone_may_read_the_ledger_of_root),
+        TEST(an_open_shell_keeps_nobody_from_a_port),
+        TEST(an_index_left_behind_misleads_nobody),
         TEST(another_programs_lock_is_a_reason_to_retry),
         TEST(the_log_stays_short),
         TEST(an_empty_file_is_not_a_new_ledger),
@@ -878,6 +1106,8 @@ int main(void)
         TEST(a_copy_on_another_machine_is_refused_until_rebound),
         TEST(a_backup_without_wal_is_taken_up_again),
         TEST(killed_writers_lose_no_acknowledged_lease),
+        TEST(readers_among_many_writers_see_whole_states),
+        TEST(strangers_among_them_change_nothing),
         TEST(a_full_disk_is_told_and_loses_nothing),
         TEST(a_read_only_file_system_lets_read_and_refuses_to_write),
     };

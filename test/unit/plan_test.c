@@ -2,7 +2,7 @@
  *
  *     @pool RANGES  @exclude RANGES  @protocol P  @count N  @consecutive
  *     @claim FIRST[-LAST] KIND PROTOCOL SOURCE HOLDER      someone claims it
- *     @lease PORT NAME                                     the ledger promised it
+ *     @lease PORT [NAME]                                   the ledger promised it; no name: that is all we know
  *     @socket PORT   @denied PORT                          what the bind probe finds
  *     @expect PORT..  or  @full BREAKDOWN
  *     @rejected FIRST-LAST COUNT KIND SOURCE HOLDER        in order, all of them
@@ -122,10 +122,15 @@ static void line_claim(struct scene *scene, char *rest)
 
 static void line_lease(struct scene *scene, char *rest)
 {
+    uint16_t port = (uint16_t)strtoul(strtok(rest, " "), NULL, 10);
+    const char *name = strtok(NULL, "");
+    np_portset_add(&scene->leases.taken, port, port);
+    if (!name)
+        return;
     struct nextport_lease *lease =
         np_push(scene->arena, &scene->leases.items, &scene->leases.n, &scene->leases.capacity, sizeof *lease);
-    lease->port = (uint16_t)strtoul(strtok(rest, " "), NULL, 10);
-    lease->name = np_strdup(scene->arena, strtok(NULL, ""));
+    lease->port = port;
+    lease->name = np_strdup(scene->arena, name);
 }
 
 static void line_socket(struct scene *scene, char *rest)
@@ -268,12 +273,8 @@ static void no_plan_gives_a_taken_port_or_misses_a_free_one(void **state)
                                                                             .protocol = NEXTPORT_BOTH,
                                                                             .kind = NEXTPORT_SUSPECT});
             else
-                ((struct nextport_lease *)np_push(scene.arena, &scene.leases.items, &scene.leases.n,
-                                                  &scene.leases.capacity, sizeof(struct nextport_lease)))
-                    ->port = port;
+                np_portset_add(&scene.leases.taken, port, port);
         }
-        for (size_t i = 0; i < scene.leases.n; i++)
-            scene.leases.items[i].name = "n";
         np_portset_subtract(&left, &unfree);
         scene.ask.count = 1 + (seed >> 8) % 25;
         struct np_plan plan;

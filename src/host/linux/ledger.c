@@ -207,14 +207,13 @@ static enum nextport_status vet_folder(const struct place *p, const struct stat 
         return cannot(err, ENOTDIR, "look at", p->folder);
     if (p->kind == NP_PLACE_MACHINE ? st->st_uid != 0 : !is_trusted(st->st_uid))
         return refuse(err, p->folder, "the folder belongs to another user",
-                      p->kind == NP_PLACE_MACHINE ? "Run 'nextport setup' as root."
-                                                  : "Keep the ledger in a folder that belongs to root or to you.");
+                      p->kind == NP_PLACE_MACHINE
+                          ? "Look who changed it and whether the leases can be trusted; then 'chown root' it."
+                          : "Keep the ledger in a folder that belongs to root or to you.");
     if (p->kind == NP_PLACE_USER && (st->st_mode & (S_IRWXG | S_IRWXO)) != 0)
         return refuse(err, p->folder, "the folder is open to others", "Close it: 'chmod 700'.");
     if (p->kind == NP_PLACE_MACHINE ? (st->st_mode & S_IWOTH) != 0 : is_open(st, S_IWOTH))
-        return refuse(err, p->folder, "anyone may write to the folder",
-                      p->kind == NP_PLACE_MACHINE ? "Run 'nextport setup' as root."
-                                                  : "Take that right away: 'chmod o-w'.");
+        return refuse(err, p->folder, "anyone may write to the folder", "Take that right away: 'chmod o-w'.");
     if (is_open(st, S_IWGRP) && !is_for_group(p, st))
         return refuse(err, p->folder, "a group other than nextport may write to the folder",
                       "Take that right away: 'chmod g-w'.");
@@ -257,8 +256,9 @@ static enum nextport_status vet_file(const struct place *p, size_t i, const stru
     const bool strict = p->kind == NP_PLACE_MACHINE && i == 0;
     if ((strict ? st->st_uid != 0 : !is_trusted(st->st_uid)) && (strict || !is_made_by_member(p, folder, st)))
         return refuse(err, file, "the file belongs to another user",
-                      p->kind == NP_PLACE_MACHINE ? "Run 'nextport setup' as root."
-                                                  : "Use a ledger that belongs to root or to you.");
+                      p->kind == NP_PLACE_MACHINE
+                          ? "Look who changed it and whether the leases can be trusted; then 'chown root' it."
+                          : "Use a ledger that belongs to root or to you.");
     if ((st->st_mode & S_IWOTH) != 0)
         return refuse(err, file, "anyone may write to it", "Take that right away: 'chmod o-w'.");
     if ((st->st_mode & S_IWGRP) != 0 && !is_for_group(p, st))
@@ -473,10 +473,18 @@ static enum nextport_status put_in_place(const char *made, const char *path, str
     return cannot(err, errno, "make", path);
 }
 
+/* With "/.", so that a link in the place of the folder is followed: vetting has seen who put it there. */
+static const char *folder_itself(const struct place *p, char ret[static PATH_MAX + 2])
+{
+    snprintf(ret, PATH_MAX + 2, "%s/.", p->folder);
+    return ret;
+}
+
 enum nextport_status np_host_ledger_publish(const char *made, const char *path, enum np_place kind,
                                             struct nextport_error *err)
 {
     struct place p;
+    char folder[PATH_MAX + 2];
     bool changed = false;
     enum nextport_status st = place_of(&p, path, kind, err);
     const struct promise promise = promise_of(kind);
@@ -487,16 +495,14 @@ enum nextport_status np_host_ledger_publish(const char *made, const char *path, 
     if (st == NEXTPORT_OK)
         st = put_in_place(made, path, err);
     unlink(made);
-    return st == NEXTPORT_OK ? sync_path(p.folder, O_DIRECTORY, err) : st;
+    return st == NEXTPORT_OK ? sync_path(folder_itself(&p, folder), O_DIRECTORY, err) : st;
 }
 
-/* With "/.", so that a link in the place of the folder is followed: it was root who put it there. */
 static enum nextport_status set_folder_modes(const struct place *p, const struct promise *promise, bool *ret_changed,
                                              struct nextport_error *err)
 {
     char folder[PATH_MAX + 2];
-    snprintf(folder, sizeof folder, "%s/.", p->folder);
-    return set_modes(folder, promise->folder, promise->uid, promise->gid, ret_changed, err);
+    return set_modes(folder_itself(p, folder), promise->folder, promise->uid, promise->gid, ret_changed, err);
 }
 
 enum nextport_status np_host_ledger_modes(const char *path, bool *ret_changed, struct nextport_error *err)
