@@ -310,17 +310,20 @@ static void a_lock_won_at_the_last_moment_is_not_lost(void **state)
     (void)state;
     int won = 0;
     for (int i = 0; i < 4; i++) {
-        pid_t pid = child();
+        int taken[2];
+        char byte = 0;
         struct np_lock *lock;
+        assert_int_equal(pipe(taken), 0);
+        pid_t pid = child();
         if (pid == 0) {
             const long ms = 985 + i * 10;
             const struct timespec held = {ms / 1000, ms % 1000 * 1000000};
-            _exit(take(&lock, 10) != NEXTPORT_OK || clock_nanosleep(CLOCK_MONOTONIC, 0, &held, NULL) != 0);
+            bool ok = take(&lock, 10) == NEXTPORT_OK && write(taken[1], &byte, 1) == 1;
+            _exit(!ok || clock_nanosleep(CLOCK_MONOTONIC, 0, &held, NULL) != 0);
         }
-        while (take(&lock, 0) == NEXTPORT_OK) {
-            np_lock_release(lock);
-            sched_yield();
-        }
+        close(taken[1]);
+        assert_int_equal(read(taken[0], &byte, 1), 1);
+        close(taken[0]);
         if (take(&lock, 1) == NEXTPORT_OK) {
             won++;
             np_lock_release(lock);
