@@ -125,7 +125,9 @@ def compare(rounds, what, loaded, base, against, goal=None):
 
 def whole(rounds, idle):
     run = Ledger("whole").next(idle)
-    return compare(rounds, "`nextport next`, lease on disk", run, Run([EMPTY], idle), "empty static program", 2.6)
+    append = Run([RELEASE / "test" / "append", SCRATCH / "appended"], idle)
+    return [*compare(rounds, "`nextport next`, lease on disk", run, Run([EMPTY], idle), "empty static program", 2.6),
+            *compare(rounds, "the same", run, append, "static program that appends a line and syncs it")]
 
 
 def sockets(rounds, idle):
