@@ -299,12 +299,6 @@ def test_a_configuration_file_that_this_user_may_not_read_is_refused(as_nobody, 
     refused(as_nobody("next", "--dry-run", "--config", path), DENIED, path, "permission denied", "readable")
 
 
-def test_an_ordinary_user_without_a_ledger_is_told_the_cure(as_nobody):
-    if os.path.exists("/var/lib/nextport/ledger.db"):
-        pytest.skip("this machine has a ledger")
-    refused(as_nobody("next"), DENIED, "/var/lib/nextport", "nextport setup", "--user")
-
-
 # ---- Ledgers --------------------------------------------------------------------------------------------------------
 
 
