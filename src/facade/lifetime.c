@@ -4,14 +4,8 @@ SPDX-License-Identifier: MIT */
 
 static void claim_socket(void *ctx, const struct np_socket *socket)
 {
-    np_evidence_claim(ctx, &(struct nextport_claim){.first = socket->port,
-                                                    .last = socket->port,
-                                                    .protocol = socket->protocol,
-                                                    .kind = NEXTPORT_SOCKET,
-                                                    .transient = socket->transient,
-                                                    .address = socket->address,
-                                                    .detail = socket->state,
-                                                    .source = np_source_sockets.name});
+    const struct nextport_claim claim = np_socket_claim(socket);
+    np_evidence_claim(ctx, &claim);
 }
 
 static bool is_due(const struct np_run *run, const struct nextport_lease *lease)

@@ -15,7 +15,7 @@ struct np_actor {
 };
 
 enum np_access {
-    NP_LEDGER_READ,  /* creates nothing, changes nothing; waits the moment that a writer needs */
+    NP_LEDGER_READ,  /* creates nothing, changes nothing, waits for nobody */
     NP_LEDGER_WRITE, /* one transaction of one writer, from open to end */
 };
 

@@ -1,13 +1,10 @@
 /* The ledger in one SQLite file (doc/ledger.md). Every call is on the hot path of a process that lives for two
  * milliseconds: statements are prepared when they are first used, and what can be set without SQL is.
  *
- * Write-ahead log with synchronous=FULL: what COMMIT acknowledged survives a power failure. A one-shot process is always
- * the first connection, and a first connection reads the whole log to build its index; therefore
- *
- *     - a writer that gets the file for itself keeps the index in memory and leaves no -shm, and a reader does the same
- *       while it keeps such writers out; only beside other programs is the index shared (begin, lock_to_share);
- *     - the log is emptied at WAL_LIMIT pages by the process that fills it. SQLite's own automatic checkpoint would not
- *       do: how far it came is kept in that index, so the next process would append and copy everything again.
+ * Write-ahead log with synchronous=FULL: what COMMIT acknowledged survives a power failure, and readers wait for nobody.
+ * A one-shot process is always the first connection, and a first connection reads the whole log to build its index;
+ * therefore the log is emptied at WAL_LIMIT pages by the process that fills it. SQLite's own automatic checkpoint would
+ * not do: how far it came is kept in that index, so the next process would append and copy everything again.
  *
  * SPDX-License-Identifier: MIT */
 #include "ledger/ledger.h"
@@ -111,23 +108,16 @@ static const struct migration {
 #define N_MIGRATIONS (sizeof migrations / sizeof migrations[0])
 #define SCHEMA (migrations[N_MIGRATIONS - 1].version)
 
-/* How a reader reaches the file. It must create nothing, and SQLite makes -wal and -shm for whoever asks. */
+/* How a connection reaches the file. A reader must create nothing, and SQLite makes -wal and -shm for whoever asks. */
 enum reach {
-    SHARED, /* beside others, through their -shm */
-    ALONE,  /* there is no -shm: the index of -wal is built in memory */
+    SHARED, /* beside others, through -wal and -shm */
+    ALONE,  /* -wal has content but nobody has the ledger open (no -shm): its index is built in memory */
+    FROZEN, /* the file alone holds everything */
 };
 
-/* SQLite's methods for a file with some of them replaced. */
-struct methods {
-    sqlite3_io_methods base; /* first: SQLite hands it back */
-    const sqlite3_io_methods *system;
-    struct np_ledger *ledger;
-};
+static const char *const reach_query[] = {[SHARED] = "", [ALONE] = "?vfs=unix-none", [FROZEN] = "?immutable=1"};
 
 struct np_ledger {
-    sqlite3_vfs vfs; /* first: SQLite hands it back. How this ledger's files are opened; registered by nobody else */
-    sqlite3_vfs *system; /* what it stands on */
-    struct methods methods;
     sqlite3 *db;
     sqlite3_stmt *prepared[N_STATEMENTS];
     struct np_arena *arena; /* path and actor */
@@ -259,130 +249,48 @@ static const char *column(sqlite3_stmt *s, int at, struct np_arena *a)
 
 /* ---- Opening ------------------------------------------------------------------------------------------------- */
 
+static const char *uri_of(struct np_ledger *l, enum reach reach)
+{
+    struct np_buf b = {.arena = l->arena};
+    np_buf_puts(&b, l->path[0] == '/' ? "file://" : "file:");
+    for (const char *p = l->path; *p != '\0'; p++) {
+        if (strchr("%?#", *p) != NULL)
+            np_buf_printf(&b, "%%%02X", (unsigned)*p);
+        else
+            np_buf_add(&b, p, 1);
+    }
+    np_buf_puts(&b, reach_query[reach]);
+    return b.ptr;
+}
+
 /* Is there a neighbour with content? Asked through SQLite: to open and close -shm would drop this process's locks on it
  * (POSIX), should another handle have the ledger open. */
 static bool has_content(struct np_ledger *l, const char *suffix)
 {
+    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
     const char *name = np_sprintf(l->arena, "%s%s", l->path, suffix);
     int there = 0;
-    return l->system->xAccess(l->system, name, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there;
+    return vfs->xAccess(vfs, name, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there;
+}
+
+/* SQLite would make a -wal that is missing. */
+static bool has_wal_file(struct np_ledger *l)
+{
+    FILE *f = fopen(np_sprintf(l->arena, "%s-wal", l->path), "rb");
+    if (f != NULL)
+        fclose(f);
+    return f != NULL || errno != ENOENT;
 }
 
 static enum reach reach_now(struct np_ledger *l)
 {
-    return has_content(l, "-shm") || has_content(l, "-journal") ? SHARED : ALONE;
-}
-
-/* The log of a ledger that has none. */
-
-static int nothing_close(sqlite3_file *f)
-{
-    (void)f;
-    return SQLITE_OK;
-}
-
-static int nothing_read(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
-{
-    (void)f, (void)at;
-    memset(to, 0, (size_t)n);
-    return SQLITE_IOERR_SHORT_READ;
-}
-
-static int nothing_size(sqlite3_file *f, sqlite3_int64 *ret)
-{
-    (void)f;
-    *ret = 0;
-    return SQLITE_OK;
-}
-
-static const sqlite3_io_methods nothing = {
-    .iVersion = 1, .xClose = nothing_close, .xRead = nothing_read, .xFileSize = nothing_size};
-
-static int open_log_to_read(struct np_ledger *l, const char *name, sqlite3_file *f, int flags, int *ret_flags)
-{
-    int there = 1;
-    flags &= ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    int code = l->system->xOpen(l->system, name, f, flags | SQLITE_OPEN_READONLY, ret_flags);
-    if (code == SQLITE_OK || l->system->xAccess(l->system, name, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there)
-        return code;
-    f->pMethods = &nothing;
-    return SQLITE_OK;
-}
-
-/* A file that SQLite makes has its folder synced by its first sync. SQLite would ask that of every log it opens; here a
- * log gets its first sync while it is empty, so that one with content is known to be in its folder for good. */
-static int open_log_to_write(struct np_ledger *l, const char *name, sqlite3_file *f, int flags, int *ret_flags)
-{
-    int there = 0;
-    int code = l->system->xAccess(l->system, name, SQLITE_ACCESS_EXISTS, &there);
-    if (code == SQLITE_OK && there)
-        return l->system->xOpen(l->system, name, f, flags & ~SQLITE_OPEN_CREATE, ret_flags);
-    code = l->system->xOpen(l->system, name, f, flags, ret_flags);
-    if (code != SQLITE_OK)
-        return code;
-    code = f->pMethods->xSync(f, SQLITE_SYNC_NORMAL);
-    if (code != SQLITE_OK) {
-        f->pMethods->xClose(f);
-        f->pMethods = NULL;
-    }
-    return code;
-}
-
-/* To keep the log's index in memory SQLite wants the file for itself. A reader need only share it: that keeps out all
- * writers who make no -shm, and those who make one are noticed by it (was_disturbed). */
-static int lock_to_share(sqlite3_file *f, int level)
-{
-    const sqlite3_io_methods *system = ((const struct methods *)f->pMethods)->system;
-    return system->xLock(f, level < SQLITE_LOCK_SHARED ? level : SQLITE_LOCK_SHARED);
-}
-
-/* -shm is only taken away by who has the file for itself, so one that is there now, under our lock, stays. */
-static int map_what_is_there(sqlite3_file *f, int at, int size, int extend, void volatile **ret)
-{
-    const struct methods *m = (const struct methods *)f->pMethods;
-    return has_content(m->ledger, "-shm") ? m->system->xShmMap(f, at, size, extend, ret) : SQLITE_CANTOPEN;
-}
-
-static void open_to_read(struct np_ledger *l, sqlite3_file *f)
-{
-    l->methods = (struct methods){.base = *f->pMethods, .system = f->pMethods, .ledger = l};
-    if (l->reach == ALONE) {
-        l->methods.base.iVersion = 1; /* no -shm */
-        l->methods.base.xLock = lock_to_share;
-    } else {
-        l->methods.base.xShmMap = map_what_is_there;
-    }
-    f->pMethods = &l->methods.base;
-}
-
-static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *ret_flags)
-{
-    struct np_ledger *l = (struct np_ledger *)vfs;
-    if (flags & SQLITE_OPEN_WAL)
-        return (l->access == NP_LEDGER_READ ? open_log_to_read : open_log_to_write)(l, name, f, flags, ret_flags);
-    int code = l->system->xOpen(l->system, name, f, flags, ret_flags);
-    if (code == SQLITE_OK && l->access == NP_LEDGER_READ && (flags & SQLITE_OPEN_MAIN_DB))
-        open_to_read(l, f);
-    return code;
-}
-
-/* SQLite finds a VFS by its name, once: this one is registered for that moment only. */
-static int open_database(struct np_ledger *l)
-{
-    const int flags = l->access == NP_LEDGER_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
-    if (l->system == NULL)
-        return SQLITE_NOMEM;
-    l->reach = l->access == NP_LEDGER_WRITE ? SHARED : reach_now(l);
-    l->vfs = *l->system;
-    l->vfs.pNext = NULL;
-    l->vfs.zName = np_sprintf(l->arena, "nextport-%p", (void *)l);
-    l->vfs.xOpen = open_file;
-    int code = sqlite3_vfs_register(&l->vfs, 0);
-    if (code != SQLITE_OK)
-        return code;
-    code = sqlite3_open_v2(l->path, &l->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, l->vfs.zName);
-    sqlite3_vfs_unregister(&l->vfs);
-    return code == SQLITE_OK ? code : sqlite3_extended_errcode(l->db);
+    if (l->access == NP_LEDGER_WRITE || has_content(l, "-journal"))
+        return SHARED;
+    if (has_content(l, "-shm") && has_wal_file(l))
+        return SHARED;
+    if (!has_content(l, "-wal"))
+        return FROZEN;
+    return sqlite3_vfs_find("unix-none") != NULL ? ALONE : SHARED;
 }
 
 static uint32_t big_endian(const unsigned char *p)
@@ -430,19 +338,11 @@ static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-/* A writer who has the file for itself is done in two milliseconds; SQLite's own handler would soon sleep for longer. */
-static int wait_a_moment(void *ctx, int tries)
-{
-    (void)ctx;
-    sqlite3_sleep(1);
-    return tries < BUSY_MS;
-}
-
 /* The rows are data of whoever may write the file: nothing in the schema may call functions with side effects. */
 static void configure(struct np_ledger *l)
 {
     sqlite3_extended_result_codes(l->db, 1);
-    sqlite3_busy_handler(l->db, wait_a_moment, NULL);
+    sqlite3_busy_timeout(l->db, BUSY_MS);
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -461,15 +361,18 @@ static void disconnect(struct np_ledger *l)
 
 static enum nextport_status connect_file(struct np_ledger *l, struct nextport_error *err)
 {
-    int code = open_database(l);
+    int flags = l->access == NP_LEDGER_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    l->reach = reach_now(l);
+    int code = sqlite3_open_v2(uri_of(l, l->reach), &l->db,
+                               flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
     if (code != SQLITE_OK)
-        return failed(l, code, err);
+        return failed(l, sqlite3_extended_errcode(l->db), err);
     configure(l);
     /* SQLite opens what it may not write for reading, without a word. */
     if (l->access == NP_LEDGER_WRITE && sqlite3_db_readonly(l->db, "main") != 0)
         return failed(l, SQLITE_READONLY, err);
     enum nextport_status st = check_header(l, err);
-    if (st != NEXTPORT_OK || l->access == NP_LEDGER_WRITE || l->reach == SHARED)
+    if (st != NEXTPORT_OK || l->reach != ALONE)
         return st;
     code = execute(l, "PRAGMA locking_mode=EXCLUSIVE");
     return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
@@ -498,31 +401,13 @@ static enum nextport_status migrate(struct np_ledger *l, int64_t schema, struct 
     return NEXTPORT_OK;
 }
 
-/* A backup comes back without WAL. */
-static int begin_locking(struct np_ledger *l, const char *mode)
-{
-    char sql[160];
-    snprintf(sql, sizeof sql, "PRAGMA locking_mode=%s;PRAGMA synchronous=FULL;%sBEGIN IMMEDIATE", mode,
-             l->wal ? "" : "PRAGMA journal_mode=WAL;");
-    return execute(l, sql);
-}
-
-/* With the file for itself SQLite keeps the log's index in memory; to make one that is shared costs as much as all the
- * rest. But an open shell must not keep anyone from a port, so beside others it is shared. */
 static enum nextport_status begin(struct np_ledger *l, struct nextport_error *err)
 {
-    sqlite3_busy_timeout(l->db, 0);
-    int code = begin_locking(l, "EXCLUSIVE");
-    const bool alone = code == SQLITE_OK;
-    sqlite3_busy_handler(l->db, wait_a_moment, NULL);
-    if ((code & 0xff) == SQLITE_BUSY)
-        code = begin_locking(l, "NORMAL");
-    if (code != SQLITE_OK)
-        return failed(l, code, err);
-    /* A -shm left behind is out of date; without it readers need not ask who uses it. */
-    if (alone && has_content(l, "-shm"))
-        l->system->xDelete(l->system, np_sprintf(l->arena, "%s-shm", l->path), 0);
-    return NEXTPORT_OK;
+    /* a backup comes back without WAL */
+    int code = l->wal ? SQLITE_OK : execute(l, "PRAGMA journal_mode=WAL");
+    if (code == SQLITE_OK)
+        code = execute(l, "PRAGMA synchronous=FULL;BEGIN IMMEDIATE");
+    return code == SQLITE_OK ? NEXTPORT_OK : failed(l, code, err);
 }
 
 static void roll_back(struct np_ledger *l)
@@ -536,7 +421,7 @@ static void empty_log(struct np_ledger *l)
 {
     sqlite3_busy_timeout(l->db, 0);
     sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    sqlite3_busy_handler(l->db, wait_a_moment, NULL);
+    sqlite3_busy_timeout(l->db, BUSY_MS);
     l->wal_pages = 0;
 }
 
@@ -617,9 +502,7 @@ static struct np_ledger *ledger_new(const char *path, enum np_access access, con
     struct np_arena *a = np_arena_new();
     struct np_ledger *l = np_alloc(a, sizeof *l);
     l->arena = a;
-    l->system = sqlite3_vfs_find(NULL);
-    /* Some builds of SQLite take every name for a URI. */
-    l->path = np_sprintf(a, "%s%s", strncmp(path, "file:", 5) == 0 ? "./" : "", path);
+    l->path = np_strdup(a, path);
     l->access = access;
     l->actor = (struct np_actor){
         .host = np_strdup(a, actor->host),
@@ -651,7 +534,7 @@ static enum nextport_status connect_checked(struct np_ledger *l, struct nextport
     return st;
 }
 
-/* What a reader does, again when someone came in between. */
+/* What a reader does, again while a writer changed under it what was taken for frozen. */
 struct look {
     enum nextport_status (*at)(struct np_ledger *, struct look *, struct nextport_error *);
     const char *scope;
@@ -661,17 +544,9 @@ struct look {
     struct np_ledger_health *health;
 };
 
-/* Alone: whoever writes beside us has made a -shm. Beside others: -shm was taken away, or it is being made and we have
- * no right to help. */
 static bool was_disturbed(struct np_ledger *l)
 {
-    if (l->access == NP_LEDGER_WRITE)
-        return false;
-    if (l->reach == ALONE)
-        return reach_now(l) == SHARED;
-    int code = sqlite3_extended_errcode(l->db);
-    return code == SQLITE_READONLY_CANTINIT || code == SQLITE_READONLY_RECOVERY ||
-           ((code & 0xff) == SQLITE_CANTOPEN && reach_now(l) == ALONE);
+    return l->reach != SHARED && reach_now(l) != l->reach;
 }
 
 static enum nextport_status look_steadily(struct np_ledger *l, struct look *look, struct nextport_error *err)
@@ -683,7 +558,6 @@ static enum nextport_status look_steadily(struct np_ledger *l, struct look *look
         if (!was_disturbed(l))
             return st;
         disconnect(l);
-        sqlite3_sleep(1);
     }
     np_fail(err, NEXTPORT_RETRY, "it changed each time it was read");
     np_hint(err, "Repeat the request.");
@@ -741,7 +615,8 @@ static enum nextport_status fill(struct np_ledger *l, struct nextport_error *err
 
 static enum nextport_status make(struct np_ledger *l, struct nextport_error *err)
 {
-    int code = open_database(l);
+    int code =
+        sqlite3_open_v2(uri_of(l, SHARED), &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
     if (code != SQLITE_OK)
         return failed(l, code, err);
     configure(l);
@@ -760,7 +635,7 @@ static enum nextport_status make(struct np_ledger *l, struct nextport_error *err
     code = sqlite3_wal_checkpoint_v2(l->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     if (code != SQLITE_OK)
         return failed(l, code, err);
-    /* The last to close takes -wal away, if it may. */
+    /* The last to close takes -wal and -shm away, if it may. */
     sqlite3_db_config(l->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     return NEXTPORT_OK;
 }

@@ -14,10 +14,9 @@ static void sight(struct np_look *look, enum nextport_sight sight, enum nextport
     np_evidence_sight(look->ret, "sockets", sight, policy, why, hint);
 }
 
-static void claim(void *ctx, const struct np_socket *socket)
+struct nextport_claim np_socket_claim(const struct np_socket *socket)
 {
-    struct finding *finding = ctx;
-    struct nextport_claim claim = {.first = socket->port,
+    return (struct nextport_claim){.first = socket->port,
                                    .last = socket->port,
                                    .protocol = socket->protocol,
                                    .kind = NEXTPORT_SOCKET,
@@ -25,6 +24,12 @@ static void claim(void *ctx, const struct np_socket *socket)
                                    .address = socket->address,
                                    .detail = socket->state,
                                    .source = "sockets"};
+}
+
+static void claim(void *ctx, const struct np_socket *socket)
+{
+    struct finding *finding = ctx;
+    struct nextport_claim claim = np_socket_claim(socket);
     if (finding->processes && !np_processes_find(finding->processes, socket->inode, &claim.pid, &claim.holder) &&
         socket->inode && np_processes_hidden(finding->processes))
         finding->n_hidden++;

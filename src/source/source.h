@@ -38,6 +38,9 @@ struct np_source {
                                   const struct np_include *, struct nextport_error *);
 };
 
+/* A socket as a claim, without the program that has it. */
+struct nextport_claim np_socket_claim(const struct np_socket *);
+
 extern const struct np_source *const np_sources[]; /* ends with NULL, in the order that help prints */
 const struct np_source *np_source_find(const char *name);
 

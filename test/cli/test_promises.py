@@ -185,3 +185,22 @@ def test_the_doctors_advice_keeps_what_others_reserved(nextport, tmp_path):
     assert nextport("next").port == 49011
     healths = {item["name"]: item["health"] for item in nextport("doctor", "--format", "json").json["items"]}
     assert healths["ephemeral ports"] == "good"
+
+
+def test_who_only_looks_waits_for_nobody(nextport, ledger):
+    """A deployment was stopped in the middle: it has the queue and a write transaction."""
+    assert nextport("next").port == 49000
+    writer = sqlite3.connect(ledger, isolation_level=None)
+    with open(f"{ledger}-lock", "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM lease")
+        started = time.monotonic()
+        assert [lease["port"] for lease in nextport("leases", "--format", "json").json["leases"]] == [49000]
+        assert nextport("why", 49000, "-q").status == 1
+        assert nextport("next", "--dry-run").port == 49001
+        assert nextport("free").status == nextport("used").status == nextport("doctor").status == 0
+        assert time.monotonic() - started < 2.5, "less than a wait for the lock would take"
+        assert nextport("next", "--wait", "0").status == 8
+    writer.execute("ROLLBACK")
+    writer.close()

@@ -451,6 +451,8 @@ static void a_reader_creates_nothing(void **state)
     OPS.close(l);
     assert_false(exists(beside("-wal")) || exists(beside("-shm")));
     grant_one(49000);
+    /* as a backup of the two files would leave it */
+    assert_int_equal(unlink(beside("-shm")), 0);
     const uint64_t before[] = {fingerprint(path), fingerprint(beside("-wal"))};
     l = open_as(NP_LEDGER_READ);
     assert_int_equal(count(l), 1);
@@ -564,7 +566,6 @@ static void an_index_left_behind_misleads_nobody(void **state)
     assert_true(n >= 32768);
     fclose(f);
     grant_one(49001);
-    assert_false(exists(beside("-shm")));
     write_bytes(beside("-shm"), -1, stale, n);
     assert_int_equal(chmod(beside("-shm"), 0644), 0);
     if (geteuid() == 0)
