@@ -1,5 +1,5 @@
 /* The life of leases: what each look does for those it can move on.
-SPDX-License-Identifier: MIT */
+ * SPDX-License-Identifier: MIT */
 #include "facade/run.h"
 
 static void claim_socket(void *ctx, const struct np_socket *socket)
@@ -14,15 +14,21 @@ static bool is_due(const struct np_run *run, const struct nextport_lease *lease)
 }
 
 /* Only a lease that is due is worth a look at the sockets: it costs a walk over all listeners. */
+static enum nextport_status look_at_sockets(struct np_run *run, const struct np_portset *due,
+                                            struct nextport_error *err)
+{
+    const char *partial;
+    if (!np_portset_next(due, 1))
+        return NEXTPORT_OK;
+    return np_host_sockets(NP_SOCKETS_LISTENING, NEXTPORT_BOTH, due, claim_socket, &run->evidence, &partial, err);
+}
+
 enum nextport_status np_run_look_at_due(struct np_run *run, struct nextport_error *err)
 {
     struct np_portset due;
-    const char *partial;
     if (run->ops->pending(run->ledger, run->actor.scope, run->actor.now, &due, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
-    if (!np_portset_next(&due, 1))
-        return NEXTPORT_OK;
-    return np_host_sockets(NP_SOCKETS_LISTENING, NEXTPORT_BOTH, &due, claim_socket, &run->evidence, &partial, err);
+    return look_at_sockets(run, &due, err);
 }
 
 static bool hides_something(const struct np_evidence *evidence)
@@ -122,5 +128,27 @@ enum nextport_status np_run_steps(struct np_run *run, size_t *ret_stepped, struc
          port = port < 65535 ? np_portset_next(&candidates, (uint16_t)(port + 1)) : 0)
         if (step(run, port, hidden, ret_stepped, err) != NEXTPORT_OK)
             return err->status;
+    return NEXTPORT_OK;
+}
+
+enum nextport_status np_run_foresee(struct np_run *run, struct nextport_error *err)
+{
+    struct np_portset due = {{0}};
+    bool hidden = hides_something(&run->evidence);
+    for (size_t i = 0; i < run->leases.n; i++)
+        if (is_due(run, &run->leases.items[i]))
+            np_portset_add(&due, run->leases.items[i].port, run->leases.items[i].port);
+    if (look_at_sockets(run, &due, err) != NEXTPORT_OK)
+        return err->status;
+    for (uint16_t port = np_portset_next(&due, 1); port;
+         port = port < 65535 ? np_portset_next(&due, (uint16_t)(port + 1)) : 0) {
+        const struct nextport_lease *lease = np_leases_at(&run->leases, port);
+        const struct nextport_claim *use = np_lease_use(&run->evidence, port, lease->protocol);
+        bool taken = false;
+        if (!use && occupied(run, port, &taken, err) != NEXTPORT_OK)
+            return err->status;
+        if (np_lease_next_step(lease, run->actor.now, use, taken, hidden) == NP_LEASE_EXPIRE)
+            np_leases_remove(&run->leases, port);
+    }
     return NEXTPORT_OK;
 }

@@ -69,7 +69,9 @@ static enum nextport_status plan(struct np_run *run, const struct np_ask *ask, s
 {
     size_t stepped = 0;
     enum nextport_status status;
-    if (run->ledger && np_run_look_at_due(run, err) != NEXTPORT_OK)
+    bool dry = !run->ledger && run->probe;
+    if ((run->ledger && np_run_look_at_due(run, err) != NEXTPORT_OK) ||
+        (dry && np_run_foresee(run, err) != NEXTPORT_OK))
         return np_wrap(err, "look for the use of leases that are due");
     do {
         if (run->ledger && np_run_steps(run, &stepped, err) != NEXTPORT_OK)
@@ -137,7 +139,7 @@ static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, str
         np_run_blind(run, err) != NEXTPORT_OK)
         return err->status;
     if (dry_run) {
-        if (np_run_ledger_look(run, NP_LEASES_NAMED, err) != NEXTPORT_OK)
+        if (np_run_ledger_look(run, SIZE_MAX, err) != NEXTPORT_OK)
             return err->status;
     } else {
         if (np_run_ledger_place(run, err) != NEXTPORT_OK ||

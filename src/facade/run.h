@@ -98,5 +98,7 @@ enum { NP_STEPS_AT_ONCE = 64 };
 enum nextport_status np_run_look_at_due(struct np_run *, struct nextport_error *);
 /* Moves on the leases that can be, NP_STEPS_AT_ONCE at most, the lowest ports first. */
 enum nextport_status np_run_steps(struct np_run *, size_t *ret_stepped, struct nextport_error *);
+/* A dry run answers as the real one would: takes out of `leases`, and of nothing else, what that would end. */
+enum nextport_status np_run_foresee(struct np_run *, struct nextport_error *);
 
 #endif

@@ -116,9 +116,16 @@ def test_the_time_to_live_is_what_was_asked(nextport):
 def test_a_dry_run_ends_nothing(nextport, due, leases, ledger):
     assert nextport("next").port == 49000
     due()
-    assert nextport("next", "--dry-run").status == 0
+    assert nextport("next", "--dry-run").port == 49000, "as the real one would"
     assert leases() == {49000: "pending"}
     assert events(ledger) == [("granted", 49000)]
+
+
+def test_a_dry_run_gives_no_port_that_is_due_but_in_use(nextport, due, holder):
+    assert nextport("next").port == 49000
+    holder("listen6", 49000)
+    due()
+    assert nextport("next", "--dry-run").port == 49001
 
 
 def test_a_released_port_is_free_at_once_and_its_history_stays(nextport, leases, ledger):
