@@ -6,14 +6,14 @@
 
 enum { REJECTS_SHOWN = 100, REASONS_COUNTED = 32 };
 
-/* Why a port was passed over. `word` is what the breakdown of a full pool calls it. */
+/* Why a port was passed over. `word` is what the breakdown of a full pool calls many of them, `one` a single one. */
 struct reason {
     enum nextport_kind kind;
-    const char *source, *holder, *word;
+    const char *source, *holder, *word, *one;
 };
 
 struct tally {
-    const char *word;
+    const char *word, *one;
     uint64_t ports;
 };
 
@@ -62,7 +62,7 @@ static struct reason leased(const struct np_leases *leases, uint16_t port)
 {
     const struct nextport_lease *lease = np_leases_at(leases, port);
     const char *holder = !lease ? NULL : lease->owner ? lease->owner : lease->name;
-    return (struct reason){NEXTPORT_LEASED, "ledger", holder, "leases"};
+    return (struct reason){NEXTPORT_LEASED, "ledger", holder, "leases", "lease"};
 }
 
 /* Claims come before leases: that a site is configured there says more than that it was promised. */
@@ -73,7 +73,7 @@ static struct reason reason_of(struct planner *p, uint16_t port)
     if (!p->why || !p->why[port])
         return leased(p->leases, port);
     const struct nextport_claim *claim = &p->evidence->claims[p->why[port] - 1];
-    return (struct reason){claim->kind, claim->source, claim->holder, claim->source};
+    return (struct reason){claim->kind, claim->source, claim->holder, claim->source, claim->source};
 }
 
 static bool same_text(const char *a, const char *b)
@@ -81,15 +81,15 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-static void count(struct planner *p, const char *word)
+static void count(struct planner *p, const struct reason *reason)
 {
     size_t i = 0;
-    while (i < p->n_tallies && strcmp(p->tallies[i].word, word) != 0)
+    while (i < p->n_tallies && strcmp(p->tallies[i].word, reason->word) != 0)
         i++;
     if (i == REASONS_COUNTED)
         return;
     if (i == p->n_tallies)
-        p->tallies[p->n_tallies++].word = word;
+        p->tallies[p->n_tallies++] = (struct tally){reason->word, reason->one, 0};
     p->tallies[i].ports++;
 }
 
@@ -97,7 +97,7 @@ static void reject(struct planner *p, uint16_t port, struct reason reason)
 {
     struct np_plan *plan = p->plan;
     p->n_rejected++;
-    count(p, reason.word);
+    count(p, &reason);
     struct nextport_reject *last = plan->n_rejected ? &plan->rejected[plan->n_rejected - 1] : NULL;
     if (last && last->kind == reason.kind && same_text(last->source, reason.source) &&
         same_text(last->holder, reason.holder) && !plan->rejected_rest) {
@@ -115,8 +115,9 @@ static void reject(struct planner *p, uint16_t port, struct reason reason)
  * moment would make that fail. */
 static enum nextport_status try_port(struct planner *p, uint16_t port, bool *ret_free, struct nextport_error *err)
 {
-    static const struct reason in_use = {NEXTPORT_SOCKET, "probe", NULL, "sockets"};
-    static const struct reason denied = {NEXTPORT_RESERVED, "probe", "not permitted to this user", "not permitted"};
+    static const struct reason in_use = {NEXTPORT_SOCKET, "probe", NULL, "sockets", "socket"};
+    static const struct reason denied = {NEXTPORT_RESERVED, "probe", "not permitted to this user", "not permitted",
+                                         "not permitted"};
     enum nextport_probe answer;
     *ret_free = false;
     if (np_portset_has(&p->taken, port)) {
@@ -156,7 +157,8 @@ static void explain_full(struct planner *p)
     unsigned size = np_portset_count(&p->ask->pool);
     np_buf_printf(&out, "%u port%s", size, size == 1 ? "" : "s");
     for (size_t i = 0; i < p->n_tallies; i++)
-        np_buf_printf(&out, "%s%" PRIu64 " %s", i ? ", " : ": ", p->tallies[i].ports, p->tallies[i].word);
+        np_buf_printf(&out, "%s%" PRIu64 " %s", i ? ", " : ": ", p->tallies[i].ports,
+                      p->tallies[i].ports == 1 ? p->tallies[i].one : p->tallies[i].word);
     if (p->n_free)
         np_buf_printf(&out, "%s%" PRIu64 " free", p->n_tallies ? ", " : ": ", p->n_free);
     p->plan->exhausted = out.ptr;

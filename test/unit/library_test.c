@@ -127,7 +127,7 @@ static void a_refusal_comes_with_what_stood_in_the_way(void **state)
     result = NULL;
     assert_int_equal(nextport_next(f->np, &ask, &result, &f->err), NEXTPORT_FULL);
     assert_non_null(result);
-    assert_string_equal(result->exhausted, "1 port: 1 leases");
+    assert_string_equal(result->exhausted, "1 port: 1 lease");
     assert_int_equal(result->n_ports, 0);
     assert_int_equal(result->rejected[0].kind, NEXTPORT_LEASED);
     nextport_result_free(result);
