@@ -26,17 +26,20 @@ static void say(struct page *page, const char *fmt, ...)
         page->len += (size_t)n;
 }
 
-/* "      words wrapped at 79 columns", the first line continuing what stands at `column`. */
+/* Words up to column 79, the first line going on at `column`, further ones beginning at `indent`. */
 static void wrap(struct page *page, const char *text, int indent, int column)
 {
+    bool first = true;
     while (*text) {
         int word = (int)strcspn(text, " ");
-        if (column > indent && column + word > 79) {
+        if (!first && column + 1 + word > 79) {
             say(page, "\n%*s", indent, "");
             column = indent;
+            first = true;
         }
-        say(page, "%.*s%s", word, text, text[word] ? " " : "");
-        column += word + 1;
+        say(page, "%s%.*s", first ? "" : " ", word, text);
+        column += word + !first;
+        first = false;
         text += word + (text[word] == ' ');
     }
     say(page, "\n");
@@ -129,8 +132,8 @@ enum nextport_status cli_help(struct cli *cli, const char *topic)
         status_page(&page, status);
     } else if (is_status_word(topic)) {
         for (size_t i = 0; i < NEXTPORT_N_STATUS; i++) {
-            say(&page, "%d  %-9s", (int)nextport_statuses[i].status, nextport_statuses[i].slug);
-            wrap(&page, nextport_statuses[i].meaning, 12, 12);
+            say(&page, "%d  %-10s", (int)nextport_statuses[i].status, nextport_statuses[i].slug);
+            wrap(&page, nextport_statuses[i].meaning, 13, 13);
         }
     } else {
         return cli_usage(cli, "'nextport help' lists the commands; statuses are 0 to 8.", "there is no help on '%s'",

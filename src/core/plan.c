@@ -169,9 +169,10 @@ static enum nextport_status full(struct planner *p, struct nextport_error *err)
     explain_full(p);
     if (p->ask->count == 1)
         np_fail(err, NEXTPORT_FULL, "no free port: %s", p->plan->exhausted);
+    else if (p->ask->consecutive)
+        np_fail(err, NEXTPORT_FULL, "no run of %u free ports: %s", p->ask->count, p->plan->exhausted);
     else
-        np_fail(err, NEXTPORT_FULL, "no %u %sports are free: %s", p->ask->count,
-                p->ask->consecutive ? "consecutive " : "", p->plan->exhausted);
+        np_fail(err, NEXTPORT_FULL, "fewer than the %u free ports asked for: %s", p->ask->count, p->plan->exhausted);
     np_hint(err, "Widen the pool with --range, or see what holds it with 'nextport used' and 'nextport leases'.");
     let_go(p);
     p->plan->n_ports = 0;
