@@ -16,8 +16,8 @@ const struct nextport_status_info nextport_statuses[NEXTPORT_N_STATUS] = {
      "The message counts what takes them. Widen the pool (--range), release leases (nextport leases), or free ports "
      "(nextport used)."},
     {NEXTPORT_BLIND, "blind", "required evidence could not be read, so no port can be promised",
-     "Run as root, or mend what the message names; 'nextport doctor' shows every source. '--policy SOURCE=warn' "
-     "accepts the risk for one source."},
+     "Run as root (on Windows: elevated), or mend what the message names; 'nextport doctor' shows every source. "
+     "'--policy SOURCE=warn' accepts the risk for one source."},
     {NEXTPORT_LEDGER, "ledger",
      "the ledger is unusable: damaged, foreign, newer than this program, or the disk is full",
      "A person has to look: nothing was overwritten. 'nextport doctor' checks the file."},

@@ -6,7 +6,7 @@
 
 #include "nextport.h"
 
-#define NP_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define NP_PRINTF(fmt, args) __attribute__((format(NP_PRINTF_FORMAT, fmt, args)))
 
 /* Replaces what `err` held and returns `status`. Lower case, no full stop, quotes round what a user typed. */
 enum nextport_status np_fail(struct nextport_error *err, enum nextport_status status, const char *fmt, ...)

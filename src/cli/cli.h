@@ -66,7 +66,7 @@ extern const struct option_row cli_options[]; /* ends with name NULL */
 
 /* Fills the error and returns NEXTPORT_INPUT. `hint` may be NULL. */
 enum nextport_status cli_usage(struct cli *, const char *hint, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(NP_PRINTF_FORMAT, 3, 4)));
 
 /* Reads the words behind the command. After an error it goes on, so that --format is known to whoever reports it. */
 enum nextport_status cli_parse(struct cli *, int argc, char **argv);
@@ -77,6 +77,9 @@ enum nextport_status cli_help(struct cli *, const char *topic);
 /* ---- The terminal and the streams: one file for each system ---- */
 
 enum cli_stream { CLI_OUT, CLI_LOG };
+
+/* The program: what main() does once its words are UTF-8. */
+int cli_main(int argc, char **argv);
 
 /* Before anything is opened: no file of ours may become a standard stream, and a closed pipe is an error, not a death. */
 void cli_prepare(void);

@@ -247,7 +247,7 @@ static enum nextport_status run(struct cli *cli, int argc, char **argv, struct n
     return cli->command->run(cli, ret);
 }
 
-int main(int argc, char **argv)
+int cli_main(int argc, char **argv)
 {
     struct cli cli = {.style = NEXTPORT_STYLE_INIT, .err = NEXTPORT_ERROR_INIT};
     struct nextport_result *result = NULL;

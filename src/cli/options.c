@@ -182,6 +182,7 @@ const struct option_row cli_options[] = {
     {"exclude", 'x', "PORTS", ON_POOL & ~ON_USED, "pool.exclude", NULL, NULL, "ports never to give; repeatable"},
     {"protocol", 'p', "PROTO", ON_LOOKS, "pool.protocol", NULL, NULL, "tcp (default), udp or both"},
     {"iis-config", 0, "FILE", ON_LOOKS, "iis.files", NULL, NULL, "read this applicationHost.config; repeatable"},
+    {"iis-express", 0, NULL, ON_LOOKS, "iis.express", "yes", NULL, "read the sites of this user's IIS Express too"},
     {"root", 0, "DIR", ON_LOOKS, "machine.root", NULL, NULL, "read the files of the machine below DIR, no sockets"},
     {"policy", 0, "S=P", ON_LOOKS, NULL, NULL, take_policy, "when source S cannot be seen: require, warn or off"},
     {"strict", 0, NULL, ON_LOOKS, "policy.strict", "yes", NULL, "require every source that would only warn"},

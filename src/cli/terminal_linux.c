@@ -13,6 +13,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+int main(int argc, char **argv)
+{
+    return cli_main(argc, argv);
+}
+
 void cli_prepare(void)
 {
     /* A closed standard output must fail when it is written, not be some ledger that got its number. */

@@ -117,6 +117,12 @@ static enum nextport_status apply_user(struct np_settings *s, struct np_text val
     return boolean(&s->user, value, what, err);
 }
 
+static enum nextport_status apply_iis_express(struct np_settings *s, struct np_text value, const char *what,
+                                              struct nextport_error *err)
+{
+    return boolean(&s->iis_express, value, what, err);
+}
+
 static enum nextport_status apply_strict(struct np_settings *s, struct np_text value, const char *what,
                                          struct nextport_error *err)
 {
@@ -156,8 +162,8 @@ static const struct setting table[] = {
     {"pool.protocol", "tcp", false, apply_protocol},     {"lease.pending", "24h", false, apply_pending},
     {"ledger.file", NULL, false, apply_ledger},          {"ledger.user", "no", false, apply_user},
     {"ledger.wait", "30s", false, apply_wait},           {"output.format", NULL, false, apply_format},
-    {"iis.files", NULL, true, apply_iis_files},          {"machine.root", NULL, false, apply_root},
-    {"policy.strict", "no", false, apply_strict},
+    {"iis.files", NULL, true, apply_iis_files},          {"iis.express", "no", false, apply_iis_express},
+    {"machine.root", NULL, false, apply_root},           {"policy.strict", "no", false, apply_strict},
 };
 
 enum { N_SETTINGS = sizeof table / sizeof *table };

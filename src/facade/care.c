@@ -28,8 +28,9 @@ enum nextport_status nextport_setup(struct nextport *np, struct nextport_result 
     enum nextport_status status = np_run_ledger_place(&run, err);
     bool machine = run.place == NP_PLACE_MACHINE;
     if (status == NEXTPORT_OK && machine && !np_host_privileged()) {
-        status = np_fail(err, NEXTPORT_DENIED, "setup makes the machine's ledger %s and needs root", run.path);
-        np_hint(err, "Run 'sudo nextport setup', or use a ledger of your own with --user.");
+        status = np_fail(err, NEXTPORT_DENIED, "setup makes the machine's ledger %s: only %s may", run.path,
+                         np_host_words.admin);
+        np_hint(err, "Run '%s', or use a ledger of your own with --user.", np_host_words.setup);
     }
     if (status == NEXTPORT_OK && machine)
         status = np_host_make_group(&made_group, err);
@@ -44,7 +45,7 @@ enum nextport_status nextport_setup(struct nextport *np, struct nextport_result 
         status = np_host_ledger_modes(run.path, &moded, err);
     if (machine)
         item(&items, "setup", "group", made_group ? NP_GROUP ": made" : NP_GROUP ": was there", NEXTPORT_GOOD,
-             "Members may lease ports: 'usermod -aG " NP_GROUP " USER'.");
+             np_sprintf(run.arena, "Members may lease ports: '%s'.", np_host_words.join));
     item(&items, "setup", "ledger", np_sprintf(run.arena, "%s: %s", run.path, made ? "made" : "was there"),
          NEXTPORT_GOOD, NULL);
     if (machine)
@@ -104,29 +105,11 @@ static void doctor_sources(struct np_run *run, struct items *items)
     }
 }
 
-/* The setting is one list: what others have put there must stay in it, and once the pool is in it too, the list no longer
- * tells whose a port of the pool is. */
-static const char *protection(struct np_run *run, const struct np_os_ports *os)
-{
-    struct np_portset all = run->pool, others = os->reserved, rest = os->reserved;
-    np_portset_subtract(&rest, &run->pool);
-    np_portset_subtract(&others, &rest);
-    struct nextport_range first;
-    for (uint32_t from = 1; np_portset_run(&os->reserved, from, &first); from = first.last + 1u)
-        np_portset_add(&all, first.first, first.last);
-    const char *command =
-        np_sprintf(run->arena, "sysctl -w net.ipv4.ip_local_reserved_ports=%s", np_portset_format(run->arena, &all));
-    if (!np_portset_next(&others, 1))
-        return np_sprintf(run->arena, "Outgoing connections may take them. Once: %s", command);
-    return np_sprintf(run->arena, "First give others what they reserved: 'exclude = %s' in [pool]. Then, once: %s",
-                      np_portset_format(run->arena, &others), command);
-}
-
 static void doctor_os(struct np_run *run, struct items *items)
 {
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     struct np_os_ports os;
-    if (np_host_os_ports(&os, &err) != NEXTPORT_OK)
+    if (np_host_os_ports(run->arena, false, &os, &err) != NEXTPORT_OK)
         return;
     struct np_portset open = {{0}}, safe = run->pool;
     np_portset_add(&open, os.ephemeral_first, os.ephemeral_last);
@@ -136,7 +119,7 @@ static void doctor_os(struct np_run *run, struct items *items)
     item(items, "system", "ephemeral ports",
          np_sprintf(run->arena, "%u-%u: %u of %u pool ports are at risk", os.ephemeral_first, os.ephemeral_last,
                     at_risk, size),
-         at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD, at_risk ? protection(run, &os) : NULL);
+         at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD, at_risk ? np_host_protection(run->arena, &run->pool, &os) : NULL);
 }
 
 static void doctor_ledger(struct np_run *run, struct items *items)
@@ -152,8 +135,9 @@ static void doctor_ledger(struct np_run *run, struct items *items)
     }
     if (!present) {
         item(items, "ledger", run->path, "does not exist yet", NEXTPORT_NOTICE,
-             run->place == NP_PLACE_MACHINE ? "Run 'nextport setup' as root: the first lease needs it."
-                                            : "The first 'nextport next' makes it.");
+             run->place == NP_PLACE_MACHINE
+                 ? np_sprintf(run->arena, "Run '%s': the first lease needs it.", np_host_words.setup)
+                 : "The first 'nextport next' makes it.");
         return;
     }
     enum nextport_status status = run->ops->open(&run->ledger, run->path, NP_LEDGER_READ, &run->actor, &err);
@@ -215,7 +199,7 @@ enum nextport_status nextport_doctor(struct nextport *np, bool raw, struct nextp
 {
     struct np_run run;
     struct items items;
-    struct np_scope scope = {.protocol = NEXTPORT_BOTH, .sockets = true};
+    struct np_scope scope = {.protocol = NEXTPORT_BOTH, .sockets = true, .thorough = true};
     np_run_init(&run, np, NEXTPORT_ANSWER_DOCTOR);
     items = (struct items){.arena = run.arena};
     np_portset_add(&scope.ports, 1, 65535);

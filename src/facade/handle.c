@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define CONFIG_FILE "/etc/nextport/nextport.conf"
-
 enum { CONFIG_LIMIT = 1024 * 1024 }; /* bytes of a configuration file: far beyond any real one */
 
 const char *nextport_version(void)
@@ -110,18 +108,21 @@ enum nextport_status nextport_load(struct nextport *np, const char *file, struct
         const char *name, *key;
     } variables[] = {{"NEXTPORT_LEDGER", "ledger.file"}, {"NEXTPORT_FORMAT", "output.format"}};
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-        const char *value = np_host_env(variables[i].name);
+        const char *value = np_host_env(np->arena, variables[i].name);
         if (value && np_settings_set(&np->settings, variables[i].key, np_text_of(value), NP_BY_ENVIRONMENT,
                                      variables[i].name, err) != NEXTPORT_OK)
             return err->status;
     }
-    const char *named = file ? file : np_host_env("NEXTPORT_CONFIG");
+    const char *named = file ? file : np_host_env(np->arena, "NEXTPORT_CONFIG");
     struct np_reader *reader;
     if (named && strcmp(named, "/dev/null") == 0) /* the usual way to say: none */
         return NEXTPORT_OK;
     if (np_reader_open(&reader, NULL, np->arena, err) != NEXTPORT_OK)
         return err->status;
-    enum nextport_status status = load_file(np, reader, named ? named : CONFIG_FILE, named != NULL, err);
+    const char *usual = NULL;
+    enum nextport_status status = named ? NEXTPORT_OK : np_host_config_file(np->arena, &usual, err);
+    if (status == NEXTPORT_OK)
+        status = load_file(np, reader, named ? named : usual, named != NULL, err);
     np_reader_close(reader);
     return status;
 }

@@ -130,6 +130,16 @@ static enum nextport_status open_probe(struct np_run *run, struct np_ask *ask, s
     return NEXTPORT_OK;
 }
 
+/* Where the probe alone would give a port of an outgoing connection away. After the lock: the wait for it may be long,
+ * and connections come and go. */
+static enum nextport_status look_at_sockets(struct np_run *run, struct nextport_error *err)
+{
+    static const char *const only[] = {"sockets"};
+    struct np_scope scope = {
+        .ports = run->pool, .protocol = run->np->settings.protocol, .sockets = true, .only = only, .n_only = 1};
+    return np_probe_sees_all || run->np->settings.root ? NEXTPORT_OK : np_run_look(run, &scope, err);
+}
+
 /* Reads declarations before the lock, and again under it what has changed meanwhile. */
 static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, struct nextport_error *err)
 {
@@ -154,10 +164,10 @@ static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, str
         if (run->ops->leases(run->ledger, run->actor.scope, NP_LEASES_NAMED, &run->leases, err) != NEXTPORT_OK)
             return np_wrap(err, "read ledger %s", run->path);
     }
-    np_run_honour_machine(run);
-    if (np_run_blind(run, err) != NEXTPORT_OK)
+    if (look_at_sockets(run, err) != NEXTPORT_OK)
         return err->status;
-    return NEXTPORT_OK;
+    np_run_honour_machine(run);
+    return np_run_blind(run, err);
 }
 
 static enum nextport_status choose(struct np_run *run, const struct nextport_request *request, const char *const *names,

@@ -45,6 +45,7 @@ enum nextport_status nextport_used(struct nextport *np, const struct nextport_qu
 {
     struct np_run run;
     struct np_scope scope = {.sockets = true,
+                             .thorough = true,
                              .protocol = asked_protocol(np),
                              .only = query->n_sources ? query->sources : NULL,
                              .n_only = query->n_sources};
@@ -127,7 +128,7 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
                                   struct nextport_error *err)
 {
     struct np_run run;
-    struct np_scope scope = {.protocol = asked_protocol(np), .sockets = true};
+    struct np_scope scope = {.protocol = asked_protocol(np), .sockets = true, .thorough = true};
     np_run_init(&run, np, NEXTPORT_ANSWER_WHY);
     run.res->port = port;
     np_portset_add(&scope.ports, port, port);

@@ -4,13 +4,13 @@
 
 #include <string.h>
 
-static enum nextport_status detect(enum nextport_what what, const char *fallback, const char **ret,
-                                   struct nextport_error *err)
+static enum nextport_status detect(struct np_arena *arena, enum nextport_what what, const char *fallback,
+                                   const char **ret, struct nextport_error *err)
 {
     const struct np_writer *found = NULL;
     for (size_t i = 0; np_writers[i]; i++) {
         const struct np_writer *writer = np_writers[i];
-        if (!writer->detect || !(writer->answers & NP_ANSWER(what)) || !writer->detect(np_host_env))
+        if (!writer->detect || !(writer->answers & NP_ANSWER(what)) || !writer->detect(np_host_env, arena))
             continue;
         if (found) {
             np_fail(err, NEXTPORT_INPUT, "format auto: the environment looks like both %s and %s", found->name,
@@ -33,7 +33,7 @@ enum nextport_status nextport_format(struct nextport *np, enum nextport_what wha
         return NEXTPORT_OK;
     }
     if (strcmp(format, "auto") == 0)
-        return detect(what, fallback, ret, err);
+        return detect(np->arena, what, fallback, ret, err);
     const struct np_writer *writer = np_writer_find(format);
     if (writer->answers & NP_ANSWER(what)) {
         *ret = format;
@@ -54,7 +54,7 @@ enum nextport_status nextport_render(struct nextport *np, const struct nextport_
                                      struct nextport_text *ret, struct nextport_error *err)
 {
     struct nextport_error ignored = NEXTPORT_ERROR_INIT;
-    const char *format = style->format, *wanted = np_host_env("NEXTPORT_FORMAT");
+    const char *format = style->format, *wanted = np_host_env(np->arena, "NEXTPORT_FORMAT");
     /* a command line that could not be read fails before the environment is */
     if (failure && !np->settings.format && wanted)
         np_settings_set(&np->settings, "output.format", np_text_of(wanted), NP_BY_ENVIRONMENT, "NEXTPORT_FORMAT",

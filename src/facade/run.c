@@ -104,7 +104,7 @@ enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scop
                            .ret = &run->evidence,
                            .ports = scope->ports,
                            .protocol = scope->protocol,
-                           .programs = scope->sockets};
+                           .thorough = scope->thorough};
     for (size_t i = 0; np_sources[i]; i++) {
         const struct np_source *source = np_sources[i];
         bool wanted = source->look && asked(scope, source->name) && (scope->sockets || source != &np_source_sockets);
@@ -156,8 +156,8 @@ enum nextport_status np_run_ledger_place(struct np_run *run, struct nextport_err
         run->place = NP_PLACE_USER;
         return np_host_user_ledger(run->arena, &run->path, err);
     }
-    run->path = s->ledger ? s->ledger : NP_MACHINE_LEDGER;
-    run->place = strcmp(run->path, NP_MACHINE_LEDGER) == 0 ? NP_PLACE_MACHINE : NP_PLACE_GIVEN;
+    run->path = s->ledger ? s->ledger : np_host_machine_ledger(run->arena);
+    run->place = np_host_is_machine_ledger(run->path) ? NP_PLACE_MACHINE : NP_PLACE_GIVEN;
     return NEXTPORT_OK;
 }
 
@@ -251,15 +251,16 @@ void np_run_honour_machine(struct np_run *run)
 {
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     struct np_leases theirs = {.arena = run->arena};
+    const char *path = np_host_machine_ledger(run->arena);
     bool present;
     if (run->place != NP_PLACE_USER)
         return;
-    if (ledger_peek(run, NP_MACHINE_LEDGER, NP_PLACE_MACHINE, SIZE_MAX, &present, &theirs, &err) != NEXTPORT_OK)
+    if (ledger_peek(run, path, NP_PLACE_MACHINE, SIZE_MAX, &present, &theirs, &err) != NEXTPORT_OK)
         np_evidence_sight(&run->evidence, np_source_ledger.name, NEXTPORT_PARTIAL,
                           run->np->settings.strict ? NEXTPORT_REQUIRE : NEXTPORT_WARN,
                           np_sprintf(run->arena, "the machine's own leases are not known: %s", err.text), err.hint);
     for (size_t i = 0; i < theirs.n; i++)
-        claim_lease(&run->evidence, &theirs.items[i], NP_MACHINE_LEDGER);
+        claim_lease(&run->evidence, &theirs.items[i], path);
 }
 
 /* ---- All at once --------------------------------------------------------------------------------------------- */

@@ -54,7 +54,8 @@ enum nextport_status np_run_pool(struct np_run *, struct nextport_error *);
 struct np_scope {
     struct np_portset ports;
     enum nextport_protocol protocol; /* of sockets */
-    bool sockets;                    /* dump the socket table, with programs */
+    bool sockets;                    /* dump the socket table */
+    bool thorough;                   /* with programs, and nothing from a cache */
     const char *const *only;         /* NULL: every source */
     size_t n_only;
 };

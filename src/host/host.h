@@ -1,37 +1,44 @@
-/* This machine: the only part that knows which system it runs on (host_linux.c; a Windows file comes beside it).
+/* This machine: the only part that knows which system it runs on. linux/ and windows/ hold one implementation each.
+ *
+ * Paths are UTF-8. A path is written as its system writes it; Windows takes both separators and gives '/'.
  * SPDX-License-Identifier: MIT */
 #ifndef NP_HOST_H
 #define NP_HOST_H
 
 #include "core/plan.h"
 
-/* np_fail() with ": " and the text of an errno value, in English whatever the locale. */
-enum nextport_status np_fail_errno(struct nextport_error *err, enum nextport_status status, int errnum, const char *fmt,
-                                   ...) NP_PRINTF(4, 5);
-
 /* ---- Identity ------------------------------------------------------------------------------------------------ */
 
 const char *np_host_name(struct np_arena *); /* "unknown" when the system does not say */
-/* /etc/machine-id, or NULL where there is none. */
+/* What the system gave this installation (/etc/machine-id, MachineGuid), or NULL where there is none. */
 const char *np_host_machine_id(struct np_arena *);
-/* '' in the machine's own network namespace, else that namespace's identity, stable while it lives. */
+/* '' in the machine's own network namespace (Windows: always), else that namespace's identity, stable while it lives. */
 const char *np_host_scope(struct np_arena *);
-const char *np_host_user(struct np_arena *); /* "root", "1000(alice)": for the event log */
+const char *np_host_user(struct np_arena *); /* "root", "1000(alice)", "SHOP\alice": for the event log */
 int64_t np_host_now(void);                   /* Unix seconds */
 bool np_host_privileged(void);               /* may it make the machine's ledger? */
-const char *np_host_env(const char *name);   /* NULL when unset or empty; borrowed */
+const char *np_host_env(struct np_arena *, const char *name); /* NULL when unset or empty */
+
+/* What people of this system call things, for messages. */
+struct np_host_words {
+    const char *admin;   /* "root", "an administrator": who may do everything */
+    const char *elevate; /* "Run as root", "Run elevated, ...": how to become that; begins a sentence */
+    const char *setup;   /* the command that makes the machine's ledger, as they would type it */
+    const char *join;    /* the command that puts a user into the group */
+};
+extern const struct np_host_words np_host_words;
+
+/* /etc/nextport/nextport.conf or %ProgramData%\nextport\nextport.conf. NEXTPORT_DENIED: strangers may write what is
+ * there (on Windows everyone may make folders in that place), so it must not be read. */
+enum nextport_status np_host_config_file(struct np_arena *, const char **ret, struct nextport_error *);
 
 /* ---- Files, always below a root ------------------------------------------------------------------------------ */
 
-/* Identity of a file's content; present = false: there was none. */
-struct np_stamp {
-    bool present;
-    uint64_t device, inode, size;
-    int64_t mtime_ns, ctime_ns;
-};
+/* Is there anything at this path of this machine? What cannot be looked at counts as there. */
+bool np_host_exists(const char *path);
 
-/* Reads files of one machine: this one (root NULL), or an image below `root`, where links are resolved inside it.
- * Remembers what it read, so that a later look can be cheap. */
+/* Reads files of one machine: this one (root NULL), or an image below `root`, where links are resolved inside it or, where
+ * the system cannot do that, refused. Remembers what it read, so that a later look can be cheap. */
 struct np_reader;
 
 enum nextport_status np_reader_open(struct np_reader **ret, const char *root, struct np_arena *,
@@ -47,8 +54,8 @@ enum np_read {
     NP_READ_BAD, /* a directory, FIFO or device; too large; an I/O error; changed while it was read */
 };
 
-/* Reads a regular file whole, in one open, without blocking on a FIFO. `path` is absolute and '/'-separated, below the
- * root. `limit` in bytes. The bytes live in the arena that the reader was opened with and are NUL-terminated beyond
+/* Reads a regular file whole, in one open, without blocking on a FIFO. `path` lies below the root, if there is one, and is
+ * then absolute and '/'-separated. `limit` in bytes. The bytes live in the arena that the reader was opened with and are NUL-terminated beyond
  * their length. */
 enum np_read np_reader_read(struct np_reader *, const char *path, size_t limit, struct np_text *ret, const char **why);
 
@@ -59,6 +66,8 @@ const char *np_reader_find_nocase(struct np_reader *, const char *path, const ch
 /* Paths that match a glob (shell patterns; as absolute paths below the root), sorted. *why: NULL, or which folder could
  * not be looked into, so that more may match. */
 void np_reader_glob(struct np_reader *, const char *pattern, const char *const **ret, size_t *ret_n, const char **why);
+
+bool np_reader_has_root(const struct np_reader *);
 
 /* How a person would name the path: with the root before it. */
 const char *np_reader_shown(struct np_reader *, const char *path);
@@ -83,8 +92,8 @@ struct np_socket {
     bool transient;    /* an outgoing connection, TIME_WAIT, or any other state that ends by itself */
     const char *state; /* static: "listening", "established", "time-wait", "bound", ... */
     char address[64];  /* "0.0.0.0", "[::1]" */
-    uint64_t inode;    /* 0: none any more */
-    uint32_t uid;
+    uint64_t
+        process_key; /* for np_processes_find(): the inode on Linux, the process on Windows; 0: nobody's any more */
 };
 
 typedef void np_socket_fn(void *ctx, const struct np_socket *);
@@ -94,15 +103,17 @@ typedef void np_socket_fn(void *ctx, const struct np_socket *);
 enum nextport_status np_host_sockets(enum np_socket_scope, enum nextport_protocol, const struct np_portset *ports,
                                      np_socket_fn *each, void *ctx, const char **partial, struct nextport_error *);
 
-/* Which process has a socket. Scans /proc once; what this user may not read stays unknown. */
+/* Which process has a socket. Reads the processes once; what this user may not see stays unknown. */
 struct np_processes;
 struct np_processes *np_processes_read(struct np_arena *);
 /* false: unknown or not visible. */
-bool np_processes_find(const struct np_processes *, uint64_t inode, int64_t *ret_pid, const char **ret_program);
+bool np_processes_find(const struct np_processes *, uint64_t process_key, int64_t *ret_pid, const char **ret_program);
 /* Some processes could not be looked into. */
 bool np_processes_hidden(const struct np_processes *);
-/* The program's name of a process, or NULL. */
-const char *np_process_program(struct np_arena *, int64_t pid);
+
+/* Does the bind probe alone refuse every port that a socket uses? On Linux it does. On Windows it calls the ports of
+ * outgoing connections and of TIME_WAIT free, so there the table of sockets is asked for every request as well. */
+extern const bool np_probe_sees_all;
 
 /* The bind probe. Holds every port it found free until it is closed, so that no other program that binds can come
  * between the choice and the lease. */
@@ -117,26 +128,72 @@ enum nextport_status np_probe_try(void *probe, uint16_t port, enum nextport_prob
 
 /* ---- What the system keeps for itself ------------------------------------------------------------------------ */
 
+/* Ports that the system gives to nobody, or only to those who hold a permission. */
+struct np_os_range {
+    struct nextport_range ports;
+    enum nextport_protocol protocol;
+    const char *holder, *detail; /* static, or in the arena */
+};
+
 struct np_os_ports {
-    uint16_t ephemeral_first, ephemeral_last; /* ports of outgoing connections */
-    struct np_portset reserved;               /* kept out of automatic assignment by an administrator */
-    uint16_t unprivileged_first;              /* lower ports need a capability */
+    uint16_t ephemeral_first, ephemeral_last; /* ports of outgoing TCP connections */
+    struct np_portset reserved;               /* Linux: kept out of automatic assignment by an administrator */
+    const char *reserved_by;                  /* where that is set */
+    const struct np_os_range *excluded;       /* Windows: by programs and administrators */
+    size_t n_excluded;
+    uint16_t unprivileged_first; /* lower ports need a permission; 0: none do */
     bool may_bind_low;
 };
 
-/* NEXTPORT_BLIND when a fact could not be read. */
-enum nextport_status np_host_os_ports(struct np_os_ports *ret, struct nextport_error *);
+/* `fresh`: ask the system, even if what it said since it started is remembered. NEXTPORT_BLIND when a fact could not be
+ * read. */
+enum nextport_status np_host_os_ports(struct np_arena *, bool fresh, struct np_os_ports *ret, struct nextport_error *);
+
+/* A sentence with the command that keeps outgoing connections out of `pool`. */
+const char *np_host_protection(struct np_arena *, const struct np_portset *pool, const struct np_os_ports *);
+
+/* ---- What only Windows has; elsewhere these say that there is nothing ---------------------------------------- */
+
+/* One row of HTTP.sys' configuration, which holds a port for somebody although no socket does. */
+struct np_http_row {
+    enum np_http_kind {
+        NP_HTTP_URL,     /* a URL reservation: "http://+:8080/app/" */
+        NP_HTTP_ADDRESS, /* a certificate for an address: "0.0.0.0:443", "[::]:443" */
+        NP_HTTP_NAME,    /* a certificate for a host name (SNI): "www.example.com:443" */
+        NP_HTTP_STORE,   /* the central certificate store: "443" */
+    } kind;
+    const char *text;
+};
+
+/* *ret_present: this system has HTTP.sys. NEXTPORT_BLIND when it could not be asked. */
+enum nextport_status np_host_http_rows(struct np_arena *, const struct np_http_row **ret, size_t *ret_n,
+                                       bool *ret_present, struct nextport_error *);
+
+/* The live applicationHost.config, whether there or not; NULL where there cannot be one. */
+const char *np_host_iis_file(struct np_arena *);
+/* Is IIS installed, whatever can be read? */
+bool np_host_iis_installed(void);
+/* The configuration of this user's own IIS Express, whether there or not; NULL where there cannot be one. */
+const char *np_host_iis_express_file(struct np_arena *);
+/* An absolute Windows path ("C:\shared", "\\server\share", "%SystemDrive%\x") as a path of this machine; NULL where it
+ * is none, or leads up with "..". */
+const char *np_host_windows_path(struct np_arena *, const char *path);
 
 /* ---- The ledger's file --------------------------------------------------------------------------------------- */
 
-#define NP_MACHINE_LEDGER "/var/lib/nextport/ledger.db"
 #define NP_GROUP "nextport"
 
-/* $XDG_STATE_HOME/nextport/ledger.db or ~/.local/state/nextport/ledger.db (HOME, else the password database). */
+/* /var/lib/nextport/ledger.db, %ProgramData%\nextport\ledger.db */
+const char *np_host_machine_ledger(struct np_arena *);
+/* Does `path` mean that file? */
+bool np_host_is_machine_ledger(const char *path);
+
+/* $XDG_STATE_HOME/nextport/ledger.db or ~/.local/state/nextport/ledger.db (HOME, else the password database);
+ * %LocalAppData%\nextport\ledger.db. */
 enum nextport_status np_host_user_ledger(struct np_arena *, const char **ret, struct nextport_error *);
 
 enum np_place {
-    NP_PLACE_MACHINE, /* NP_MACHINE_LEDGER: owned by root, group-writable only for the group nextport */
+    NP_PLACE_MACHINE, /* the machine's: owned by root or the system, writable by others only as members of NP_GROUP */
     NP_PLACE_USER,    /* --user: folder owned by this user, closed to others */
     NP_PLACE_GIVEN,   /* --ledger FILE */
 };
@@ -148,9 +205,15 @@ enum np_place {
 enum nextport_status np_host_ledger_vet(const char *path, enum np_place, bool write, bool *ret_present,
                                         struct nextport_error *);
 
-/* Makes the missing folders of the ledger (machine: 2775 root:nextport, or 0755 without the group; user: 0700; given:
- * none, they must exist). NEXTPORT_DENIED with the cure. */
+/* Makes the missing folders of the ledger (given: none, they must exist). Linux: machine 2775 root:nextport, or 0755
+ * without the group; user 0700. Windows: a protected DACL, machine SYSTEM and Administrators full, NP_GROUP modify, Users
+ * read; user: that user, SYSTEM and Administrators. NEXTPORT_DENIED with the cure. */
 enum nextport_status np_host_ledger_folder(const char *path, enum np_place, struct nextport_error *);
+
+/* Makes an empty file, whose name is then ours. NEXTPORT_CONFLICT: there is something already. */
+enum nextport_status np_host_make_file(const char *path, struct nextport_error *);
+/* Does this number of the system's (errno, GetLastError) mean that a right is missing? */
+bool np_host_is_denied(int reason);
 
 /* Clears away what a maker that was killed left behind under this name (a regular file of ours), so that `create` can
  * begin afresh. Call it under the lock. */
@@ -160,11 +223,22 @@ enum nextport_status np_host_ledger_fresh(const char *made, struct nextport_erro
  * promised; both durable. */
 enum nextport_status np_host_ledger_publish(const char *made, const char *path, enum np_place, struct nextport_error *);
 
-/* Makes the group if it is missing. *ret_made: it was. */
-enum nextport_status np_host_make_group(bool *ret_made, struct nextport_error *);
-
 /* Gives folder and files of an existing machine's ledger the promised owner and modes. *ret_changed: something was. */
 enum nextport_status np_host_ledger_modes(const char *path, bool *ret_changed, struct nextport_error *);
+
+/* Makes the group if it is missing, or removes it if it is there. *ret_changed: it was made or removed. */
+enum nextport_status np_host_make_group(bool *ret_changed, struct nextport_error *);
+enum nextport_status np_host_remove_group(bool *ret_changed, struct nextport_error *);
+
+/* The system's task that runs `nextport sweep` on the machine's ledger from time to time. */
+struct np_task {
+    const char *name; /* NULL: this system has none */
+    bool changed;     /* it was made, replaced or removed */
+    const char *why;  /* NULL, or why there is none although the system could have one, and what to do */
+};
+
+enum nextport_status np_host_make_task(struct np_arena *, struct np_task *ret, struct nextport_error *);
+enum nextport_status np_host_remove_task(struct np_arena *, struct np_task *ret, struct nextport_error *);
 
 /* The queue before the ledger: an exclusive lock on PATH-lock that the system gives back when its process ends, however it
  * ends. Waiters are served by the kernel. */

@@ -9,13 +9,13 @@
  * SPDX-License-Identifier: MIT */
 #include "ledger/ledger.h"
 
-#include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "host/host.h"
 
 #define APPLICATION_ID 0x4e585054 /* "NXPT" */
 #define PAGE_SIZE "4096"
@@ -115,7 +115,15 @@ enum reach {
     FROZEN, /* the file alone holds everything */
 };
 
-static const char *const reach_query[] = {[SHARED] = "", [ALONE] = "?vfs=unix-none", [FROZEN] = "?immutable=1"};
+/* File access without locks; NULL when this SQLite has none. https://sqlite.org/vfs.html#standard_unix_vfses */
+static const char *lockless_vfs(void)
+{
+    static const char *const names[] = {"unix-none", "win32-none"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (sqlite3_vfs_find(names[i]) != NULL)
+            return names[i];
+    return NULL;
+}
 
 struct np_ledger {
     sqlite3 *db;
@@ -142,9 +150,11 @@ static const struct trouble {
      "Move it away if it is not needed; nextport overwrites nothing."},
     {SQLITE_FULL, NEXTPORT_LEDGER, "the disk is full", "Free space on its file system, then repeat the request."},
     {SQLITE_READONLY, NEXTPORT_DENIED, "it cannot be written to",
-     "Run as root, join the group nextport, or use a ledger of your own with --user."},
+     "Use an account that may: an administrator's, or a member of the group nextport; or a ledger of your own with "
+     "--user."},
     {SQLITE_PERM, NEXTPORT_DENIED, "permission denied",
-     "Run as root, join the group nextport, or use a ledger of your own with --user."},
+     "Use an account that may: an administrator's, or a member of the group nextport; or a ledger of your own with "
+     "--user."},
     {SQLITE_CANTOPEN, NEXTPORT_LEDGER, "the file or one beside it (-wal, -shm) cannot be opened",
      "Look at the folder's content and permissions; 'nextport doctor' says more."},
     {SQLITE_IOERR_NOMEM, NEXTPORT_FAILED, "out of memory", ""},
@@ -169,8 +179,8 @@ static const struct trouble *trouble_of(int code)
 /* SQLite says "unable to open" and keeps the reason apart. */
 static bool is_denied(sqlite3 *db, int code)
 {
-    int reason = sqlite3_system_errno(db);
-    return ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR) && (reason == EACCES || reason == EPERM);
+    return ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR) &&
+           np_host_is_denied(sqlite3_system_errno(db));
 }
 
 /* Callers say which ledger and what they were doing with it. */
@@ -259,7 +269,10 @@ static const char *uri_of(struct np_ledger *l, enum reach reach)
         else
             np_buf_add(&b, p, 1);
     }
-    np_buf_puts(&b, reach_query[reach]);
+    if (reach == ALONE)
+        np_buf_printf(&b, "?vfs=%s", lockless_vfs());
+    if (reach == FROZEN)
+        np_buf_puts(&b, "?immutable=1");
     return b.ptr;
 }
 
@@ -276,10 +289,7 @@ static bool has_content(struct np_ledger *l, const char *suffix)
 /* SQLite would make a -wal that is missing. */
 static bool has_wal_file(struct np_ledger *l)
 {
-    FILE *f = fopen(np_sprintf(l->arena, "%s-wal", l->path), "rb");
-    if (f != NULL)
-        fclose(f);
-    return f != NULL || errno != ENOENT;
+    return np_host_exists(np_sprintf(l->arena, "%s-wal", l->path));
 }
 
 static enum reach reach_now(struct np_ledger *l)
@@ -290,7 +300,7 @@ static enum reach reach_now(struct np_ledger *l)
         return SHARED;
     if (!has_content(l, "-wal"))
         return FROZEN;
-    return sqlite3_vfs_find("unix-none") != NULL ? ALONE : SHARED;
+    return lockless_vfs() != NULL ? ALONE : SHARED;
 }
 
 static uint32_t big_endian(const unsigned char *p)
@@ -640,42 +650,17 @@ static enum nextport_status make(struct np_ledger *l, struct nextport_error *err
     return NEXTPORT_OK;
 }
 
-static void remove_made(struct np_ledger *l)
-{
-    static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
-    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++)
-        remove(np_sprintf(l->arena, "%s%s", l->path, suffixes[i]));
-}
-
-/* Reserves the name, so that SQLite opens what is ours and empty. */
-static enum nextport_status claim_name(const char *path, struct nextport_error *err)
-{
-    FILE *f = fopen(path, "wbx");
-    if (f != NULL && fclose(f) == 0)
-        return NEXTPORT_OK;
-    static const struct {
-        int reason;
-        enum nextport_status status;
-    } known[] = {{EEXIST, NEXTPORT_CONFLICT}, {EACCES, NEXTPORT_DENIED}, {EPERM, NEXTPORT_DENIED},
-                 {EROFS, NEXTPORT_LEDGER},    {ENOSPC, NEXTPORT_LEDGER}, {ENOENT, NEXTPORT_LEDGER}};
-    int reason = errno;
-    enum nextport_status st = NEXTPORT_FAILED;
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (known[i].reason == reason)
-            st = known[i].status;
-    return np_fail(err, st, "%s", strerror(reason));
-}
-
 static enum nextport_status create(const char *path, const struct np_actor *actor, struct nextport_error *err)
 {
-    enum nextport_status st = claim_name(path, err);
+    struct nextport_error ignored = NEXTPORT_ERROR_INIT;
+    enum nextport_status st = np_host_make_file(path, err);
     if (st != NEXTPORT_OK)
         return st;
     struct np_ledger *l = ledger_new(path, NP_LEDGER_WRITE, actor);
     st = make(l, err);
     disconnect(l);
     if (st != NEXTPORT_OK)
-        remove_made(l);
+        np_host_ledger_fresh(path, &ignored);
     close_ledger(l);
     return st;
 }

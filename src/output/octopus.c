@@ -89,14 +89,12 @@ static void fail_octopus(struct np_page *page, const struct nextport_error *err,
 
 /* Set by a Tentacle for its scripts; the first one also by a server's own worker. A hint, not a proof: a daemon started
  * from a step inherits them. */
-static bool detect_octopus(const char *(*env)(const char *name))
+static bool detect_octopus(np_env_fn *env, struct np_arena *arena)
 {
     static const char *const names[] = {"AgentProgramDirectoryPath", "TentacleHome"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = env(names[i]);
-        if (value && *value)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (env(arena, names[i]))
             return true;
-    }
     return false;
 }
 

@@ -12,11 +12,14 @@ struct np_page {
     struct np_buf out, log;
 };
 
+/* The value of an environment variable, or NULL when it is unset or empty. */
+typedef const char *np_env_fn(struct np_arena *, const char *name);
+
 struct np_writer {
     const char *name, *about;
     unsigned answers; /* NP_ANSWER(what) bits: what it can write */
     /* Is this the system we run under? `env` gives a variable or NULL. NULL: never detected. */
-    bool (*detect)(const char *(*env)(const char *name));
+    bool (*detect)(np_env_fn *env, struct np_arena *);
     /* Can the names of a request be written? NULL: any valid name. NEXTPORT_INPUT: says which and why. */
     enum nextport_status (*check_name)(const char *name, struct nextport_error *);
     void (*write)(struct np_page *, const struct nextport_result *);

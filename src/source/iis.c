@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* in an image, whose root is the system's drive */
 #define LIVE_FILE "/Windows/System32/inetsrv/config/applicationHost.config"
+#define EXPRESS_FILES "/Users/*/Documents/IISExpress/config/applicationhost.config"
 
 enum {
     FILE_MAX = 8 * 1024 * 1024,
@@ -143,9 +145,15 @@ static const char *beside(struct np_arena *arena, const char *file, const char *
     return absolute ? NULL : below(arena, folder_of(file), relative);
 }
 
-/* "C:\shared" is "/shared" below the root, which stands for the system's drive; NULL for any other drive or share. */
-static const char *local_folder(struct np_arena *arena, const char *windows)
+/* Where the folder lies that a configuration names. Off Windows "C:\shared" is "/shared" below the root, which stands for
+ * the system's drive, and any other drive or share is nowhere: NULL. */
+static const char *place_of(const struct iis *iis, const char *windows)
 {
+    struct np_arena *arena = iis->ret->arena;
+    const char *here =
+        iis->include && iis->include->place ? iis->include->place(iis->include->ctx, arena, windows) : NULL;
+    if (here)
+        return here;
     bool on_c = (windows[0] == 'C' || windows[0] == 'c') && windows[1] == ':' && strchr("/\\", windows[2]);
     return on_c && windows[2] ? below(arena, np_text_of(""), windows + 3) : NULL;
 }
@@ -327,8 +335,7 @@ static enum nextport_status fail_read(struct nextport_error *err, const char *fi
     bool denied = outcome == NP_READ_DENIED;
     np_fail(err, denied ? NEXTPORT_BLIND : NEXTPORT_RETRY, "read %s: %s", file, why ? why : "no such file");
     if (denied)
-        np_hint(err,
-                "Run as root, or on Windows as an administrator: ordinary users may not read IIS's configuration.");
+        np_hint(err, "%s: ordinary users may not read IIS's configuration.", np_host_words.elevate);
     return err->status;
 }
 
@@ -764,12 +771,12 @@ static enum nextport_status read_redirection(struct iis *iis, const char *file)
 static enum nextport_status read_redirected(struct iis *iis, const char *file)
 {
     struct np_arena *arena = iis->ret->arena;
-    const char *folder = local_folder(arena, iis->redirected);
+    const char *folder = place_of(iis, iis->redirected);
     np_note(iis->ret->log, NEXTPORT_WARNING,
             "%s: the configuration is shared (\"%s\"): servers that share it must share one ledger as well",
             shown(iis, file), iis->redirected);
     if (!folder)
-        np_fail(iis->err, NEXTPORT_BLIND, "only a folder on drive C is followed");
+        np_fail(iis->err, NEXTPORT_BLIND, "a folder that cannot be followed from here");
     else if (read_file(iis, np_sprintf(arena, "%s/applicationHost.config", folder), MAIN_FILE) == NEXTPORT_OK)
         return NEXTPORT_OK;
     np_wrap(iis->err, "%s: redirected to \"%.300s\"", shown(iis, file), iis->redirected);
@@ -826,10 +833,16 @@ static const char *show(void *ctx, const char *path)
     return np_reader_shown(ctx, path);
 }
 
+/* On Windows itself a configuration means what it says; in an image its drive is the root. */
+static const char *place(void *ctx, struct np_arena *arena, const char *path)
+{
+    return np_reader_has_root(ctx) ? NULL : np_host_windows_path(arena, path);
+}
+
 static enum nextport_status try_file(struct np_evidence *ret, struct np_reader *reader, const char *path,
                                      struct nextport_error *err)
 {
-    const struct np_include include = {.read = read_nocase, .shown = show, .ctx = reader};
+    const struct np_include include = {.read = read_nocase, .shown = show, .place = place, .ctx = reader};
     struct np_text bytes;
     const char *why = NULL;
     enum np_read outcome = np_reader_read(reader, path, FILE_MAX, &bytes, &why);
@@ -868,18 +881,19 @@ static enum nextport_status look_at_file(struct np_look *look, struct np_reader 
 }
 
 /* A file that was named must be there; a pattern may match nothing. */
-static enum nextport_status look_at_given(struct np_look *look, const char *file, struct nextport_error *err)
+static enum nextport_status look_at_given(struct np_look *look, struct np_reader *reader, const char *file,
+                                          struct nextport_error *err)
 {
     const char *const *paths;
     const char *why;
     size_t n;
     if (!strpbrk(file, "*?["))
-        return look_at_file(look, look->given, file, err);
-    np_reader_glob(look->given, file, &paths, &n, &why);
+        return look_at_file(look, reader, file, err);
+    np_reader_glob(reader, file, &paths, &n, &why);
     if (why)
         sight(look, NEXTPORT_UNREADABLE, np_sprintf(look->ret->arena, "%s: %s", file, why), NULL);
     for (size_t i = 0; i < n; i++)
-        if (look_at_file(look, look->given, paths[i], err) != NEXTPORT_OK)
+        if (look_at_file(look, reader, paths[i], err) != NEXTPORT_OK)
             return err->status;
     return NEXTPORT_OK;
 }
@@ -897,6 +911,27 @@ static enum nextport_status look_at_root(struct np_look *look, struct nextport_e
     return NEXTPORT_OK;
 }
 
+/* The sites of the IIS that runs here. Where IIS is installed, a configuration that is not there is one that was not
+ * found: a 32-bit program would be shown another folder. */
+static enum nextport_status look_at_live(struct np_look *look, const char *path, struct nextport_error *err)
+{
+    if (np_host_exists(path))
+        return look_at_file(look, look->reader, path, err);
+    if (np_host_iis_installed())
+        sight(look, NEXTPORT_UNREADABLE, np_sprintf(look->ret->arena, "IIS is installed, but %s is not there", path),
+              "Look where its applicationHost.config is and give that by --iis-config.");
+    return NEXTPORT_OK;
+}
+
+/* IIS Express keeps one configuration for each user. */
+static enum nextport_status look_at_express(struct np_look *look, struct nextport_error *err)
+{
+    const char *path = np_host_iis_express_file(look->ret->arena);
+    if (look->settings->root)
+        return look_at_given(look, look->reader, EXPRESS_FILES, err);
+    return path && np_host_exists(path) ? look_at_file(look, look->reader, path, err) : NEXTPORT_OK;
+}
+
 static void claim_deployment_port(struct np_evidence *ret)
 {
     np_evidence_claim(ret, &(struct nextport_claim){.first = DEPLOYMENT_PORT,
@@ -912,11 +947,16 @@ static void claim_deployment_port(struct np_evidence *ret)
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
     const struct np_string_list *files = &look->settings->iis_files;
+    const char *live = np_host_iis_file(look->ret->arena);
     enum nextport_status status = NEXTPORT_OK;
     for (size_t i = 0; i < files->n && status == NEXTPORT_OK; i++)
-        status = look_at_given(look, files->items[i], err);
+        status = look_at_given(look, look->given, files->items[i], err);
     if (status == NEXTPORT_OK && look->settings->root)
         status = look_at_root(look, err);
+    else if (status == NEXTPORT_OK && live)
+        status = look_at_live(look, live, err);
+    if (status == NEXTPORT_OK && look->settings->iis_express)
+        status = look_at_express(look, err);
     if (status != NEXTPORT_OK)
         return status;
     if (np_evidence_sighting(look->ret, "iis"))

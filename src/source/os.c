@@ -24,14 +24,13 @@ static bool covers_a_range(struct nextport_range reserved, const struct np_ports
 
 /* A list that covers a whole range of the machine's configured pool keeps outgoing connections out of it: that is its
  * protection. Anything else was reserved for some other program, even if a request asks for just those ports. */
-static void claim_reserved(struct np_look *look, const struct np_portset *reserved)
+static void claim_reserved(struct np_look *look, const struct np_os_ports *os)
 {
     struct nextport_range run;
-    for (uint32_t from = 1; np_portset_run(reserved, from, &run); from = run.last + UINT32_C(1)) {
+    for (uint32_t from = 1; np_portset_run(&os->reserved, from, &run); from = run.last + UINT32_C(1)) {
         if (covers_a_range(run, &look->settings->machine_pool)) {
-            np_note(look->ret->log, NEXTPORT_VERBOSE,
-                    "ports %u-%u are protected from outgoing connections (ip_local_reserved_ports)", run.first,
-                    run.last);
+            np_note(look->ret->log, NEXTPORT_VERBOSE, "ports %u-%u are protected from outgoing connections (%s)",
+                    run.first, run.last, os->reserved_by);
             continue;
         }
         np_evidence_claim(look->ret, &(struct nextport_claim){.first = run.first,
@@ -39,9 +38,21 @@ static void claim_reserved(struct np_look *look, const struct np_portset *reserv
                                                               .protocol = NEXTPORT_BOTH,
                                                               .kind = NEXTPORT_RESERVED,
                                                               .holder = "an administrator",
-                                                              .detail = "net.ipv4.ip_local_reserved_ports",
+                                                              .detail = os->reserved_by,
                                                               .source = "os"});
     }
+}
+
+static void claim_excluded(struct np_look *look, const struct np_os_ports *os)
+{
+    for (size_t i = 0; i < os->n_excluded; i++)
+        np_evidence_claim(look->ret, &(struct nextport_claim){.first = os->excluded[i].ports.first,
+                                                              .last = os->excluded[i].ports.last,
+                                                              .protocol = os->excluded[i].protocol,
+                                                              .kind = NEXTPORT_RESERVED,
+                                                              .holder = os->excluded[i].holder,
+                                                              .detail = os->excluded[i].detail,
+                                                              .source = "os"});
 }
 
 static void claim_privileged(struct np_look *look, const struct np_os_ports *os)
@@ -65,12 +76,13 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
         sight(look, NEXTPORT_ABSENT, "--root reads files only", NULL);
         return NEXTPORT_OK;
     }
-    if (np_host_os_ports(&os, err)) {
+    if (np_host_os_ports(look->ret->arena, look->thorough, &os, err)) {
         sight(look, NEXTPORT_UNREADABLE, err->text, err->hint[0] ? err->hint : NULL);
         *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
         return NEXTPORT_OK;
     }
-    claim_reserved(look, &os.reserved);
+    claim_reserved(look, &os);
+    claim_excluded(look, &os);
     claim_privileged(look, &os);
     sight(look, NEXTPORT_SEEN, NULL, NULL);
     return NEXTPORT_OK;

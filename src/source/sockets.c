@@ -30,8 +30,8 @@ static void claim(void *ctx, const struct np_socket *socket)
 {
     struct finding *finding = ctx;
     struct nextport_claim claim = np_socket_claim(socket);
-    if (finding->processes && !np_processes_find(finding->processes, socket->inode, &claim.pid, &claim.holder) &&
-        socket->inode && np_processes_hidden(finding->processes))
+    if (finding->processes && !np_processes_find(finding->processes, socket->process_key, &claim.pid, &claim.holder) &&
+        socket->process_key && np_processes_hidden(finding->processes))
         finding->n_hidden++;
     np_evidence_claim(finding->look->ret, &claim);
 }
@@ -61,7 +61,7 @@ static enum nextport_status look_at_machine(struct np_look *look, enum nextport_
                                             struct nextport_error *err)
 {
     const char *partial;
-    struct finding finding = {.look = look, .processes = look->programs ? np_processes_read(look->ret->arena) : NULL};
+    struct finding finding = {.look = look, .processes = look->thorough ? np_processes_read(look->ret->arena) : NULL};
     if (np_host_sockets(NP_SOCKETS_ALL, look->protocol, &look->ports, claim, &finding, &partial, err)) {
         sight(look, NEXTPORT_UNREADABLE, policy, err->text, err->hint[0] ? err->hint : NULL);
         *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
@@ -72,7 +72,8 @@ static enum nextport_status look_at_machine(struct np_look *look, enum nextport_
     if (finding.n_hidden)
         np_note(look->ret->log, NEXTPORT_INFO, "the programs of %llu socket%s cannot be seen: %s",
                 (unsigned long long)finding.n_hidden, finding.n_hidden == 1 ? "" : "s",
-                np_host_privileged() ? "their processes are not in this process namespace" : "run as root to see them");
+                np_host_privileged() ? "their processes are out of sight of this one"
+                                     : np_sprintf(look->ret->arena, "%s sees them", np_host_words.admin));
     if (partial)
         sight_partial(look, policy, partial);
     else

@@ -14,7 +14,7 @@ struct np_look {
     struct np_evidence *ret;         /* claims and one sighting go here */
     struct np_portset ports;         /* only these matter; a source may ignore it */
     enum nextport_protocol protocol; /* of sockets */
-    bool programs;                   /* find out which process has a socket: `used` and `why`, never `next` */
+    bool thorough;                   /* for a person to read, not for `next`: with programs, and nothing from a cache */
 };
 
 /* Reads a file that a configuration includes, for parsers that stay pure. Returns what np_reader_read() does. */
@@ -22,6 +22,8 @@ struct np_include {
     enum np_read (*read)(void *ctx, const char *path, struct np_text *ret, const char **why);
     /* How a person would name the path. NULL: as it is. */
     const char *(*shown)(void *ctx, const char *path);
+    /* Where an absolute Windows path lies on this machine; NULL, or a NULL answer: drive C is the root, and all there is. */
+    const char *(*place)(void *ctx, struct np_arena *, const char *path);
     void *ctx;
 };
 
@@ -44,6 +46,7 @@ struct nextport_claim np_socket_claim(const struct np_socket *);
 extern const struct np_source *const np_sources[]; /* ends with NULL, in the order that help prints */
 const struct np_source *np_source_find(const char *name);
 
-extern const struct np_source np_source_sockets, np_source_probe, np_source_os, np_source_iis, np_source_ledger;
+extern const struct np_source np_source_sockets, np_source_probe, np_source_os, np_source_httpsys, np_source_iis,
+    np_source_ledger;
 
 #endif

@@ -113,7 +113,7 @@ def test_programs_that_this_user_may_not_see_are_said_to_be_hidden(nextport, hol
                     env={"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None})
     assert done.status == 0, done
     assert [claim["holder"] for claim in done.json["claims"]] == [None]
-    assert any("run as root" in str(note) for note in done.json["notes"])
+    assert any("root sees them" in str(note) for note in done.json["notes"])
 
 
 def test_ports_that_an_administrator_reserved_are_not_given(nextport):

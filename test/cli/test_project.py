@@ -19,7 +19,7 @@ ARROWS = {
     "core": {"base", "core"},
     "host": {"base", "core", "host"},
     "source": {"base", "core", "host", "source"},
-    "ledger": {"base", "core", "ledger"},
+    "ledger": {"base", "core", "host", "ledger"},
     "output": {"base", "core", "output"},
     "facade": {"base", "core", "host", "source", "ledger", "output", "facade"},
     "cli": {"cli"},

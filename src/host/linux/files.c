@@ -2,7 +2,7 @@
  * resolved by the kernel inside the root (openat2, RESOLVE_IN_ROOT), so that no link leads out of it.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "host/host.h"
+#include "host/linux/linux.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,11 +24,18 @@ enum {
     FIRST_READ = 4096,     /* for files that do not know their size, as in /proc */
 };
 
+/* Identity of a file's content; present = false: there was none. */
+struct stamp {
+    bool present;
+    uint64_t device, inode, size;
+    int64_t mtime_ns, ctime_ns;
+};
+
 /* What was at a path when it was looked at. */
 struct seen {
     const char *path;
     uint32_t hash;
-    struct np_stamp stamp;
+    struct stamp stamp;
     bool settling; /* so fresh that a later change could leave the same times */
 };
 
@@ -96,6 +103,11 @@ void np_reader_close(struct np_reader *reader)
         close(reader->root_fd);
 }
 
+bool np_reader_has_root(const struct np_reader *reader)
+{
+    return reader->root != NULL;
+}
+
 const char *np_reader_shown(struct np_reader *reader, const char *path)
 {
     size_t len = reader->root ? strlen(reader->root) : 0;
@@ -118,17 +130,17 @@ static int64_t nanoseconds(struct timespec time)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-static struct np_stamp stamp_of(const struct stat *st)
+static struct stamp stamp_of(const struct stat *st)
 {
-    return (struct np_stamp){.present = true,
-                             .device = st->st_dev,
-                             .inode = st->st_ino,
-                             .size = (uint64_t)st->st_size,
-                             .mtime_ns = nanoseconds(st->st_mtim),
-                             .ctime_ns = nanoseconds(st->st_ctim)};
+    return (struct stamp){.present = true,
+                          .device = st->st_dev,
+                          .inode = st->st_ino,
+                          .size = (uint64_t)st->st_size,
+                          .mtime_ns = nanoseconds(st->st_mtim),
+                          .ctime_ns = nanoseconds(st->st_ctim)};
 }
 
-static bool same_stamp(const struct np_stamp *a, const struct np_stamp *b)
+static bool same_stamp(const struct stamp *a, const struct stamp *b)
 {
     return a->present == b->present && a->device == b->device && a->inode == b->inode && a->size == b->size &&
            a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
@@ -136,7 +148,7 @@ static bool same_stamp(const struct np_stamp *a, const struct np_stamp *b)
 
 /* File times advance in ticks (10 ms at most): what was written in the tick in which it was read may be written again
  * without a new time. */
-static bool is_settling(const struct np_stamp *stamp)
+static bool is_settling(const struct stamp *stamp)
 {
     const int64_t two_ticks = 20 * 1000000;
     struct timespec now;
@@ -154,7 +166,7 @@ static uint32_t hash_of(const char *path)
 }
 
 /* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. */
-static void remember(struct np_reader *reader, const char *path, const struct np_stamp *stamp)
+static void remember(struct np_reader *reader, const char *path, const struct stamp *stamp)
 {
     struct seen *seen = NULL;
     uint32_t hash = hash_of(path);
@@ -171,10 +183,10 @@ static void remember(struct np_reader *reader, const char *path, const struct np
 }
 
 /* The stamp of whatever is at `path`; what cannot be looked at counts as absent, as it did then. */
-static struct np_stamp stamp_at(const struct np_reader *reader, const char *path)
+static struct stamp stamp_at(const struct np_reader *reader, const char *path)
 {
     struct stat st;
-    struct np_stamp stamp = {0};
+    struct stamp stamp = {0};
     if (!reader->root)
         return stat(path, &st) == 0 ? stamp_of(&st) : stamp;
     int fd = open_below(reader, path, O_PATH);
@@ -188,14 +200,14 @@ static struct np_stamp stamp_at(const struct np_reader *reader, const char *path
 
 static void remember_path(struct np_reader *reader, const char *path)
 {
-    struct np_stamp stamp = stamp_at(reader, path);
+    struct stamp stamp = stamp_at(reader, path);
     remember(reader, path, &stamp);
 }
 
 bool np_reader_changed(struct np_reader *reader)
 {
     for (size_t i = 0; i < reader->n_seen; i++) {
-        struct np_stamp now = stamp_at(reader, reader->seen[i].path);
+        struct stamp now = stamp_at(reader, reader->seen[i].path);
         if (reader->seen[i].settling || !same_stamp(&now, &reader->seen[i].stamp))
             return true;
     }
@@ -266,7 +278,7 @@ static enum np_read read_file(struct np_reader *reader, const char *path, int fd
     struct stat before, after;
     if (fstat(fd, &before) != 0)
         return failed_read(reader, errno, why);
-    const struct np_stamp stamp = stamp_of(&before);
+    const struct stamp stamp = stamp_of(&before);
     remember(reader, path, &stamp);
     if (!S_ISREG(before.st_mode)) {
         *why = np_sprintf(reader->arena, "%s, not a file", kind_of(before.st_mode));
@@ -277,7 +289,7 @@ static enum np_read read_file(struct np_reader *reader, const char *path, int fd
     enum np_read outcome = read_bytes(reader, fd, (size_t)before.st_size, limit, ret, why);
     if (fstat(fd, &after) != 0)
         return failed_read(reader, errno, why);
-    struct np_stamp now = stamp_of(&after);
+    struct stamp now = stamp_of(&after);
     *ret_moved = !same_stamp(&stamp, &now) || (outcome == NP_READ_OK && stamp.size && ret->len != stamp.size);
     return outcome;
 }

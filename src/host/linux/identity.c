@@ -1,7 +1,7 @@
 /* Who and where we are: small facts that cost a system call or two.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "host/host.h"
+#include "host/linux/linux.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -154,10 +154,24 @@ bool np_host_privileged(void)
     return geteuid() == 0;
 }
 
-const char *np_host_env(const char *name)
+const char *np_host_env(struct np_arena *arena, const char *name)
 {
     const char *value = getenv(name);
-    return value && *value ? value : NULL;
+    return value && *value ? np_strdup(arena, value) : NULL;
+}
+
+const struct np_host_words np_host_words = {
+    .admin = "root",
+    .elevate = "Run as root",
+    .setup = "sudo nextport setup",
+    .join = "usermod -aG " NP_GROUP " USER",
+};
+
+enum nextport_status np_host_config_file(struct np_arena *arena, const char **ret, struct nextport_error *err)
+{
+    (void)arena, (void)err;
+    *ret = "/etc/nextport/nextport.conf";
+    return NEXTPORT_OK;
 }
 
 void np_host_pause_ms(unsigned ms)

@@ -5,7 +5,7 @@
  * changed only by root and by us, nobody else can exchange what was looked at.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "host/host.h"
+#include "host/linux/linux.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -325,13 +325,48 @@ enum nextport_status np_host_ledger_vet(const char *path, enum np_place kind, bo
     return st == NEXTPORT_OK ? vet_access(&p, write, *ret_present, err) : st;
 }
 
+enum nextport_status np_host_make_file(const char *path, struct nextport_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 && errno == EEXIST)
+        return np_fail(err, NEXTPORT_CONFLICT, "%s: there is a file already", path);
+    if (fd < 0)
+        return cannot(err, errno, "make", path);
+    close(fd);
+    return NEXTPORT_OK;
+}
+
+bool np_host_is_denied(int reason)
+{
+    return reason == EACCES || reason == EPERM;
+}
+
+bool np_host_exists(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 || errno != ENOENT;
+}
+
 /* ---- Making -------------------------------------------------------------------------------------------------- */
+
+#define MACHINE_LEDGER "/var/lib/nextport/ledger.db"
+
+const char *np_host_machine_ledger(struct np_arena *arena)
+{
+    (void)arena;
+    return MACHINE_LEDGER;
+}
+
+bool np_host_is_machine_ledger(const char *path)
+{
+    return strcmp(path, MACHINE_LEDGER) == 0;
+}
 
 enum nextport_status np_host_user_ledger(struct np_arena *a, const char **ret, struct nextport_error *err)
 {
     char text[16384];
     struct passwd pw, *found = NULL;
-    const char *state = np_host_env("XDG_STATE_HOME"), *home = np_host_env("HOME");
+    const char *state = np_host_env(a, "XDG_STATE_HOME"), *home = np_host_env(a, "HOME");
     /* A relative path counts as unset: https://specifications.freedesktop.org/basedir-spec/ */
     if (state != NULL && state[0] == '/') {
         *ret = np_sprintf(a, "%s/nextport/ledger.db", state);
@@ -527,10 +562,9 @@ enum nextport_status np_host_ledger_modes(const char *path, bool *ret_changed, s
 
 /* ---- The group ----------------------------------------------------------------------------------------------- */
 
-/* An errno value, or the exit status of groupadd as *ret_status. It may not write where the caller's answer goes. */
-static int run_groupadd(int *ret_status)
+/* An errno value, or the exit status of the program as *ret_status. It may not write where the caller's answer goes. */
+static int run_quietly(const char *program, char *const argv[], int *ret_status)
 {
-    char *argv[] = {(char[]){"groupadd"}, (char[]){"--system"}, (char[]){NP_GROUP}, NULL};
     char *envp[] = {(char[]){"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, (char[]){"LC_ALL=C"}, NULL};
     posix_spawn_file_actions_t files;
     pid_t pid;
@@ -538,7 +572,7 @@ static int run_groupadd(int *ret_status)
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    int reason = posix_spawn(&pid, "/usr/sbin/groupadd", &files, NULL, argv, envp);
+    int reason = posix_spawn(&pid, program, &files, NULL, argv, envp);
     posix_spawn_file_actions_destroy(&files);
     if (reason != 0)
         return reason;
@@ -548,23 +582,39 @@ static int run_groupadd(int *ret_status)
     return 0;
 }
 
-enum nextport_status np_host_make_group(bool *ret_made, struct nextport_error *err)
+static enum nextport_status change_group(const char *doing, const char *program, char *const argv[], bool wanted,
+                                         bool *ret_changed, struct nextport_error *err)
 {
     int status = 0;
-    *ret_made = false;
-    if (find_group() != NO_GID)
+    *ret_changed = false;
+    if ((find_group() != NO_GID) == wanted)
         return NEXTPORT_OK;
-    if (geteuid() != 0)
-        return refuse(err, "group " NP_GROUP, "only root can make it", "Run 'nextport setup' as root.");
-    int reason = run_groupadd(&status);
-    *ret_made = find_group() != NO_GID;
-    if (*ret_made)
+    if (geteuid() != 0) {
+        np_fail(err, NEXTPORT_DENIED, "%s group " NP_GROUP ": only root may", doing);
+        np_hint(err, "Run 'nextport setup' as root.");
+        return NEXTPORT_DENIED;
+    }
+    int reason = run_quietly(program, argv, &status);
+    *ret_changed = (find_group() != NO_GID) == wanted;
+    if (*ret_changed)
         return NEXTPORT_OK;
     if (reason != 0)
-        np_fail_errno(err, NEXTPORT_FAILED, reason, "make group " NP_GROUP ": run /usr/sbin/groupadd");
+        np_fail_errno(err, NEXTPORT_FAILED, reason, "%s group " NP_GROUP ": run %s", doing, program);
     else
-        np_fail(err, NEXTPORT_FAILED, "make group " NP_GROUP ": groupadd ended with status %d",
+        np_fail(err, NEXTPORT_FAILED, "%s group " NP_GROUP ": %s ended with status %d", doing, program,
                 WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
-    np_hint(err, "Make the system group 'nextport' with this system's own tool, then repeat.");
+    np_hint(err, "Do that with this system's own tool, then repeat.");
     return NEXTPORT_FAILED;
+}
+
+enum nextport_status np_host_make_group(bool *ret_changed, struct nextport_error *err)
+{
+    char *argv[] = {(char[]){"groupadd"}, (char[]){"--system"}, (char[]){NP_GROUP}, NULL};
+    return change_group("make", "/usr/sbin/groupadd", argv, true, ret_changed, err);
+}
+
+enum nextport_status np_host_remove_group(bool *ret_changed, struct nextport_error *err)
+{
+    char *argv[] = {(char[]){"groupdel"}, (char[]){NP_GROUP}, NULL};
+    return change_group("remove", "/usr/sbin/groupdel", argv, false, ret_changed, err);
 }

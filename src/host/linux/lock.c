@@ -10,7 +10,7 @@
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 #include "base/text.h"
-#include "host/host.h"
+#include "host/linux/linux.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* What the kernel keeps for itself: three small files of /proc/sys/net/ipv4, which govern IPv6 and UDP as well.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "host/host.h"
+#include "host/linux/linux.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -127,10 +127,32 @@ static bool has_bind_capability(void)
            data[CAP_TO_INDEX(CAP_NET_BIND_SERVICE)].effective & CAP_TO_MASK(CAP_NET_BIND_SERVICE);
 }
 
-enum nextport_status np_host_os_ports(struct np_os_ports *ret, struct nextport_error *err)
+/* Three small files: there is nothing to be remembered. */
+enum nextport_status np_host_os_ports(struct np_arena *arena, bool fresh, struct np_os_ports *ret,
+                                      struct nextport_error *err)
 {
-    *ret = (struct np_os_ports){.may_bind_low = has_bind_capability()};
+    (void)arena, (void)fresh;
+    *ret =
+        (struct np_os_ports){.may_bind_low = has_bind_capability(), .reserved_by = "net.ipv4.ip_local_reserved_ports"};
     if (read_ephemeral(ret, err) || read_reserved(ret, err) || read_unprivileged(ret, err))
         return err->status;
     return NEXTPORT_OK;
+}
+
+/* The setting is one list: what others have put there must stay in it, and once the pool is in it too, the list no longer
+ * tells whose a port of the pool is. */
+const char *np_host_protection(struct np_arena *arena, const struct np_portset *pool, const struct np_os_ports *os)
+{
+    struct np_portset all = *pool, others = os->reserved, rest = os->reserved;
+    np_portset_subtract(&rest, pool);
+    np_portset_subtract(&others, &rest);
+    struct nextport_range run;
+    for (uint32_t from = 1; np_portset_run(&os->reserved, from, &run); from = run.last + UINT32_C(1))
+        np_portset_add(&all, run.first, run.last);
+    const char *command =
+        np_sprintf(arena, "sysctl -w net.ipv4.ip_local_reserved_ports=%s", np_portset_format(arena, &all));
+    if (!np_portset_next(&others, 1))
+        return np_sprintf(arena, "Outgoing connections may take them. Once: %s", command);
+    return np_sprintf(arena, "First give others what they reserved: 'exclude = %s' in [pool]. Then, once: %s",
+                      np_portset_format(arena, &others), command);
 }

@@ -1,7 +1,7 @@
 /* Which process has a socket: the links in /proc/PID/fd, read once and ordered by inode.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "host/host.h"
+#include "host/linux/linux.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -48,6 +48,39 @@ static bool socket_inode(struct np_text link, uint64_t *ret)
     return np_text_u64(digits, UINT64_MAX, ret);
 }
 
+/* The kernel keeps 15 bytes of the name; the file's name has the rest, where we may see it. */
+static const char *whole_name(struct np_arena *arena, int64_t pid, const char *name)
+{
+    char path[32], file[PATH_MAX];
+    snprintf(path, sizeof path, "/proc/%lld/exe", (long long)pid);
+    ssize_t len = readlink(path, file, sizeof file - 1);
+    if (len > 0) {
+        file[len] = '\0';
+        const char *slash = strrchr(file, '/');
+        if (slash && strncmp(slash + 1, name, strlen(name)) == 0)
+            name = slash + 1;
+    }
+    return np_strdup(arena, name);
+}
+
+static const char *program_of(struct np_arena *arena, int64_t pid)
+{
+    enum { LONGEST = 15 };
+    char path[32], name[64];
+    snprintf(path, sizeof path, "/proc/%lld/comm", (long long)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    ssize_t len = read(fd, name, sizeof name - 1);
+    close(fd);
+    if (len <= 0)
+        return NULL;
+    name[len] = '\0';
+    if (name[len - 1] == '\n')
+        name[--len] = '\0';
+    return len < LONGEST ? np_strdup(arena, name) : whole_name(arena, pid, name);
+}
+
 /* A process that ended meanwhile is none; anything else that keeps us out may hide sockets. */
 static void hide_unless_gone(struct np_processes *processes, int errnum)
 {
@@ -83,7 +116,7 @@ static void read_process(struct np_processes *processes, int proc, int64_t pid)
             hide_unless_gone(processes, errno);
         if (len <= 0 || !socket_inode((struct np_text){.ptr = link, .len = (size_t)len}, &inode))
             continue;
-        program = program ? program : np_process_program(processes->arena, pid);
+        program = program ? program : program_of(processes->arena, pid);
         add_owner(processes, inode, pid, program);
     }
     closedir(dir);
@@ -108,17 +141,18 @@ struct np_processes *np_processes_read(struct np_arena *arena)
     return processes;
 }
 
-bool np_processes_find(const struct np_processes *processes, uint64_t inode, int64_t *ret_pid, const char **ret_program)
+bool np_processes_find(const struct np_processes *processes, uint64_t process_key, int64_t *ret_pid,
+                       const char **ret_program)
 {
     size_t low = 0, high = processes->n;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (processes->owners[middle].inode < inode)
+        if (processes->owners[middle].inode < process_key)
             low = middle + 1;
         else
             high = middle;
     }
-    if (inode == 0 || low == processes->n || processes->owners[low].inode != inode)
+    if (process_key == 0 || low == processes->n || processes->owners[low].inode != process_key)
         return false;
     *ret_pid = processes->owners[low].pid;
     *ret_program = processes->owners[low].program;
@@ -128,37 +162,4 @@ bool np_processes_find(const struct np_processes *processes, uint64_t inode, int
 bool np_processes_hidden(const struct np_processes *processes)
 {
     return processes->hidden;
-}
-
-/* The kernel keeps 15 bytes of the name; the file's name has the rest, where we may see it. */
-static const char *whole_name(struct np_arena *arena, int64_t pid, const char *name)
-{
-    char path[32], file[PATH_MAX];
-    snprintf(path, sizeof path, "/proc/%lld/exe", (long long)pid);
-    ssize_t len = readlink(path, file, sizeof file - 1);
-    if (len > 0) {
-        file[len] = '\0';
-        const char *slash = strrchr(file, '/');
-        if (slash && strncmp(slash + 1, name, strlen(name)) == 0)
-            name = slash + 1;
-    }
-    return np_strdup(arena, name);
-}
-
-const char *np_process_program(struct np_arena *arena, int64_t pid)
-{
-    enum { LONGEST = 15 };
-    char path[32], name[64];
-    snprintf(path, sizeof path, "/proc/%lld/comm", (long long)pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
-    ssize_t len = read(fd, name, sizeof name - 1);
-    close(fd);
-    if (len <= 0)
-        return NULL;
-    name[len] = '\0';
-    if (name[len - 1] == '\n')
-        name[--len] = '\0';
-    return len < LONGEST ? np_strdup(arena, name) : whole_name(arena, pid, name);
 }

@@ -6,7 +6,7 @@
  * about to bind.) The bind probe sees bound sockets on every kernel.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "host/host.h"
+#include "host/linux/linux.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -135,8 +135,7 @@ static void add_row(struct answers *answers, const struct question *question, co
     row->protocol = question->protocol;
     row->state = state->name;
     row->transient = !state->standing;
-    row->inode = message->idiag_inode;
-    row->uid = message->idiag_uid;
+    row->process_key = message->idiag_inode;
     format_address(row->address, message);
 }
 
