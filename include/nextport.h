@@ -183,6 +183,7 @@ enum nextport_what {
     NEXTPORT_ANSWER_DOCTOR,
     NEXTPORT_ANSWER_SETUP,
     NEXTPORT_ANSWER_CONFIG,
+    NEXTPORT_ANSWER_SWEEP,
 };
 
 enum nextport_verdict { NEXTPORT_GRANT, NEXTPORT_KEEP, NEXTPORT_MOVE };
@@ -212,6 +213,8 @@ enum nextport_probe {
     NEXTPORT_PROBE_FREE,
     NEXTPORT_PROBE_TAKEN,
     NEXTPORT_PROBE_DENIED, /* not usable by this user */
+    /* Windows: kept back, by an excluded range, HTTP.sys or an exclusive owner; the system does not say which */
+    NEXTPORT_PROBE_REFUSED,
 };
 
 /* One row of doctor, setup and config. */
@@ -233,7 +236,7 @@ struct nextport_result {
     size_t n_sources;
 
     enum nextport_verdict verdict; /* next */
-    bool changed;                  /* next, release, setup: something was written */
+    bool changed;                  /* next, release, setup, sweep: something was written */
     bool dry_run;
     const struct nextport_granted *ports;
     size_t n_ports;
@@ -255,12 +258,14 @@ struct nextport_result {
     bool is_free;
     enum nextport_probe probe;
 
-    const struct nextport_lease *leases; /* leases; why: at most one; release: what ended */
+    const struct nextport_lease *leases; /* leases; why: at most one; release, sweep: what ended */
     size_t n_leases;
 
     const struct nextport_item *items; /* doctor, setup, config */
     size_t n_items;
     const char *raw; /* doctor --raw: text to attach to a report */
+
+    uint64_t n_confirmed; /* sweep: leases seen in use for the first time */
 };
 
 /* NULL is allowed. */
@@ -281,8 +286,9 @@ NEXTPORT_API enum nextport_status nextport_set(struct nextport *, const char *ke
                                                const char *origin, struct nextport_error *);
 
 /* Reads a configuration file and the environment's NEXTPORT_LEDGER and NEXTPORT_FORMAT. NULL: the file that
- * NEXTPORT_CONFIG names, else /etc/nextport/nextport.conf, which need not exist. What nextport_set() sets is stronger
- * than the environment and that is stronger than the file, in whatever order they are called. */
+ * NEXTPORT_CONFIG names, else the machine's: /etc/nextport/nextport.conf or %ProgramData%\nextport\nextport.conf, which
+ * need not exist. What nextport_set() sets is stronger than the environment and that is stronger than the file, in
+ * whatever order they are called. */
 NEXTPORT_API enum nextport_status nextport_load(struct nextport *, const char *file, struct nextport_error *);
 
 /* ---- Questions and requests ---------------------------------------------------------------------------------- */
@@ -343,6 +349,12 @@ NEXTPORT_API enum nextport_status nextport_leases(struct nextport *, struct next
 NEXTPORT_API enum nextport_status nextport_release(struct nextport *, uint16_t port, int64_t id,
                                                    struct nextport_result **ret, struct nextport_error *);
 
+/* Moves on every lease that time or use has changed, as nextport_next() does for a few: confirms those seen in use, ends
+ * those that are due and unused. NEXTPORT_BLIND, and nothing is touched, when a required source could not be read. No
+ * ledger yet is NEXTPORT_OK with nothing done. */
+NEXTPORT_API enum nextport_status nextport_sweep(struct nextport *, struct nextport_result **ret,
+                                                 struct nextport_error *);
+
 /* Looks at everything and says what to mend. */
 NEXTPORT_API enum nextport_status nextport_doctor(struct nextport *, bool raw, struct nextport_result **ret,
                                                   struct nextport_error *);
@@ -350,9 +362,14 @@ NEXTPORT_API enum nextport_status nextport_doctor(struct nextport *, bool raw, s
 /* Makes a ledger that was copied here from another machine this machine's own. */
 NEXTPORT_API enum nextport_status nextport_rebind(struct nextport *, struct nextport_error *);
 
-/* Makes the machine's ledger: folder, group, file. NEXTPORT_DENIED without the privilege. Safe to repeat. */
+/* Makes the machine's ledger: group, folder, file, and on Windows the task that sweeps it. NEXTPORT_DENIED without the
+ * privilege. Safe to repeat. */
 NEXTPORT_API enum nextport_status nextport_setup(struct nextport *, struct nextport_result **ret,
                                                  struct nextport_error *);
+
+/* Takes back what nextport_setup() made, the task and the group; the ledger stays. Safe to repeat. */
+NEXTPORT_API enum nextport_status nextport_undo_setup(struct nextport *, struct nextport_result **ret,
+                                                      struct nextport_error *);
 
 /* Every setting in force and where it came from. */
 NEXTPORT_API enum nextport_status nextport_config(struct nextport *, struct nextport_result **ret,

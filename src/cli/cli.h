@@ -17,7 +17,7 @@ struct cli {
     size_t n_names, n_sources;
     unsigned count;
     int64_t id;
-    bool consecutive, dry_run, all, raw, rebind, help, version;
+    bool consecutive, dry_run, all, raw, rebind, remove, help, version;
     const char *const *args;
     int n_args;
 };
@@ -33,9 +33,10 @@ enum {
     ON_SETUP = 1 << 7,
     ON_CONFIG = 1 << 8,
     ON_HELP = 1 << 9,
+    ON_SWEEP = 1 << 10,
     ON_LOOKS = ON_NEXT | ON_USED | ON_FREE | ON_WHY | ON_DOCTOR | ON_CONFIG,
     ON_POOL = ON_NEXT | ON_USED | ON_FREE | ON_DOCTOR | ON_CONFIG,
-    ON_LEDGER = ON_NEXT | ON_USED | ON_FREE | ON_WHY | ON_LEASES | ON_RELEASE | ON_DOCTOR | ON_SETUP | ON_CONFIG,
+    ON_LEDGER = ON_LOOKS | ON_LEASES | ON_RELEASE | ON_SWEEP | ON_SETUP,
     ON_ALL = ON_LEDGER | ON_HELP,
 };
 

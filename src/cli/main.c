@@ -74,6 +74,11 @@ static enum nextport_status run_release(struct cli *cli, struct nextport_result 
     return nextport_release(cli->np, port, cli->id, ret, &cli->err);
 }
 
+static enum nextport_status run_sweep(struct cli *cli, struct nextport_result **ret)
+{
+    return nextport_sweep(cli->np, ret, &cli->err);
+}
+
 static enum nextport_status run_doctor(struct cli *cli, struct nextport_result **ret)
 {
     if (cli->rebind && nextport_rebind(cli->np, &cli->err) != NEXTPORT_OK)
@@ -83,7 +88,7 @@ static enum nextport_status run_doctor(struct cli *cli, struct nextport_result *
 
 static enum nextport_status run_setup(struct cli *cli, struct nextport_result **ret)
 {
-    return nextport_setup(cli->np, ret, &cli->err);
+    return cli->remove ? nextport_undo_setup(cli->np, ret, &cli->err) : nextport_setup(cli->np, ret, &cli->err);
 }
 
 static enum nextport_status run_config(struct cli *cli, struct nextport_result **ret)
@@ -116,11 +121,16 @@ const struct command cli_commands[] = {
     {"release", "[PORT]", "give a leased port back",
      "Names the lease by its port or by --id. Nothing to release is no error.\n", ON_RELEASE, NEXTPORT_ANSWER_RELEASE,
      0, 1, run_release},
+    {"sweep", "", "confirm the leases in use, end those that lapsed",
+     "Does for all leases at once what every 'nextport next' does for a few. Meant for\na timer. Ends with status 4, "
+     "and ends no lease, when a required source could not\nbe read.\n",
+     ON_SWEEP, NEXTPORT_ANSWER_SWEEP, 0, 0, run_sweep},
     {"doctor", "", "what is present and readable, and what to mend", "", ON_DOCTOR, NEXTPORT_ANSWER_DOCTOR, 0, 0,
      run_doctor},
     {"setup", "", "make the machine's ledger and its group",
-     "Run it once as root. Members of the group nextport may then lease ports.\nSafe to repeat.\n", ON_SETUP,
-     NEXTPORT_ANSWER_SETUP, 0, 0, run_setup},
+     "Run it once as root, or elevated on Windows, where it makes an hourly task for\n'nextport sweep' too. Members of "
+     "the group nextport may then lease ports. Safe\nto repeat.\n",
+     ON_SETUP, NEXTPORT_ANSWER_SETUP, 0, 0, run_setup},
     {"config", "", "the settings in force and where each comes from", "", ON_CONFIG, NEXTPORT_ANSWER_CONFIG, 0, 0,
      run_config},
     {"help", "[COMMAND|STATUS]", "help on a command, or what an exit status means", "", ON_HELP, NEXTPORT_ANSWER_NEXT,

@@ -136,6 +136,13 @@ static enum nextport_status take_rebind(struct cli *cli, const char *value)
     return NEXTPORT_OK;
 }
 
+static enum nextport_status take_remove(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->remove = true;
+    return NEXTPORT_OK;
+}
+
 static enum nextport_status take_verbose(struct cli *cli, const char *value)
 {
     (void)value;
@@ -169,7 +176,7 @@ const struct option_row cli_options[] = {
     {"count", 'c', "N", ON_NEXT, NULL, NULL, take_count, "N ports, called NAME, NAME2, NAME3"},
     {"consecutive", 0, NULL, ON_NEXT, NULL, NULL, take_consecutive, "all ports in one unbroken run"},
     {"ttl", 't', "TIME", ON_NEXT, "lease.pending", NULL, NULL, "how long an unused lease lives: 90s, 24h, 7d"},
-    {"wait", 'w', "TIME", ON_NEXT | ON_RELEASE | ON_SETUP, "ledger.wait", NULL, NULL,
+    {"wait", 'w', "TIME", ON_NEXT | ON_RELEASE | ON_SWEEP | ON_SETUP, "ledger.wait", NULL, NULL,
      "how long to wait for the ledger's lock; default 30s"},
     {"dry-run", 0, NULL, ON_NEXT, NULL, NULL, take_dry_run, "choose and explain, lease nothing"},
     {"no-newline", 0, NULL, ON_NEXT, NULL, NULL, take_no_newline, "plain: no newline at the end"},
@@ -178,17 +185,21 @@ const struct option_row cli_options[] = {
     {"all", 'a', NULL, ON_USED, NULL, NULL, take_all, "one row for each socket"},
     {"raw", 0, NULL, ON_DOCTOR, NULL, NULL, take_raw, "everything seen, as text to attach to a report"},
     {"rebind", 0, NULL, ON_DOCTOR, NULL, NULL, take_rebind, "accept a ledger copied from another machine"},
+    {"remove", 0, NULL, ON_SETUP, NULL, NULL, take_remove, "take back what setup made; the ledger stays"},
     {"range", 'r', "PORTS", ON_POOL, "pool.range", NULL, NULL, "the pool: 49000-65000, or several: 8000-8099,9000"},
     {"exclude", 'x', "PORTS", ON_POOL & ~ON_USED, "pool.exclude", NULL, NULL, "ports never to give; repeatable"},
     {"protocol", 'p', "PROTO", ON_LOOKS, "pool.protocol", NULL, NULL, "tcp (default), udp or both"},
-    {"iis-config", 0, "FILE", ON_LOOKS, "iis.files", NULL, NULL, "read this applicationHost.config; repeatable"},
-    {"iis-express", 0, NULL, ON_LOOKS, "iis.express", "yes", NULL, "read the sites of this user's IIS Express too"},
+    {"iis-config", 0, "FILE", ON_LOOKS | ON_SWEEP, "iis.files", NULL, NULL,
+     "read this applicationHost.config; repeatable"},
+    {"iis-express", 0, NULL, ON_LOOKS | ON_SWEEP, "iis.express", "yes", NULL,
+     "read the sites of this user's IIS Express too"},
     {"root", 0, "DIR", ON_LOOKS, "machine.root", NULL, NULL, "read the files of the machine below DIR, no sockets"},
-    {"policy", 0, "S=P", ON_LOOKS, NULL, NULL, take_policy, "when source S cannot be seen: require, warn or off"},
-    {"strict", 0, NULL, ON_LOOKS, "policy.strict", "yes", NULL, "require every source that would only warn"},
+    {"policy", 0, "S=P", ON_LOOKS | ON_SWEEP, NULL, NULL, take_policy,
+     "when source S cannot be seen: require, warn or off"},
+    {"strict", 0, NULL, ON_LOOKS | ON_SWEEP, "policy.strict", "yes", NULL, "require every source that would only warn"},
     {"ledger", 'l', "FILE", ON_LEDGER, "ledger.file", NULL, NULL, "another ledger than the machine's"},
     {"user", 'u', NULL, ON_LEDGER, "ledger.user", "yes", NULL, "a ledger of this user's own"},
-    {"config", 0, "FILE", ON_LEDGER, NULL, NULL, take_config, "another file than /etc/nextport/nextport.conf"},
+    {"config", 0, "FILE", ON_LEDGER, NULL, NULL, take_config, "another configuration than the machine's"},
     {"format", 'f', "FORMAT", ON_LEDGER, "output.format", NULL, NULL,
      "how to say it: 'nextport help' lists the formats"},
     {"verbose", 'v', NULL, ON_ALL, NULL, NULL, take_verbose, "say more"},
@@ -285,7 +296,7 @@ enum nextport_status cli_parse(struct cli *cli, int argc, char **argv)
         char letter[] = {'-', (char)optopt, '\0'};
         const char *word = found == '?' && optopt && optopt < 256 ? letter : argv[optind > at ? optind - 1 : at];
         enum nextport_status status;
-        if (found == ':')
+        if (found == ':' && !strchr(word, '=')) /* some say ':' of a flag that got a value, too */
             status = cli_usage(cli, NULL, "option '%s' needs a value", word);
         else
             status = row ? take(cli, row, optarg) : unknown_option(cli, &tables, word);

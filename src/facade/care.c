@@ -18,43 +18,162 @@ static void item(struct items *items, const char *section, const char *name, con
         .section = section, .name = name, .value = value, .health = health, .advice = np_strdup(items->arena, advice)};
 }
 
+/* ---- Setup --------------------------------------------------------------------------------------------------- */
+
+static enum nextport_status may_set_up(const struct np_run *run, const char *doing, struct nextport_error *err)
+{
+    if (run->place != NP_PLACE_MACHINE || np_host_privileged())
+        return NEXTPORT_OK;
+    np_fail(err, NEXTPORT_DENIED, "%s the machine's ledger %s: only %s may", doing, run->path, np_host_words.admin);
+    np_hint(err, "%s, or use a ledger of your own with --user.", np_host_words.setup);
+    return err->status;
+}
+
+static enum nextport_status set_up_ledger(struct np_run *run, struct items *items, struct nextport_error *err)
+{
+    bool present = false;
+    if (np_host_ledger_vet(run->path, run->place, true, &present, err) != NEXTPORT_OK)
+        return err->status;
+    item(items, "setup", "ledger", np_sprintf(run->arena, "%s: %s", run->path, present ? "was there" : "made"),
+         NEXTPORT_GOOD, NULL);
+    run->res->changed = run->res->changed || !present;
+    if (np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
+        return err->status;
+    return run->ops->end(run->ledger, false, err);
+}
+
+static enum nextport_status set_up_group(struct np_run *run, struct items *items, struct nextport_error *err)
+{
+    bool made;
+    if (np_host_make_group(&made, err) != NEXTPORT_OK)
+        return err->status;
+    item(items, "setup", "group", made ? NP_GROUP ": made" : NP_GROUP ": was there", NEXTPORT_GOOD,
+         np_sprintf(run->arena, "Members may lease ports: '%s'.", np_host_words.join));
+    run->res->changed = run->res->changed || made;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status set_up_modes(struct np_run *run, struct items *items, struct nextport_error *err)
+{
+    bool changed;
+    if (np_host_ledger_modes(run->path, &changed, err) != NEXTPORT_OK)
+        return err->status;
+    item(items, "setup", "modes", changed ? "set as promised" : "are as promised", NEXTPORT_GOOD, NULL);
+    run->res->changed = run->res->changed || changed;
+    return NEXTPORT_OK;
+}
+
+static void add_task(struct np_run *run, struct items *items, const struct np_task *task, const char *what)
+{
+    if (task->name)
+        item(items, "setup", "task", np_sprintf(run->arena, "%s: %s", task->name, what),
+             task->why ? NEXTPORT_NOTICE : NEXTPORT_GOOD, task->why);
+    run->res->changed = run->res->changed || task->changed;
+}
+
+static enum nextport_status set_up_task(struct np_run *run, struct items *items, struct nextport_error *err)
+{
+    struct np_task task;
+    if (np_host_make_task(run->arena, &task, err) != NEXTPORT_OK)
+        return err->status;
+    add_task(run, items, &task, task.why ? "not made" : task.changed ? "made" : "was there");
+    return NEXTPORT_OK;
+}
+
 enum nextport_status nextport_setup(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
 {
     struct np_run run;
     struct items items;
-    bool present = false, made_group = false, moded = false;
     np_run_init(&run, np, NEXTPORT_ANSWER_SETUP);
     items = (struct items){.arena = run.arena};
     enum nextport_status status = np_run_ledger_place(&run, err);
-    bool machine = run.place == NP_PLACE_MACHINE;
-    if (status == NEXTPORT_OK && machine && !np_host_privileged()) {
-        status = np_fail(err, NEXTPORT_DENIED, "setup makes the machine's ledger %s: only %s may", run.path,
-                         np_host_words.admin);
-        np_hint(err, "Run '%s', or use a ledger of your own with --user.", np_host_words.setup);
-    }
+    const bool machine = status == NEXTPORT_OK && run.place == NP_PLACE_MACHINE;
+    if (status == NEXTPORT_OK)
+        status = may_set_up(&run, "setup makes", err);
     if (status == NEXTPORT_OK && machine)
-        status = np_host_make_group(&made_group, err);
+        status = set_up_group(&run, &items, err);
     if (status == NEXTPORT_OK)
-        status = np_host_ledger_vet(run.path, run.place, true, &present, err);
-    bool made = !present;
-    if (status == NEXTPORT_OK)
-        status = np_run_ledger_begin(&run, true, &present, err);
-    if (status == NEXTPORT_OK)
-        status = run.ops->end(run.ledger, false, err);
+        status = set_up_ledger(&run, &items, err);
     if (status == NEXTPORT_OK && machine)
-        status = np_host_ledger_modes(run.path, &moded, err);
-    if (machine)
-        item(&items, "setup", "group", made_group ? NP_GROUP ": made" : NP_GROUP ": was there", NEXTPORT_GOOD,
-             np_sprintf(run.arena, "Members may lease ports: '%s'.", np_host_words.join));
-    item(&items, "setup", "ledger", np_sprintf(run.arena, "%s: %s", run.path, made ? "made" : "was there"),
-         NEXTPORT_GOOD, NULL);
-    if (machine)
-        item(&items, "setup", "modes", moded ? "set as promised" : "are as promised", NEXTPORT_GOOD, NULL);
+        status = set_up_modes(&run, &items, err);
+    if (status == NEXTPORT_OK && machine)
+        status = set_up_task(&run, &items, err);
     run.res->items = items.rows;
     run.res->n_items = items.n;
-    run.res->changed = made || made_group || moded;
     return np_run_done(&run, status == NEXTPORT_OK, ret, status);
 }
+
+/* ---- Setup taken back ---------------------------------------------------------------------------------------- */
+
+static enum nextport_status remove_task(struct np_run *run, struct items *items, struct nextport_error *err)
+{
+    struct np_task task;
+    if (np_host_remove_task(run->arena, &task, err) != NEXTPORT_OK)
+        return err->status;
+    add_task(run, items, &task, task.changed ? "removed" : "was not there");
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status remove_group(struct np_run *run, struct items *items, struct nextport_error *err)
+{
+    bool removed;
+    if (np_host_remove_group(&removed, err) != NEXTPORT_OK)
+        return err->status;
+    item(items, "setup", "group", removed ? NP_GROUP ": removed" : NP_GROUP ": was not there", NEXTPORT_GOOD, NULL);
+    run->res->changed = run->res->changed || removed;
+    return NEXTPORT_OK;
+}
+
+/* A group that is made later may get the number of the one removed, and must not get its rights. */
+static enum nextport_status leave_ledger(struct np_run *run, struct items *items, struct nextport_error *err)
+{
+    const char *folder = np_strndup(run->arena, run->path, (size_t)(strrchr(run->path, '/') - run->path));
+    if (!np_host_exists(folder)) {
+        item(items, "setup", "ledger", np_sprintf(run->arena, "%s: does not exist", run->path), NEXTPORT_GOOD, NULL);
+        return NEXTPORT_OK;
+    }
+    item(items, "setup", "ledger", np_sprintf(run->arena, "%s: stays", run->path), NEXTPORT_GOOD,
+         np_sprintf(run->arena, "It is data. When its leases are not needed any more, delete the folder %s.", folder));
+    return set_up_modes(run, items, err);
+}
+
+/* What a stranger put in the ledger's place must not get the modes that make it trusted, so it is vetted as long as there
+ * is the group to vet it by. */
+static enum nextport_status take_back(struct np_run *run, struct items *items, struct nextport_error *err)
+{
+    bool present;
+    struct nextport_error unsound = NEXTPORT_ERROR_INIT;
+    np_host_ledger_vet(run->path, run->place, false, &present, &unsound);
+    if (remove_task(run, items, err) != NEXTPORT_OK || remove_group(run, items, err) != NEXTPORT_OK)
+        return err->status;
+    if (unsound.status == NEXTPORT_OK)
+        return leave_ledger(run, items, err);
+    *err = unsound;
+    return np_wrap(err, "task and group are removed, the ledger %s is left as it is", run->path);
+}
+
+enum nextport_status nextport_undo_setup(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
+{
+    struct np_run run;
+    struct items items;
+    np_run_init(&run, np, NEXTPORT_ANSWER_SETUP);
+    items = (struct items){.arena = run.arena};
+    enum nextport_status status = np_run_ledger_place(&run, err);
+    if (status == NEXTPORT_OK && run.place != NP_PLACE_MACHINE) {
+        status =
+            np_fail(err, NEXTPORT_INPUT, "%s is not the machine's ledger: setup made nothing else for it", run.path);
+        np_hint(err, "Delete the file and its neighbours when its leases are not needed any more.");
+    }
+    if (status == NEXTPORT_OK)
+        status = may_set_up(&run, "take back the setup of", err);
+    if (status == NEXTPORT_OK)
+        status = take_back(&run, &items, err);
+    run.res->items = items.rows;
+    run.res->n_items = items.n;
+    return np_run_done(&run, status == NEXTPORT_OK, ret, status);
+}
+
+/* ---- Rebind -------------------------------------------------------------------------------------------------- */
 
 enum nextport_status nextport_rebind(struct nextport *np, struct nextport_error *err)
 {
@@ -72,6 +191,8 @@ enum nextport_status nextport_rebind(struct nextport *np, struct nextport_error 
         status = run.ops->rebind(run.path, &run.actor, err);
     return np_run_done(&run, false, NULL, status);
 }
+
+/* ---- Doctor -------------------------------------------------------------------------------------------------- */
 
 static const char *source_value(struct np_run *run, const struct np_source *source,
                                 const struct nextport_sighting *sighting)
@@ -136,7 +257,7 @@ static void doctor_ledger(struct np_run *run, struct items *items)
     if (!present) {
         item(items, "ledger", run->path, "does not exist yet", NEXTPORT_NOTICE,
              run->place == NP_PLACE_MACHINE
-                 ? np_sprintf(run->arena, "Run '%s': the first lease needs it.", np_host_words.setup)
+                 ? np_sprintf(run->arena, "%s: the first lease needs it.", np_host_words.setup)
                  : "The first 'nextport next' makes it.");
         return;
     }

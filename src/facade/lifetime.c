@@ -13,22 +13,28 @@ static bool is_due(const struct np_run *run, const struct nextport_lease *lease)
     return lease->state == NEXTPORT_PENDING && lease->expires <= run->actor.now;
 }
 
-/* Only a lease that is due is worth a look at the sockets: it costs a walk over all listeners. */
-static enum nextport_status look_at_sockets(struct np_run *run, const struct np_portset *due,
+/* For a request, only a lease that is due is worth this look: it costs a walk over all listeners. */
+static enum nextport_status look_at_sockets(struct np_run *run, const struct np_portset *ports,
                                             struct nextport_error *err)
 {
     const char *partial;
-    if (!np_portset_next(due, 1))
+    if (!np_portset_next(ports, 1))
         return NEXTPORT_OK;
-    return np_host_sockets(NP_SOCKETS_LISTENING, NEXTPORT_BOTH, due, claim_socket, &run->evidence, &partial, err);
+    return np_host_sockets(NP_SOCKETS_LISTENING, NEXTPORT_BOTH, ports, claim_socket, &run->evidence, &partial, err);
+}
+
+/* Looks whether the pending leases that expire at `until` or before are in use. */
+static enum nextport_status look_at_pending(struct np_run *run, int64_t until, struct nextport_error *err)
+{
+    struct np_portset pending;
+    if (run->ops->pending(run->ledger, run->actor.scope, until, &pending, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
+    return look_at_sockets(run, &pending, err);
 }
 
 enum nextport_status np_run_look_at_due(struct np_run *run, struct nextport_error *err)
 {
-    struct np_portset due;
-    if (run->ops->pending(run->ledger, run->actor.scope, run->actor.now, &due, err) != NEXTPORT_OK)
-        return np_wrap(err, "ledger %s", run->path);
-    return look_at_sockets(run, &due, err);
+    return look_at_pending(run, run->actor.now, err);
 }
 
 static bool hides_something(const struct np_evidence *evidence)
@@ -58,6 +64,7 @@ static enum nextport_status confirm(struct np_run *run, const struct nextport_le
             use->holder ? use->holder : use->source);
     if (known)
         known->state = NEXTPORT_CONFIRMED;
+    run->n_confirmed++;
     return run->ops->confirm(run->ledger, lease, use->holder, err);
 }
 
@@ -65,6 +72,8 @@ static enum nextport_status expire(struct np_run *run, const struct nextport_lea
 {
     np_note(&run->log, NEXTPORT_VERBOSE, "port %u: promised, never seen in use, its lease has expired", lease->port);
     np_leases_remove(&run->leases, lease->port);
+    struct nextport_lease *ended = np_push(run->arena, &run->ended, &run->n_ended, &run->ended_capacity, sizeof *ended);
+    *ended = *lease;
     return run->ops->drop(run->ledger, lease, "expired", err);
 }
 
@@ -151,4 +160,111 @@ enum nextport_status np_run_foresee(struct np_run *run, struct nextport_error *e
             np_leases_remove(&run->leases, port);
     }
     return NEXTPORT_OK;
+}
+
+/* ---- Sweep --------------------------------------------------------------------------------------------------- */
+
+static enum nextport_status look_at_declarations(struct np_run *run, struct nextport_error *err)
+{
+    struct np_scope scope = {.protocol = NEXTPORT_BOTH};
+    np_portset_add(&scope.ports, 1, 65535); /* the pool may have been another when a lease was given */
+    if (np_run_look(run, &scope, err) != NEXTPORT_OK)
+        return err->status;
+    return np_run_blind(run, err);
+}
+
+/* Leases that stay although they are due: someone must know when that is because nothing could be proved. */
+static enum nextport_status note_what_stays(struct np_run *run, struct nextport_error *err)
+{
+    struct np_portset due;
+    if (run->ops->pending(run->ledger, run->actor.scope, run->actor.now, &due, err) != NEXTPORT_OK)
+        return err->status;
+    const unsigned n = (unsigned)np_portset_count(&due);
+    if (n && hides_something(&run->evidence))
+        np_note(&run->log, NEXTPORT_WARNING, "%u due lease%s kept: what was not seen may use %s", n,
+                n == 1 ? " is" : "s are", n == 1 ? "its port" : "their ports");
+    else if (n)
+        np_note(&run->log, NEXTPORT_VERBOSE, "%u due lease%s kept: something has %s", n, n == 1 ? " is" : "s are",
+                n == 1 ? "its port" : "their ports");
+    return NEXTPORT_OK;
+}
+
+/* One transaction's worth. *ret_more: there may be more to do. */
+static enum nextport_status sweep_some(struct np_run *run, bool *ret_more, struct nextport_error *err)
+{
+    size_t stepped;
+    const size_t declared = run->evidence.n_claims;
+    run->leases = (struct np_leases){.arena = run->arena};
+    if (run->ops->leases(run->ledger, run->actor.scope, NP_LEASES_NAMED, &run->leases, err) != NEXTPORT_OK)
+        return np_wrap(err, "read ledger %s", run->path);
+    if (look_at_pending(run, INT64_MAX, err) != NEXTPORT_OK)
+        return np_wrap(err, "look for the use of leases");
+    if (np_run_steps(run, &stepped, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
+    *ret_more = stepped == NP_STEPS_AT_ONCE;
+    if (!*ret_more && note_what_stays(run, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
+    if (run->ops->end(run->ledger, stepped > 0, err) != NEXTPORT_OK)
+        return np_wrap(err, "commit to ledger %s", run->path);
+    run->res->changed = run->res->changed || stepped > 0;
+    run->evidence.n_claims = declared; /* sockets are looked at afresh each time */
+    return NEXTPORT_OK;
+}
+
+/* In bounded transactions with the lock let go between them, so that nobody who wants a port waits for all of it. */
+static enum nextport_status sweep(struct np_run *run, struct nextport_error *err)
+{
+    bool present, more = true;
+    while (more) {
+        if (np_run_ledger_begin(run, false, &present, err) != NEXTPORT_OK)
+            return err->status;
+        if (!present) /* it was taken away meanwhile */
+            return NEXTPORT_OK;
+        if (np_run_changed(run)) {
+            np_run_forget(run);
+            if (look_at_declarations(run, err) != NEXTPORT_OK)
+                return err->status;
+        }
+        if (sweep_some(run, &more, err) != NEXTPORT_OK)
+            return err->status;
+        run->ops->close(run->ledger);
+        np_lock_release(run->lock);
+        run->ledger = NULL;
+        run->lock = NULL;
+    }
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status look_and_sweep(struct np_run *run, struct nextport_error *err)
+{
+    bool present;
+    if (run->np->settings.root)
+        return np_fail(err, NEXTPORT_INPUT, "a root has files only: which leases are in use is seen on the machine");
+    if (np_run_ledger_place(run, err) != NEXTPORT_OK)
+        return err->status;
+    if (np_host_ledger_vet(run->path, run->place, false, &present, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
+    if (!present) {
+        np_note(&run->log, NEXTPORT_VERBOSE, "%s does not exist yet: nothing is leased", run->path);
+        return NEXTPORT_OK;
+    }
+    if (np_run_open_readers(run, err) != NEXTPORT_OK || look_at_declarations(run, err) != NEXTPORT_OK ||
+        np_probe_open(&run->probe, NEXTPORT_BOTH, err) != NEXTPORT_OK || sweep(run, err) != NEXTPORT_OK)
+        return err->status;
+    np_run_sight(run, &np_source_probe, NEXTPORT_SEEN, NULL, NULL);
+    np_run_sight(run, &np_source_ledger, NEXTPORT_SEEN, NULL, NULL);
+    if (!run->res->changed)
+        np_note(&run->log, NEXTPORT_VERBOSE, "no lease had to be moved on");
+    return NEXTPORT_OK;
+}
+
+enum nextport_status nextport_sweep(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
+{
+    struct np_run run;
+    np_run_init(&run, np, NEXTPORT_ANSWER_SWEEP);
+    enum nextport_status status = look_and_sweep(&run, err);
+    run.res->leases = run.ended;
+    run.res->n_leases = run.n_ended;
+    run.res->n_confirmed = run.n_confirmed;
+    return np_run_done(&run, status == NEXTPORT_OK, ret, status);
 }

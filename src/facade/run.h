@@ -40,6 +40,9 @@ struct np_run {
     struct np_ledger *ledger; /* open and begun */
     struct np_leases leases;
     struct np_probe *probe;
+    /* what the steps did: the leases they ended, the number they confirmed */
+    struct nextport_lease *ended;
+    size_t n_ended, ended_capacity, n_confirmed;
 };
 
 void np_run_init(struct np_run *, struct nextport *, enum nextport_what);

@@ -23,7 +23,7 @@ const char *np_host_env(struct np_arena *, const char *name); /* NULL when unset
 struct np_host_words {
     const char *admin;   /* "root", "an administrator": who may do everything */
     const char *elevate; /* "Run as root", "Run elevated, ...": how to become that; begins a sentence */
-    const char *setup;   /* the command that makes the machine's ledger, as they would type it */
+    const char *setup;   /* "Run 'sudo nextport setup'": how the machine's ledger is made; begins a sentence */
     const char *join;    /* the command that puts a user into the group */
 };
 extern const struct np_host_words np_host_words;
@@ -97,6 +97,9 @@ struct np_socket {
 };
 
 typedef void np_socket_fn(void *ctx, const struct np_socket *);
+
+/* What is never looked at, in words: "raw sockets, ..." */
+extern const char np_sockets_unseen[];
 
 /* Calls `each` for every TCP (and, when asked, UDP) socket whose local port is in `ports`. `*partial` says, in words, what the kernel
  * could not tell (NULL: nothing). */
@@ -192,6 +195,9 @@ bool np_host_is_machine_ledger(const char *path);
  * %LocalAppData%\nextport\ledger.db. */
 enum nextport_status np_host_user_ledger(struct np_arena *, const char **ret, struct nextport_error *);
 
+/* How SQLite must be told a path: on Windows, where it is long, with the prefix that lifts the limit of 260 characters. */
+const char *np_host_sqlite_path(struct np_arena *, const char *path);
+
 enum np_place {
     NP_PLACE_MACHINE, /* the machine's: owned by root or the system, writable by others only as members of NP_GROUP */
     NP_PLACE_USER,    /* --user: folder owned by this user, closed to others */
@@ -223,7 +229,8 @@ enum nextport_status np_host_ledger_fresh(const char *made, struct nextport_erro
  * promised; both durable. */
 enum nextport_status np_host_ledger_publish(const char *made, const char *path, enum np_place, struct nextport_error *);
 
-/* Gives folder and files of an existing machine's ledger the promised owner and modes. *ret_changed: something was. */
+/* Gives folder and files of an existing machine's ledger the promised owner and modes; where the configuration lies in the
+ * same folder, it is made and given its own. *ret_changed: something was. */
 enum nextport_status np_host_ledger_modes(const char *path, bool *ret_changed, struct nextport_error *);
 
 /* Makes the group if it is missing, or removes it if it is there. *ret_changed: it was made or removed. */

@@ -115,10 +115,17 @@ enum reach {
     FROZEN, /* the file alone holds everything */
 };
 
-/* File access without locks; NULL when this SQLite has none. https://sqlite.org/vfs.html#standard_unix_vfses */
+/* File access as usual (NULL: SQLite's own choice), and without locks (NULL: this SQLite has none). The usual one of
+ * Windows knows no path beyond 260 characters. https://sqlite.org/vfs.html#standard_unix_vfses */
+static const char *usual_vfs(void)
+{
+    static const char long_paths[] = "win32-longpath";
+    return sqlite3_vfs_find(long_paths) != NULL ? long_paths : NULL;
+}
+
 static const char *lockless_vfs(void)
 {
-    static const char *const names[] = {"unix-none", "win32-none"};
+    static const char *const names[] = {"unix-none", "win32-longpath-none"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (sqlite3_vfs_find(names[i]) != NULL)
             return names[i];
@@ -129,7 +136,7 @@ struct np_ledger {
     sqlite3 *db;
     sqlite3_stmt *prepared[N_STATEMENTS];
     struct np_arena *arena; /* path and actor */
-    const char *path;
+    const char *path;       /* as SQLite must be told it */
     struct np_actor actor;
     enum np_access access;
     enum reach reach;
@@ -280,7 +287,7 @@ static const char *uri_of(struct np_ledger *l, enum reach reach)
  * (POSIX), should another handle have the ledger open. */
 static bool has_content(struct np_ledger *l, const char *suffix)
 {
-    sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);
+    sqlite3_vfs *vfs = sqlite3_vfs_find(usual_vfs());
     const char *name = np_sprintf(l->arena, "%s%s", l->path, suffix);
     int there = 0;
     return vfs->xAccess(vfs, name, SQLITE_ACCESS_EXISTS, &there) != SQLITE_OK || there;
@@ -374,7 +381,7 @@ static enum nextport_status connect_file(struct np_ledger *l, struct nextport_er
     int flags = l->access == NP_LEDGER_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
     l->reach = reach_now(l);
     int code = sqlite3_open_v2(uri_of(l, l->reach), &l->db,
-                               flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+                               flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, usual_vfs());
     if (code != SQLITE_OK)
         return failed(l, sqlite3_extended_errcode(l->db), err);
     configure(l);
@@ -512,7 +519,7 @@ static struct np_ledger *ledger_new(const char *path, enum np_access access, con
     struct np_arena *a = np_arena_new();
     struct np_ledger *l = np_alloc(a, sizeof *l);
     l->arena = a;
-    l->path = np_strdup(a, path);
+    l->path = np_strdup(a, np_host_sqlite_path(a, path));
     l->access = access;
     l->actor = (struct np_actor){
         .host = np_strdup(a, actor->host),
@@ -625,8 +632,8 @@ static enum nextport_status fill(struct np_ledger *l, struct nextport_error *err
 
 static enum nextport_status make(struct np_ledger *l, struct nextport_error *err)
 {
-    int code =
-        sqlite3_open_v2(uri_of(l, SHARED), &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
+    int code = sqlite3_open_v2(uri_of(l, SHARED), &l->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+                               usual_vfs());
     if (code != SQLITE_OK)
         return failed(l, code, err);
     configure(l);

@@ -157,10 +157,8 @@ static void write_free(struct np_json *json, const struct nextport_result *res)
 static void write_why(struct np_json *json, const struct nextport_result *res)
 {
     static const char *const probes[] = {
-        [NEXTPORT_PROBE_NONE] = NULL,
-        [NEXTPORT_PROBE_FREE] = "free",
-        [NEXTPORT_PROBE_TAKEN] = "taken",
-        [NEXTPORT_PROBE_DENIED] = "denied",
+        [NEXTPORT_PROBE_NONE] = NULL,       [NEXTPORT_PROBE_FREE] = "free",       [NEXTPORT_PROBE_TAKEN] = "taken",
+        [NEXTPORT_PROBE_DENIED] = "denied", [NEXTPORT_PROBE_REFUSED] = "refused",
     };
     np_json_int(json, "port", res->port);
     np_json_bool(json, "free", res->is_free);
@@ -185,6 +183,17 @@ static void write_release(struct np_json *json, const struct nextport_result *re
 {
     np_json_bool(json, "changed", res->changed);
     write_leases(json, res);
+}
+
+static void write_sweep(struct np_json *json, const struct nextport_result *res)
+{
+    np_json_bool(json, "changed", res->changed);
+    np_json_begin(json, "ended", '[');
+    for (size_t i = 0; i < res->n_leases; i++)
+        add_lease(json, NULL, &res->leases[i]);
+    np_json_end(json, ']');
+    np_json_int(json, "confirmed", (int64_t)res->n_confirmed);
+    add_sources(json, res);
 }
 
 static void write_items(struct np_json *json, const struct nextport_result *res)
@@ -231,7 +240,7 @@ static void (*const bodies[])(struct np_json *, const struct nextport_result *) 
     [NEXTPORT_ANSWER_FREE] = write_free,     [NEXTPORT_ANSWER_WHY] = write_why,
     [NEXTPORT_ANSWER_LEASES] = write_leases, [NEXTPORT_ANSWER_RELEASE] = write_release,
     [NEXTPORT_ANSWER_DOCTOR] = write_items,  [NEXTPORT_ANSWER_SETUP] = write_setup,
-    [NEXTPORT_ANSWER_CONFIG] = write_items,
+    [NEXTPORT_ANSWER_CONFIG] = write_items,  [NEXTPORT_ANSWER_SWEEP] = write_sweep,
 };
 
 static void add_error(struct np_json *json, const struct nextport_error *err)
@@ -305,7 +314,8 @@ const struct np_writer np_writer_json = {
     .about = "one JSON object on one line (doc/schema)",
     .answers = NP_ANSWER(NEXTPORT_ANSWER_NEXT) | NP_ANSWER(NEXTPORT_ANSWER_USED) | NP_ANSWER(NEXTPORT_ANSWER_FREE) |
                NP_ANSWER(NEXTPORT_ANSWER_WHY) | NP_ANSWER(NEXTPORT_ANSWER_LEASES) | NP_ANSWER(NEXTPORT_ANSWER_RELEASE) |
-               NP_ANSWER(NEXTPORT_ANSWER_DOCTOR) | NP_ANSWER(NEXTPORT_ANSWER_SETUP) | NP_ANSWER(NEXTPORT_ANSWER_CONFIG),
+               NP_ANSWER(NEXTPORT_ANSWER_DOCTOR) | NP_ANSWER(NEXTPORT_ANSWER_SETUP) |
+               NP_ANSWER(NEXTPORT_ANSWER_CONFIG) | NP_ANSWER(NEXTPORT_ANSWER_SWEEP),
     .write = write_json,
     .fail = fail_json,
 };

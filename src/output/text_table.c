@@ -366,6 +366,7 @@ static void print_probe(struct np_page *page, const struct nextport_result *res)
         [NEXTPORT_PROBE_FREE] = "  probe: it can be bound",
         [NEXTPORT_PROBE_TAKEN] = "  probe: it cannot be bound, somebody has it",
         [NEXTPORT_PROBE_DENIED] = "  probe: this user may not bind it",
+        [NEXTPORT_PROBE_REFUSED] = "  probe: the system refuses it: an excluded range, HTTP.sys, or an exclusive owner",
     };
     if (texts[res->probe])
         line(page, PLAIN, texts[res->probe]);
@@ -393,7 +394,12 @@ static void print_changes(struct np_page *page, const struct nextport_result *re
     if (res->n_leases)
         print_change(page, np_sprintf(page->arena, "release the lease: nextport release %u", res->port), done, &n_done);
     if (!n_done && res->probe == NEXTPORT_PROBE_TAKEN)
-        print_change(page, "find who has it: run this again as root", done, &n_done);
+        print_change(page, "find who has it: run this again with full rights", done, &n_done);
+    if (!n_done && res->probe == NEXTPORT_PROBE_REFUSED)
+        print_change(page,
+                     "find who keeps it: netsh int ipv4 show excludedportrange protocol=tcp; netsh http show "
+                     "servicestate",
+                     done, &n_done);
     if (!n_done && res->probe == NEXTPORT_PROBE_DENIED)
         print_change(page, "run as a user who may bind it, or choose a higher port", done, &n_done);
 }
@@ -402,7 +408,7 @@ static const char *verdict(const struct nextport_result *res)
 {
     if (res->is_free)
         return "is free";
-    return res->n_claims || res->probe == NEXTPORT_PROBE_TAKEN || res->probe == NEXTPORT_PROBE_DENIED
+    return res->n_claims || res->probe > NEXTPORT_PROBE_FREE
                ? "is taken"
                : "cannot be called free: nothing that was seen has it, but not everything was seen";
 }
@@ -420,7 +426,7 @@ static void write_why(struct np_page *page, const struct nextport_result *res)
     print_unseen(page, res);
 }
 
-/* ---- leases, release -------------------------------------------------------------------------------------------- */
+/* ---- leases, release, sweep ------------------------------------------------------------------------------------- */
 
 static void write_leases(struct np_page *page, const struct nextport_result *res)
 {
@@ -457,16 +463,36 @@ static void write_leases(struct np_page *page, const struct nextport_result *res
         line(page, PLAIN, "no leases");
 }
 
-static void write_release(struct np_page *page, const struct nextport_result *res)
+static void print_ended(struct np_page *page, const struct nextport_result *res, const char *how)
 {
     for (size_t i = 0; i < res->n_leases; i++) {
         const struct nextport_lease *lease = &res->leases[i];
         line(page, PLAIN,
-             np_sprintf(page->arena, "released port %u (lease %" PRId64 ", %s, for %s)", lease->port, lease->id,
+             np_sprintf(page->arena, "%s port %u (lease %" PRId64 ", %s, for %s)", how, lease->port, lease->id,
                         np_state_name(lease->state), lease->name ? safe(page, lease->name) : "nobody"));
     }
+}
+
+static void write_release(struct np_page *page, const struct nextport_result *res)
+{
+    print_ended(page, res, "released");
     if (!res->n_leases)
         line(page, PLAIN, "no lease to release");
+}
+
+/* It runs from timers, whose mails nobody should have to read: quiet, it says what it did or nothing. */
+static void write_sweep(struct np_page *page, const struct nextport_result *res)
+{
+    print_ended(page, res, "expired");
+    if (res->n_confirmed)
+        line(page, PLAIN,
+             np_sprintf(page->arena, "%" PRIu64 " lease%s seen in use and confirmed", res->n_confirmed,
+                        res->n_confirmed == 1 ? " was" : "s were"));
+    if (page->style->verbosity < 0)
+        return;
+    if (!res->changed)
+        line(page, PLAIN, "nothing had to be done");
+    print_unseen(page, res);
 }
 
 /* ---- doctor, setup, config -------------------------------------------------------------------------------------- */
@@ -548,7 +574,7 @@ static void (*const bodies[])(struct np_page *, const struct nextport_result *) 
     [NEXTPORT_ANSWER_FREE] = write_free,     [NEXTPORT_ANSWER_WHY] = write_why,
     [NEXTPORT_ANSWER_LEASES] = write_leases, [NEXTPORT_ANSWER_RELEASE] = write_release,
     [NEXTPORT_ANSWER_DOCTOR] = write_items,  [NEXTPORT_ANSWER_SETUP] = write_setup,
-    [NEXTPORT_ANSWER_CONFIG] = write_config,
+    [NEXTPORT_ANSWER_CONFIG] = write_config, [NEXTPORT_ANSWER_SWEEP] = write_sweep,
 };
 
 static void write_table(struct np_page *page, const struct nextport_result *res)
@@ -571,7 +597,8 @@ const struct np_writer np_writer_table = {
     .about = "a table for people, fitted to the terminal",
     .answers = NP_ANSWER(NEXTPORT_ANSWER_USED) | NP_ANSWER(NEXTPORT_ANSWER_FREE) | NP_ANSWER(NEXTPORT_ANSWER_WHY) |
                NP_ANSWER(NEXTPORT_ANSWER_LEASES) | NP_ANSWER(NEXTPORT_ANSWER_RELEASE) |
-               NP_ANSWER(NEXTPORT_ANSWER_DOCTOR) | NP_ANSWER(NEXTPORT_ANSWER_SETUP) | NP_ANSWER(NEXTPORT_ANSWER_CONFIG),
+               NP_ANSWER(NEXTPORT_ANSWER_DOCTOR) | NP_ANSWER(NEXTPORT_ANSWER_SETUP) |
+               NP_ANSWER(NEXTPORT_ANSWER_CONFIG) | NP_ANSWER(NEXTPORT_ANSWER_SWEEP),
     .write = write_table,
     .fail = fail_table,
 };

@@ -2,7 +2,7 @@
  * register a URL, so its owner will want the port again; a certificate bound to an address says that a server was set up
  * there. https://learn.microsoft.com/windows/win32/http/urlprefix-strings is the grammar.
  * SPDX-License-Identifier: MIT */
-#include "source/source.h"
+#include "source/httpsys.h"
 
 #include <string.h>
 
@@ -13,8 +13,8 @@ static const char *const about[] = {
     [NP_HTTP_STORE] = "central certificate store",
 };
 
-/* "http://+:8080/app/" names "+:8080". A host in brackets may hold slashes no more than any other. */
-static bool authority_of(const char *url, struct np_text *ret)
+/* "http://+:8080/app/" names the place "+:8080". */
+static bool place_of(const char *url, struct np_text *ret)
 {
     const char *begin = strstr(url, "://");
     if (!begin)
@@ -24,27 +24,48 @@ static bool authority_of(const char *url, struct np_text *ret)
     return true;
 }
 
-/* The port stands behind the last colon; there is always one. The address is what is before it, if anything. */
+/* How much of a place is the host; IPv6 stands in brackets. */
+static size_t host_length(struct np_text place)
+{
+    const char *end = memchr(place.ptr, place.len > 0 && place.ptr[0] == '[' ? ']' : ':', place.len);
+    return end ? (size_t)(end - place.ptr) + (*end == ']') : place.len;
+}
+
+/* HTTP.sys takes a host name, "+" and "*" on every address. */
+static const char *address_of(struct np_arena *arena, struct np_text host)
+{
+    for (size_t i = 0; i < host.len && host.ptr[0] != '['; i++)
+        if (host.ptr[i] != '.' && (host.ptr[i] < '0' || host.ptr[i] > '9'))
+            return "*";
+    return host.len > 0 ? np_text_dup(arena, host) : "*";
+}
+
+/* "HOST:PORT", or the port alone where there is no host. A URL may name an address behind its port
+ * ("http://x:80:192.0.2.1/"). */
 static bool parse_row(struct np_arena *arena, const struct np_http_row *row, const char **ret_address,
                       uint16_t *ret_port)
 {
-    struct np_text place = np_text_of(row->text);
-    uint64_t port;
-    if (row->kind == NP_HTTP_URL && !authority_of(row->text, &place))
+    struct np_text rest = np_text_of(row->text), port;
+    if (row->kind == NP_HTTP_URL && !place_of(row->text, &rest))
         return false;
-    size_t colon = place.len;
-    while (colon > 0 && place.ptr[colon - 1] != ':')
-        colon--;
-    if ((colon == 0) != (row->kind == NP_HTTP_STORE) ||
-        !np_text_u64((struct np_text){place.ptr + colon, place.len - colon}, UINT16_MAX, &port) || port == 0)
+    const struct np_text host = {rest.ptr, row->kind == NP_HTTP_STORE ? 0 : host_length(rest)};
+    rest.ptr += host.len;
+    rest.len -= host.len;
+    if (row->kind != NP_HTTP_STORE) {
+        if (host.len == 0 || rest.len == 0 || rest.ptr[0] != ':')
+            return false;
+        rest.ptr++;
+        rest.len--;
+    }
+    if (!np_text_split(&rest, ':', &port) || (rest.len > 0 && row->kind != NP_HTTP_URL) ||
+        !np_text_port(port, ret_port))
         return false;
-    *ret_address = colon > 1 ? np_text_dup(arena, (struct np_text){place.ptr, colon - 1}) : "*";
-    *ret_port = (uint16_t)port;
+    *ret_address = address_of(arena, rest.len > 0 ? rest : host);
     return true;
 }
 
 /* A row without a port that can be read holds some port that nobody can name: that is said, and no reason to stop. */
-static void claim(struct np_evidence *ret, const struct np_http_row *row)
+void np_httpsys_claim(struct np_evidence *ret, const struct np_http_row *row)
 {
     struct nextport_claim claim = {.protocol = NEXTPORT_TCP,
                                    .kind = NEXTPORT_RESERVED,
@@ -81,7 +102,7 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
         return NEXTPORT_OK;
     }
     for (size_t i = 0; i < n; i++)
-        claim(look->ret, &rows[i]);
+        np_httpsys_claim(look->ret, &rows[i]);
     sight(look, present ? NEXTPORT_SEEN : NEXTPORT_ABSENT, NULL, NULL);
     return NEXTPORT_OK;
 }

@@ -67,8 +67,7 @@ static enum nextport_status look_at_machine(struct np_look *look, enum nextport_
         *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
         return NEXTPORT_OK;
     }
-    np_note(look->ret->log, NEXTPORT_VERBOSE, "not looked at: %sraw sockets, other network namespaces",
-            others_unasked(look->protocol));
+    np_note(look->ret->log, NEXTPORT_VERBOSE, "not looked at: %s%s", others_unasked(look->protocol), np_sockets_unseen);
     if (finding.n_hidden)
         np_note(look->ret->log, NEXTPORT_INFO, "the programs of %llu socket%s cannot be seen: %s",
                 (unsigned long long)finding.n_hidden, finding.n_hidden == 1 ? "" : "s",

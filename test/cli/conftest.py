@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the end-to-end tests: the real program, in a network namespace of each test's own.
 
-NEXTPORT_BUILD names the build directory (script/test sets it): the program, the holder and the example live there.
+NEXTPORT_BUILD names the build directory (script/test sets it): the program, the holder and the example live there. A
+build for Windows runs under Wine, by the same tests: what cannot be so on one of the systems is marked with the reason,
+@pytest.mark.linux("..") or @pytest.mark.windows("..").
 """
-import ctypes
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -14,24 +17,64 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("NEXTPORT_BUILD", ROOT / "build" / "release")).resolve()
-CLONE_NEWNET = 0x40000000
+WINDOWS = (BUILD / "nextport.exe").exists()
+LOCKED_BYTE = 1 << 62  # src/host/windows/lock.c; Wine makes a record lock of it
+# programs of this system that the tests run beside nextport.exe
+NATIVE = ROOT / "build" / "release" if WINDOWS else BUILD
 # an applicationHost.config of one site: SITE.format(name, port)
 SITE = """<configuration><system.applicationHost><sites><site name="{0}" id="1"><bindings>
 <binding protocol="http" bindingInformation="*:{1}:" /></bindings></site></sites></system.applicationHost></configuration>"""
 sys.path.insert(0, str(ROOT / "test" / "lib"))
+import wine  # noqa: E402
+from wine import CLONE_NEWNET  # noqa: E402,F401
+
 # what the person or the deployment tool around the tests has set must not steer them
 for name in list(os.environ):
     if name.startswith(("NEXTPORT_", "Tentacle", "AgentProgram", "XDG_")):
-        if name not in ("NEXTPORT_BUILD", "NEXTPORT_ROUNDS"):
+        if name not in ("NEXTPORT_BUILD", "NEXTPORT_ROUNDS", "NEXTPORT_WINEPREFIX"):
             del os.environ[name]
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "linux(why): cannot be so on Windows, or not under Wine")
+    config.addinivalue_line("markers", "windows(why): only Windows has it")
+    if WINDOWS and not config.option.basetemp:
+        # Windows knows no sticky folder: Wine shows /tmp as one where everybody may exchange what others keep in it
+        config.option.basetemp = BUILD / "scratch"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Each program runs the tests that are meant for it."""
+    other = "linux" if WINDOWS else "windows"
+    dropped = [item for item in items if item.get_closest_marker(other)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
+
+
+@pytest.fixture(scope="session")
+def windows(tmp_path_factory):
+    """Wine, in a namespace that is kept while no test leaves a socket behind. None on Linux."""
+    if not WINDOWS:
+        yield None
+        return
+    running = wine.Wine(os.environ.get("NEXTPORT_WINEPREFIX", BUILD / "wine"))
+    wine.answer_netsh(running.prefix, BUILD / "test" / "fake_netsh.exe", tmp_path_factory.mktemp("netsh"))
+    wine.set_up_machine(running.prefix, BUILD / "nextport")
+    yield running
+    running.stop()
+
+
 @pytest.fixture(autouse=True)
-def namespace():
+def namespace(windows):
     """A fresh network namespace with only loopback: every port of it is this test's."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        pytest.skip("no network namespace: needs root (" + os.strerror(ctypes.get_errno()) + ")")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    if windows:
+        windows.fresh()
+        return
+    try:
+        wine.enter_namespace()
+    except PermissionError as error:
+        pytest.skip(f"no network namespace: needs root ({error})")
 
 
 class Done:
@@ -50,7 +93,7 @@ class Done:
 
     @property
     def port(self):
-        assert self.status == 0, self
+        assert self.status == 0, str(self)
         return int(self.out)
 
     @property
@@ -59,6 +102,17 @@ class Done:
 
     def __repr__(self):
         return f"status {self.status}\nout: {self.out.decode(errors='replace')}\nerr: {self.err.decode(errors='replace')}"
+
+
+@contextlib.contextmanager
+def locked(ledger):
+    """Has the queue before the ledger, as a request has it while it works."""
+    with open(f"{ledger}-lock", "r+") as lock:
+        if WINDOWS:
+            fcntl.lockf(lock, fcntl.LOCK_EX, 1, LOCKED_BYTE)
+        else:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture
@@ -96,7 +150,7 @@ def holder():
     running = []
 
     def hold(*args):
-        child = subprocess.Popen([str(BUILD / "test" / "holder"), *map(str, args)],
+        child = subprocess.Popen([str(NATIVE / "test" / "holder"), *map(str, args)],
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         running.append(child)
         ready = child.stdout.readline()

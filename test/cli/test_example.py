@@ -9,6 +9,8 @@ import pytest
 
 from conftest import BUILD, ROOT, Done
 
+pytestmark = pytest.mark.linux("the shared library")
+
 
 def test_the_example_leases_the_port_that_it_prints(nextport, ledger):
     example = Done(subprocess.run([str(BUILD / "test" / "example-next"), str(ledger)], capture_output=True,

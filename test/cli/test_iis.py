@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
 """IIS configurations as the program finds them: named, by pattern, below a root."""
-import fcntl
 import os
 import subprocess
 
 import pytest
 
-from conftest import SITE
+from conftest import SITE, locked
 
 LIVE = "Windows/System32/inetsrv/config/applicationHost.config"
 
@@ -71,6 +70,7 @@ def test_a_root_leases_nothing(nextport, tmp_path, ledger):
     assert not ledger.exists()
 
 
+@pytest.mark.linux("Wine follows links of the file system without a word")
 def test_a_link_out_of_the_root_stays_inside_it(nextport, site, tmp_path):
     outside = site("outside.config", "Outside", 49000)
     live = tmp_path / "disk" / LIVE
@@ -81,12 +81,12 @@ def test_a_link_out_of_the_root_stays_inside_it(nextport, site, tmp_path):
     assert [claim for claim in used.json["claims"] if claim["holder"] == "Outside"] == []
 
 
+@pytest.mark.linux("looks into /proc for who waits")
 def test_a_site_that_appears_while_it_waits_for_the_lock_is_seen(nextport, site, program, ledger, tmp_path):
     """Files are read before the lock and again under it."""
     file = site("app.config", "Shop", 49000)
     assert nextport("next", "--iis-config", file).port == 49001
-    with open(f"{ledger}-lock", "r+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(ledger):
         waiting = subprocess.Popen([program, "next", "-q", "--iis-config", str(file)], stdout=subprocess.PIPE, text=True,
                                    env=dict(os.environ, NEXTPORT_LEDGER=str(ledger), NEXTPORT_CONFIG="/dev/null"))
         while not has_open(waiting.pid, f"{ledger}-lock"):

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from conftest import CLONE_NEWNET, SITE
+from conftest import CLONE_NEWNET, SITE, locked
 
 
 @pytest.fixture
@@ -136,6 +136,7 @@ def test_a_released_port_is_free_at_once_and_its_history_stays(nextport, leases,
     assert events(ledger) == [("granted", 49000), ("released", 49000), ("granted", 49000)]
 
 
+@pytest.mark.linux("network namespaces")
 def test_another_network_namespace_has_leases_of_its_own(nextport, leases):
     """The same ledger file, another set of ports: what is promised there does not matter here."""
     assert nextport("next").port == 49000
@@ -157,3 +158,91 @@ def test_a_clock_that_goes_back_ends_nothing(nextport, leases, ledger):
     db.close()
     assert nextport("next").port == 49001
     assert pathlib.Path(ledger).exists() and leases() == {49000: "pending", 49001: "pending"}
+
+
+# ---- sweep ----------------------------------------------------------------------------------------------------------
+
+
+def test_sweep_ends_what_lapsed_and_confirms_what_is_used(nextport, due, leases, ledger, holder):
+    assert len(nextport("next", "--count", 3).text.split()) == 3
+    holder("listen127", 49001)
+    due()
+    done = nextport("sweep")
+    assert done.status == 0, done
+    assert done.text.splitlines() == ["expired port 49000 (lease 1, pending, for Port)",
+                                      "expired port 49002 (lease 3, pending, for Port3)",
+                                      "1 lease was seen in use and confirmed"], done
+    assert leases() == {49001: "confirmed"}
+    assert sorted(events(ledger)[3:]) == [("confirmed", 49001), ("expired", 49000), ("expired", 49002)]
+
+
+def test_sweep_confirms_what_is_used_before_it_is_due(nextport, leases, holder):
+    assert nextport("next").port == 49000
+    holder("listen4", 49000)
+    assert nextport("sweep", "--format", "json").json["confirmed"] == 1
+    assert leases() == {49000: "confirmed"}
+
+
+def test_sweep_reaches_leases_outside_the_pool(nextport, due, leases):
+    assert nextport("next", "--range", "8000-8009").port == 8000
+    due()
+    assert nextport("sweep").status == 0
+    assert leases() == {}
+
+
+def test_sweep_does_all_in_many_small_transactions(nextport, due, leases, holder):
+    assert nextport("next", "--count", 300).status == 0
+    holder("listen4", 49250)
+    due()
+    done = nextport("sweep", "--format", "json").json
+    assert (done["changed"], len(done["ended"]), done["confirmed"]) == (True, 299, 1)
+    assert [lease["port"] for lease in done["ended"]] == [port for port in range(49000, 49300) if port != 49250]
+    assert leases() == {49250: "confirmed"}
+
+
+def test_sweep_with_nothing_to_do_writes_nothing(nextport, ledger):
+    assert nextport("next").port == 49000
+    before = events(ledger)
+    done = nextport("sweep", "-v")
+    assert (done.status, done.text) == (0, "nothing had to be done\n") and "no lease had to be moved on" in done.log
+    quiet = nextport("sweep", "--quiet")
+    assert (quiet.status, quiet.out, quiet.err) == (0, b"", b"")
+    assert events(ledger) == before
+
+
+def test_sweep_without_a_ledger_makes_none(nextport, ledger):
+    done = nextport("sweep", "--format", "json")
+    assert done.status == 0 and done.json["changed"] is False and done.json["ended"] == []
+    assert not list(ledger.parent.glob("ledger.db*"))
+
+
+def test_sweep_ends_nothing_that_an_unreadable_source_may_hide(nextport, due, leases, tmp_path):
+    assert nextport("next").port == 49000
+    due()
+    refused = nextport("sweep", "--iis-config", tmp_path / "missing", "--policy", "iis=require")
+    assert (refused.status, refused.out) == (4, b""), refused
+    warned = nextport("sweep", "--iis-config", tmp_path / "missing", "--policy", "iis=warn")
+    assert warned.status == 0 and "1 due lease is kept: what was not seen may use its port" in warned.log, warned
+    assert leases() == {49000: "pending"}
+
+
+def test_sweep_keeps_what_something_passing_occupies(nextport, due, leases, holder):
+    assert nextport("next").port == 49000
+    holder("outgoing4-bind", 49000)
+    due()
+    done = nextport("sweep", "-v")
+    assert done.status == 0 and "1 due lease is kept: something has its port" in done.log, done
+    assert leases() == {49000: "pending"}
+
+
+def test_sweep_gives_up_when_another_has_the_ledger(nextport, ledger):
+    assert nextport("next").port == 49000
+    with locked(ledger):
+        done = nextport("sweep", "--wait", "0")
+    assert done.status == 8 and done.out == b"", done
+
+
+def test_sweep_of_files_alone_is_refused(nextport, tmp_path):
+    (tmp_path / "nextport.conf").write_text(f"[machine]\nroot = {tmp_path}\n")
+    done = nextport("sweep")
+    assert done.status == 2, done

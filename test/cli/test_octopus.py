@@ -152,7 +152,7 @@ def test_an_unusable_ledger_fails_with_a_result_message(octopus, tmp_path):
     assert done.reader.results, done
 
 
-@pytest.mark.parametrize("name", ["", " ", " Port", "Port ", "a\nb", "a\tb", "a\x7fb", "x" * 201, b"\xff", "a\x85b"])
+@pytest.mark.parametrize("name", ["", " ", " Port", "Port ", "a\nb", "a\tb", "a\x7fb", "x" * 201, "a\x85b"])
 def test_a_name_octopus_could_not_keep_is_refused(octopus, name):
     done = octopus("--name", name if isinstance(name, str) else name.decode("utf-8", "surrogateescape"))
     assert_refused(done, 2)

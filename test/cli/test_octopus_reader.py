@@ -6,6 +6,8 @@ import pytest
 
 from octopus_reader import read
 
+pytestmark = pytest.mark.linux("no program at all")
+
 PORT, P8080 = "name='UG9ydA=='", "value='ODA4MA=='"
 GOOD = f"##octopus[setVariable {PORT} value='NDkxNTI=']"
 OTHER = f"##octopus[setVariable {PORT} {P8080}]"

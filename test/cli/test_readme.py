@@ -45,6 +45,7 @@ def shell(program, ledger, tmp_path):
     return run
 
 
+@pytest.mark.linux("what a step logs names the sources of its system")
 def test_the_tour_prints_what_it_shows(shell):
     seen = 0
     for command, shown in steps():

@@ -9,7 +9,8 @@ import subprocess
 
 import pytest
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a mount namespace, users and groups")
+pytestmark = [pytest.mark.linux("folders, users and groups of Linux"),
+              pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a mount namespace, users and groups")]
 
 
 @pytest.fixture
@@ -125,3 +126,72 @@ as_user env HOME=/var/lib/home nextport next --user --strict; echo "strict $?"
 """)
     assert done.stdout.splitlines() == ["49000", "49000", "warned 0", "strict 4"], done
     assert "machine's own leases are not known" in done.stderr
+
+
+def test_what_setup_made_is_taken_back_and_the_ledger_stays(machine):
+    done = machine("""
+nextport setup >/dev/null; as_member nextport next -q; gid=$(getent group nextport | cut -d: -f3)
+nextport setup --remove; echo "remove $?"
+getent group nextport || echo "no group"
+stat -c '%a %U:%G' /var/lib/nextport
+find /var/lib/nextport -group $gid -o -perm /022
+setpriv --reuid=65534 --regid=65534 --groups $gid nextport next; echo "later group $?"
+nextport next -q
+nextport setup --remove --format json
+""")
+    out = done.stdout.splitlines()
+    assert out[0] == "49000" and "remove 0" in out, done
+    answer = "\n".join(out[:out.index("remove 0")])
+    assert "nextport: removed" in answer and "/var/lib/nextport/ledger.db: stays" in answer, done
+    assert out[out.index("remove 0") + 1:-1] == ["no group", "755 root:root", "later group 7", "49001"], done
+    assert '"changed":false' in out[-1]
+
+
+def test_a_removal_does_not_make_trusted_what_was_not(machine):
+    done = machine("""
+nextport setup >/dev/null; chown 65534 /var/lib/nextport/ledger.db
+nextport setup --remove; echo $?
+getent group nextport || echo "no group"
+stat -c '%u' /var/lib/nextport/ledger.db
+nextport next; echo $?
+""")
+    assert done.stdout.splitlines() == ["7", "no group", "65534", "7"], done
+    assert "is left as it is" in done.stderr
+
+
+def test_a_removal_that_was_cut_off_is_refused_until_the_group_is_back(machine):
+    done = machine("""
+nextport setup >/dev/null; gid=$(getent group nextport | cut -d: -f3); groupdel nextport
+nextport next; echo $?
+nextport setup --remove; echo $?
+groupadd -r -g $gid nextport; nextport setup --remove >/dev/null; echo $?
+stat -c '%a %U:%G' /var/lib/nextport /var/lib/nextport/ledger.db
+nextport next -q
+""")
+    assert done.stdout.splitlines() == ["7", "7", "0", "755 root:root", "644 root:root", "49000"], done
+
+
+def test_removal_of_what_was_never_set_up_makes_nothing(machine):
+    done = machine("nextport setup --remove --format json; echo $?; ls -A /var/lib")
+    answer, status = done.stdout.splitlines()
+    assert status == "0" and '"changed":false' in answer, done
+
+
+def test_removal_needs_root_and_the_machines_ledger(machine):
+    done = machine("""
+nextport setup >/dev/null
+as_user nextport setup --remove; echo $?
+nextport setup --remove --ledger /var/lib/mine.db; echo $?
+getent group nextport >/dev/null && echo "still there"
+""")
+    assert done.stdout.splitlines() == ["7", "2", "still there"], done
+    assert "sudo nextport setup" in done.stderr
+
+
+def test_members_may_sweep_the_machines_ledger_and_strangers_may_not(machine):
+    done = machine("""
+nextport setup >/dev/null; as_member nextport next -q --ttl 1s
+as_user nextport sweep; echo "stranger $?"
+as_member nextport sweep; echo "member $?"
+""")
+    assert "stranger 7" in done.stdout and "member 0" in done.stdout, done

@@ -15,6 +15,8 @@ import tempfile
 import time
 import xml.etree.ElementTree
 
+import wine
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 SANITIZE = ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db_lundef=false"]
@@ -22,9 +24,10 @@ SANITIZE = ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined", "-Db
 BUILDS = {
     "release": (["--buildtype=release"], None),
     "asan": (SANITIZE, None),
+    "windows": (["--buildtype=release", "--cross-file", "cross/x86_64-w64-mingw32.ini"], None),
     "fuzz": (SANITIZE + ["-Dfuzz=true"], "clang"),
 }
-TESTED = ("release", "asan")
+TESTED = ("release", "asan", "windows")
 # use_sigaltstack=0: a cancelled thread leaves marks on its stack that the sanitizer's own way out then trips over
 SANITIZERS = {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1:use_sigaltstack=0",
@@ -41,7 +44,7 @@ class Length:
     """How much of each suite is run."""
 
     def __init__(self, full):
-        self.rounds = {"release": 100 if full else 20, "asan": 10 if full else 2}
+        self.rounds = {"release": 100 if full else 20, "asan": 10 if full else 2, "windows": 10 if full else 2}
         self.fuzz_seconds = 600 if full else 10
 
 
@@ -98,6 +101,9 @@ def build(name, targets=()):
         status, out, err = call(command, **env)
         if status != 0:
             return out + err
+    if name == "windows":
+        wine.wrap(folder)
+        wine.make_prefix(folder / "wine")
     return None
 
 
@@ -154,12 +160,29 @@ def judge_tap(tally, what, status, out, err):
         tally.fail(f"{what}: status {status}, {len(rows)} of {planned[1] if planned else 'unknown'} tests", out + err)
 
 
+def unit_programs(name):
+    if name == "windows":
+        return sorted((BUILD / name / "test").glob("unit-*.exe"))
+    return [path for path in sorted((BUILD / name / "test").glob("unit-*")) if path.is_file() and os.access(path, os.X_OK)]
+
+
+def unit_runs(name):
+    """(what, command) of each unit test of a build. One for Windows is run in every way that it knows."""
+    for program in unit_programs(name):
+        if name != "windows":
+            yield f"{program.name} ({name})", [program]
+            continue
+        for way in wine.WAYS.get(program.stem, [""]):
+            yield f"{program.stem} ({', '.join(filter(None, (name, way)))})", [
+                "/usr/bin/python3", "-B", ROOT / "test/lib/wine.py", BUILD / name / "wine", program, way,
+                BUILD / "release/test/holder"]
+
+
 def unit(tally, length, builds):
     for name in builds:
         started, before = time.monotonic(), tally.counts
-        for program in sorted((BUILD / name / "test").glob("unit-*")):
-            if program.is_file() and os.access(program, os.X_OK):
-                judge_tap(tally, f"{program.name} ({name})", *call([program], timeout=600))
+        for what, command in unit_runs(name):
+            judge_tap(tally, what, *call(command, timeout=600, CMOCKA_MESSAGE_OUTPUT="TAP"))
         tally.step(f"unit ({name})", before, started)
 
 

@@ -1,184 +1,12 @@
 /* The ledger's promises: rows and history, what damage and strangers do to it, what survives a crash, and that a reader
- * leaves no trace. Each test has a folder of its own.
+ * leaves no trace.
  * SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
-#include "host/host.h"
-#include "ledger/ledger.h"
+#include "lib/ledger_fixture.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
-#include <sched.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <sqlite3.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#define OPS np_ledger_sqlite
-
-static const struct np_actor actor = {
-    .host = "here", .scope = "", .user = "tester", .machine_id = "0123456789abcdef", .now = 1700000000};
-
-static char folder[PATH_MAX], path[PATH_MAX];
-static struct nextport_error err;
-
-/* ---- Fixture ------------------------------------------------------------------------------------------------- */
-
-static int make_folder(void **state)
-{
-    (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/nextport-ledger-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    /* A name in which everything that a URI would take for its own is only a name. */
-    snprintf(path, sizeof path, "%.4000s/a%%41?mode=memory#x.db", folder);
-    err = (struct nextport_error)NEXTPORT_ERROR_INIT;
-    return 0;
-}
-
-static int remove_entry(const char *file, const struct stat *st, int type, struct FTW *walk)
-{
-    (void)st, (void)type, (void)walk;
-    return remove(file);
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-#define assert_ok(call)                                                                                                \
-    do {                                                                                                               \
-        if ((call) != NEXTPORT_OK)                                                                                     \
-            fail_msg("%s: %d %s (%s)", #call, err.status, err.text, err.hint);                                         \
-    } while (0)
-
-static const char *beside(const char *suffix)
-{
-    static char name[PATH_MAX + 16];
-    snprintf(name, sizeof name, "%s%s", path, suffix);
-    return name;
-}
-
-static bool exists(const char *file)
-{
-    struct stat st;
-    return lstat(file, &st) == 0;
-}
-
-static void create(void)
-{
-    assert_ok(OPS.create(path, &actor, &err));
-}
-
-static struct np_ledger *open_as(enum np_access access)
-{
-    struct np_ledger *l = NULL;
-    assert_ok(OPS.open(&l, path, access, &actor, &err));
-    return l;
-}
-
-static struct np_ledger *begun(void)
-{
-    return open_as(NP_LEDGER_WRITE);
-}
-
-static void commit(struct np_ledger *l)
-{
-    assert_ok(OPS.end(l, true, &err));
-    OPS.close(l);
-}
-
-static enum nextport_status grant(struct np_ledger *l, uint16_t port, int64_t *ret_id)
-{
-    struct nextport_lease lease = {.port = port, .protocol = NEXTPORT_TCP, .name = "Port", .expires = 1700086400};
-    enum nextport_status st = OPS.grant(l, &lease, &err);
-    if (ret_id != NULL)
-        *ret_id = lease.id;
-    return st;
-}
-
-static int64_t grant_one(uint16_t port)
-{
-    int64_t id = 0;
-    struct np_ledger *l = begun();
-    assert_ok(grant(l, port, &id));
-    commit(l);
-    return id;
-}
-
-static size_t count(struct np_ledger *l)
-{
-    struct np_arena *a = np_arena_new();
-    struct np_leases leases = {.arena = a};
-    assert_ok(OPS.leases(l, "", SIZE_MAX, &leases, &err));
-    size_t n = leases.n;
-    np_arena_free(a);
-    return n;
-}
-
-/* What another tool does to the file. */
-static int sql(const char *statement)
-{
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL), SQLITE_OK);
-    int code = sqlite3_exec(db, statement, NULL, NULL, NULL);
-    sqlite3_close(db);
-    return code;
-}
-
-static void write_bytes(const char *file, long at, const char *bytes, size_t n)
-{
-    FILE *f = fopen(file, at < 0 ? "wb" : "r+b");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, at < 0 ? 0 : at, SEEK_SET), 0);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
-
-/* Every byte of a file, to see that nothing touched it. */
-static uint64_t fingerprint(const char *file)
-{
-    uint64_t hash = 14695981039346656037u;
-    FILE *f = fopen(file, "rb");
-    assert_non_null(f);
-    for (int c; (c = getc(f)) != EOF;)
-        hash = (hash ^ (uint64_t)c) * 1099511628211u;
-    fclose(f);
-    return hash;
-}
-
-static void assert_refused(enum np_access access, enum nextport_status status, const char *text)
-{
-    struct np_ledger *l = NULL;
-    const uint64_t before = fingerprint(path);
-    assert_int_equal(OPS.open(&l, path, access, &actor, &err), status);
-    if (strstr(err.text, text) == NULL)
-        fail_msg("\"%s\" is not in \"%s\"", text, err.text);
-    assert_true(err.hint[0] != '\0');
-    assert_true(fingerprint(path) == before);
-}
-
-static void assert_refused_always(const char *text)
-{
-    assert_refused(NP_LEDGER_READ, NEXTPORT_LEDGER, text);
-    assert_refused(NP_LEDGER_WRITE, NEXTPORT_LEDGER, text);
-}
 
 /* ---- Rows and history ---------------------------------------------------------------------------------------- */
 
@@ -435,8 +263,9 @@ static void a_new_ledger_is_one_file_and_replaces_none(void **state)
 {
     (void)state;
     create();
-    assert_true(exists(path));
-    assert_false(exists(beside("-wal")) || exists(beside("-shm")) || exists(beside("-journal")));
+    assert_true(np_host_exists(path));
+    assert_false(np_host_exists(beside("-wal")) || np_host_exists(beside("-shm")) ||
+                 np_host_exists(beside("-journal")));
     const uint64_t before = fingerprint(path);
     assert_int_equal(OPS.create(path, &actor, &err), NEXTPORT_CONFLICT);
     assert_true(fingerprint(path) == before);
@@ -449,10 +278,10 @@ static void a_reader_creates_nothing(void **state)
     struct np_ledger *l = open_as(NP_LEDGER_READ);
     assert_int_equal(count(l), 0);
     OPS.close(l);
-    assert_false(exists(beside("-wal")) || exists(beside("-shm")));
+    assert_false(np_host_exists(beside("-wal")) || np_host_exists(beside("-shm")));
     grant_one(49000);
     /* as a backup of the two files would leave it */
-    assert_int_equal(unlink(beside("-shm")), 0);
+    assert_int_equal(remove(beside("-shm")), 0);
     const uint64_t before[] = {fingerprint(path), fingerprint(beside("-wal"))};
     l = open_as(NP_LEDGER_READ);
     assert_int_equal(count(l), 1);
@@ -461,7 +290,7 @@ static void a_reader_creates_nothing(void **state)
     assert_ok(OPS.health(l, a, &health, &err));
     np_arena_free(a);
     OPS.close(l);
-    assert_false(exists(beside("-shm")));
+    assert_false(np_host_exists(beside("-shm")));
     assert_true(fingerprint(path) == before[0] && fingerprint(beside("-wal")) == before[1]);
 }
 
@@ -490,49 +319,6 @@ static void a_reader_may_not_write(void **state)
     OPS.close(l);
 }
 
-/* What an unprivileged reader finds: the number of leases, or -1. */
-static int count_as_nobody(void)
-{
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct np_ledger *l = NULL;
-        struct np_leases leases = {.arena = np_arena_new()};
-        if (setgid(65534) != 0 || setuid(65534) != 0 ||
-            OPS.open(&l, path, NP_LEDGER_READ, &actor, &err) != NEXTPORT_OK ||
-            OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK)
-            _exit(255);
-        OPS.close(l);
-        _exit(OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) == NEXTPORT_DENIED ? (int)leases.n : 254);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* An unprivileged reader gets no lock on -shm and no new file. */
-static void anyone_may_read_the_ledger_of_root(void **state)
-{
-    (void)state;
-    if (geteuid() != 0)
-        skip();
-    create();
-    assert_int_equal(chmod(folder, 0755) | chmod(path, 0644), 0);
-    assert_int_equal(count_as_nobody(), 0);
-    grant_one(49000);
-    assert_int_equal(count_as_nobody(), 1);
-}
-
-/* Another program that has the ledger open and read it. */
-static sqlite3 *open_shell(void)
-{
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    assert_int_equal(sqlite3_exec(db, "SELECT count(*) FROM lease", NULL, NULL, NULL), SQLITE_OK);
-    return db;
-}
-
 static void an_open_shell_keeps_nobody_from_a_port(void **state)
 {
     (void)state;
@@ -555,21 +341,8 @@ static void an_index_left_behind_misleads_nobody(void **state)
 {
     (void)state;
     static char stale[1 << 16];
-    create();
-    assert_int_equal(chmod(folder, 0755) | chmod(path, 0644), 0);
-    sqlite3 *db = open_shell();
-    grant_one(49000);
-    sqlite3_close(db);
-    FILE *f = fopen(beside("-shm"), "rb");
-    assert_non_null(f);
-    const size_t n = fread(stale, 1, sizeof stale, f);
-    assert_true(n >= 32768);
-    fclose(f);
-    grant_one(49001);
+    const size_t n = make_stale_index(stale, sizeof stale);
     write_bytes(beside("-shm"), -1, stale, n);
-    assert_int_equal(chmod(beside("-shm"), 0644), 0);
-    if (geteuid() == 0)
-        assert_int_equal(count_as_nobody(), 2);
     struct np_ledger *l = open_as(NP_LEDGER_READ);
     assert_int_equal(count(l), 2);
     OPS.close(l);
@@ -597,14 +370,11 @@ static void the_log_stays_short(void **state)
 {
     (void)state;
     create();
-    struct stat st;
-    off_t longest = 0;
+    static char log[200 * 4120];
     for (uint16_t port = 1; port <= 200; port++) {
         grant_one(port);
-        assert_int_equal(stat(beside("-wal"), &st), 0);
-        longest = st.st_size > longest ? st.st_size : longest;
+        assert_true(read_bytes(beside("-wal"), log, sizeof log) < 100 * 4120);
     }
-    assert_true(longest < 100 * 4120);
     struct np_ledger *l = open_as(NP_LEDGER_READ);
     assert_int_equal(count(l), 200);
     OPS.close(l);
@@ -690,7 +460,9 @@ static void a_truncated_ledger_is_told(void **state)
         assert_ok(grant(l, port, NULL));
     commit(l);
     assert_int_equal(sql("PRAGMA wal_checkpoint(TRUNCATE)"), SQLITE_OK);
-    assert_int_equal(truncate(path, 4096 * 3 + 100), 0);
+    static char beginning[4096 * 3 + 100];
+    assert_int_equal(read_bytes(path, beginning, sizeof beginning), sizeof beginning);
+    write_bytes(path, -1, beginning, sizeof beginning);
     struct np_leases leases = {.arena = np_arena_new()};
     struct np_ledger *opened = NULL;
     enum nextport_status st = OPS.open(&opened, path, NP_LEDGER_READ, &actor, &err);
@@ -772,8 +544,8 @@ static void a_backup_without_wal_is_taken_up_again(void **state)
     (void)state;
     create();
     grant_one(49000);
-    char statement[PATH_MAX + 64], copy[PATH_MAX];
-    snprintf(copy, sizeof copy, "%.4000s/copy.db", folder);
+    char statement[SCRATCH_PATH + 64], copy[SCRATCH_PATH + 16];
+    snprintf(copy, sizeof copy, "%s/copy.db", folder);
     snprintf(statement, sizeof statement, "VACUUM INTO '%s'", copy);
     assert_int_equal(sql(statement), SQLITE_OK);
     snprintf(path, sizeof path, "%s", copy);
@@ -781,7 +553,7 @@ static void a_backup_without_wal_is_taken_up_again(void **state)
     assert_int_equal(count(l), 1);
     OPS.close(l);
     grant_one(49001);
-    assert_true(exists(beside("-wal")));
+    assert_true(np_host_exists(beside("-wal")));
     l = open_as(NP_LEDGER_READ);
     assert_int_equal(count(l), 2);
     OPS.close(l);
@@ -791,10 +563,9 @@ static void a_backup_without_wal_is_taken_up_again(void **state)
 
 enum { N_WRITERS = 8, N_ROUNDS = 12 };
 
-/* Leases the lowest free port again and again; says each one on `to` after its commit. */
-static void lease_until_killed(int to)
+/* Leases the lowest free port again and again; says each one after its commit. */
+static int lease_until_killed(void)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) {
         struct np_arena *a = np_arena_new();
         struct np_leases leases = {.arena = a};
@@ -803,51 +574,53 @@ static void lease_until_killed(int to)
         if (np_lock_take(&lock, path, NP_PLACE_GIVEN, 60, &err) != NEXTPORT_OK ||
             OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) != NEXTPORT_OK ||
             OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK)
-            break;
+            return 1;
         uint16_t port = 1;
         for (size_t i = 0; i < leases.n && leases.items[i].port == port; i++)
             port++;
         if (grant(l, port, NULL) != NEXTPORT_OK || OPS.end(l, true, &err) != NEXTPORT_OK ||
-            write(to, &port, sizeof port) != sizeof port)
-            break;
+            !scratch_say(&port, sizeof port))
+            return 1;
         OPS.close(l);
         np_lock_release(lock);
         np_arena_free(a);
     }
-    fprintf(stderr, "writer: %s\n", err.text);
-    _exit(1);
 }
 
-/* Reads what was acknowledged for a moment, then kills all writers; false when one ended by itself. */
+static scratch_handle start(const char *role, scratch_handle output)
+{
+    return scratch_start((const char *const[]){role, path, NULL}, output);
+}
+
+/* Notes the next port that was acknowledged; false: there is none any more. */
+static bool hear_one(scratch_handle from, bool acknowledged[65536])
+{
+    uint16_t port;
+    if (!scratch_hear(from, &port, sizeof port))
+        return false;
+    assert_false(acknowledged[port]);
+    return acknowledged[port] = true;
+}
+
+/* Hears what is acknowledged for a moment, then kills all writers; false when one ended by itself. */
 static bool run_writers(bool acknowledged[65536], unsigned *seed)
 {
-    int ends[2];
-    pid_t pids[N_WRITERS];
+    scratch_handle ends[2], writers[N_WRITERS];
     bool killed = true;
-    assert_int_equal(pipe(ends), 0);
+    scratch_pipe(ends);
+    for (int i = 0; i < N_WRITERS; i++)
+        writers[i] = start("lease", ends[1]);
+    scratch_close(ends[1]);
+    *seed = *seed * 1103515245u + 12345u;
+    for (unsigned wanted = 5 + (*seed >> 16) % 40; wanted > 0; wanted--)
+        assert_true(hear_one(ends[0], acknowledged));
     for (int i = 0; i < N_WRITERS; i++) {
-        pids[i] = fork();
-        assert_true(pids[i] >= 0);
-        if (pids[i] == 0)
-            lease_until_killed(ends[1]);
+        scratch_kill(writers[i]);
+        killed = scratch_wait(writers[i]) == SCRATCH_KILLED && killed;
     }
-    close(ends[1]);
-    uint16_t port;
-    for (int wanted = 5 + rand_r(seed) % 40; wanted > 0 && read(ends[0], &port, sizeof port) == sizeof port; wanted--) {
-        assert_false(acknowledged[port]);
-        acknowledged[port] = true;
-    }
-    for (int i = 0; i < N_WRITERS; i++) {
-        int status;
-        kill(pids[i], SIGKILL);
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        killed = killed && WIFSIGNALED(status);
-    }
-    for (; read(ends[0], &port, sizeof port) == sizeof port;) {
-        assert_false(acknowledged[port]);
-        acknowledged[port] = true;
-    }
-    close(ends[0]);
+    while (hear_one(ends[0], acknowledged))
+        ;
+    scratch_close(ends[0]);
     return killed;
 }
 
@@ -938,38 +711,24 @@ static int crowd_look_in(void)
     return 0;
 }
 
-static pid_t start(int (*work)(void))
-{
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid != 0)
-        return pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    int failed = work();
-    if (failed != 0)
-        fprintf(stderr, "# %d: %s\n", failed, err.text);
-    _exit(failed);
-}
-
 static void run_crowd(bool strangers)
 {
-    pid_t pids[N_CROWD + N_READERS + 1];
+    scratch_handle crowd[N_CROWD + N_READERS + 1];
     size_t n = 0;
     create();
     for (int i = 0; i < N_CROWD; i++)
-        pids[n++] = start(crowd_write);
+        crowd[n++] = start("write", SCRATCH_NONE);
     for (int i = 0; i < N_READERS; i++)
-        pids[n++] = start(crowd_read);
+        crowd[n++] = start("read", SCRATCH_NONE);
     if (strangers)
-        pids[n++] = start(crowd_look_in);
+        crowd[n++] = start("look-in", SCRATCH_NONE);
     int failed = 0;
     for (size_t i = 0; i < n; i++) {
-        int status;
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        failed += status != 0;
-        for (size_t j = 0; status != 0 && j < n; j++) /* readers wait for writers that will not come */
-            if (j > i)
-                kill(pids[j], SIGKILL);
+        if (scratch_wait(crowd[i]) == 0)
+            continue;
+        failed++;
+        for (size_t j = i + 1; j < n; j++) /* readers wait for writers that will not come */
+            scratch_kill(crowd[j]);
     }
     assert_int_equal(failed, 0);
 }
@@ -986,131 +745,70 @@ static void strangers_among_them_change_nothing(void **state)
     run_crowd(true);
 }
 
-/* ---- File systems -------------------------------------------------------------------------------------------- */
+/* ---- The program --------------------------------------------------------------------------------------------- */
 
-/* Runs `work` in a child with a small file system of its own on the test's folder. */
-static void on_tmpfs(const char *options, int (*work)(void))
+/* What it does when a test begins it once more. */
+static const struct {
+    const char *role;
+    int (*work)(void);
+} roles[] = {{"lease", lease_until_killed}, {"write", crowd_write}, {"read", crowd_read}, {"look-in", crowd_look_in}};
+
+static int play(const char *role)
 {
-    if (geteuid() != 0)
-        skip();
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-            mount("tmpfs", folder, "tmpfs", 0, options) != 0)
-            _exit(77);
-        _exit(work());
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (strcmp(role, roles[i].role) != 0)
+            continue;
+        const int failed = roles[i].work();
+        if (failed != 0)
+            fprintf(stderr, "# %s: %d: %s\n", role, failed, err.text);
+        return failed;
     }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-        skip();
-    assert_int_equal(status, 0);
+    return 127;
 }
 
-static int fill_the_disk(void)
+int main(int argc, char **argv)
 {
-    struct np_ledger *l = NULL;
-    struct np_leases leases = {.arena = np_arena_new()};
-    size_t granted = 0;
-    enum nextport_status st = OPS.create(path, &actor, &err);
-    for (uint16_t port = 1; st == NEXTPORT_OK && port < 65535; port++) {
-        st = OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err);
-        if (st == NEXTPORT_OK)
-            st = grant(l, port, NULL);
-        if (st == NEXTPORT_OK)
-            st = OPS.end(l, true, &err);
-        granted += st == NEXTPORT_OK;
-        if (st == NEXTPORT_OK)
-            OPS.close(l);
+    if (argc == 3) {
+        snprintf(path, sizeof path, "%s", argv[2]);
+        return play(argv[1]);
     }
-    fprintf(stderr, "# after %zu leases: %d %s\n", granted, st, err.text);
-    OPS.close(l);
-    if (st != NEXTPORT_LEDGER || err.hint[0] == '\0')
-        return 1;
-    /* What was acknowledged can be read, on the full disk. */
-    if (OPS.open(&l, path, NP_LEDGER_READ, &actor, &err) != NEXTPORT_OK ||
-        OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK || leases.n != granted)
-        return 2;
-    OPS.close(l);
-    return 0;
-}
-
-static void a_full_disk_is_told_and_loses_nothing(void **state)
-{
-    (void)state;
-    on_tmpfs("size=256k", fill_the_disk);
-}
-
-static int work_read_only(void)
-{
-    struct np_ledger *l = NULL;
-    struct np_leases leases = {.arena = np_arena_new()};
-    bool present;
-    if (chmod(folder, 0700) != 0 || OPS.create(path, &actor, &err) != NEXTPORT_OK ||
-        mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL) != 0)
-        return 77;
-    if (np_host_ledger_vet(path, NP_PLACE_GIVEN, true, &present, &err) != NEXTPORT_LEDGER)
-        return 1;
-    if (np_host_ledger_vet(path, NP_PLACE_GIVEN, false, &present, &err) != NEXTPORT_OK || !present)
-        return 2;
-    if (OPS.open(&l, path, NP_LEDGER_READ, &actor, &err) != NEXTPORT_OK ||
-        OPS.leases(l, "", SIZE_MAX, &leases, &err) != NEXTPORT_OK)
-        return 3;
-    OPS.close(l);
-    return OPS.open(&l, path, NP_LEDGER_WRITE, &actor, &err) == NEXTPORT_OK ? 4 : 0;
-}
-
-static void a_read_only_file_system_lets_read_and_refuses_to_write(void **state)
-{
-    (void)state;
-    on_tmpfs("size=1m", work_read_only);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
-
-int main(void)
-{
     const struct CMUnitTest tests[] = {
-        TEST(a_lease_comes_back_as_it_was_given),
-        TEST(a_confirmed_lease_has_a_holder_and_no_end),
-        TEST(a_port_is_leased_once),
-        TEST(an_owner_has_one_port_for_a_name),
-        TEST(each_scope_has_its_own_ports),
-        TEST(an_id_is_never_given_twice),
-        TEST(what_is_not_there_cannot_be_changed),
-        TEST(nothing_is_written_outside_a_transaction),
-        TEST(what_was_not_committed_is_gone),
-        TEST(every_change_leaves_an_event_that_cannot_be_changed),
-        TEST(leases_of_the_whole_range_are_read_in_order),
-        TEST(of_many_leases_the_lowest_are_read_whole_and_all_are_known),
-        TEST(pending_leases_are_found_by_their_end),
-        TEST(a_new_ledger_is_one_file_and_replaces_none),
-        TEST(a_reader_creates_nothing),
-        TEST(a_reader_sees_what_was_committed_meanwhile),
-        TEST(a_reader_may_not_write),
-        TEST(anyone_may_read_the_ledger_of_root),
-        TEST(an_open_shell_keeps_nobody_from_a_port),
-        TEST(an_index_left_behind_misleads_nobody),
-        TEST(another_programs_lock_is_a_reason_to_retry),
-        TEST(the_log_stays_short),
-        TEST(an_empty_file_is_not_a_new_ledger),
-        TEST(text_is_not_a_ledger),
-        TEST(a_database_of_another_program_is_left_alone),
-        TEST(a_newer_schema_is_left_alone),
-        TEST(a_newer_schema_is_seen_in_the_log_too),
-        TEST(an_older_schema_is_brought_forward_by_a_writer),
-        TEST(damage_is_told_and_not_repaired),
-        TEST(a_truncated_ledger_is_told),
-        TEST(a_row_that_no_schema_allows_is_told),
-        TEST(health_tells_the_truth),
-        TEST(a_copy_on_another_machine_is_refused_until_rebound),
-        TEST(a_backup_without_wal_is_taken_up_again),
-        TEST(killed_writers_lose_no_acknowledged_lease),
-        TEST(readers_among_many_writers_see_whole_states),
-        TEST(strangers_among_them_change_nothing),
-        TEST(a_full_disk_is_told_and_loses_nothing),
-        TEST(a_read_only_file_system_lets_read_and_refuses_to_write),
+        LEDGER_TEST(a_lease_comes_back_as_it_was_given),
+        LEDGER_TEST(a_confirmed_lease_has_a_holder_and_no_end),
+        LEDGER_TEST(a_port_is_leased_once),
+        LEDGER_TEST(an_owner_has_one_port_for_a_name),
+        LEDGER_TEST(each_scope_has_its_own_ports),
+        LEDGER_TEST(an_id_is_never_given_twice),
+        LEDGER_TEST(what_is_not_there_cannot_be_changed),
+        LEDGER_TEST(nothing_is_written_outside_a_transaction),
+        LEDGER_TEST(what_was_not_committed_is_gone),
+        LEDGER_TEST(every_change_leaves_an_event_that_cannot_be_changed),
+        LEDGER_TEST(leases_of_the_whole_range_are_read_in_order),
+        LEDGER_TEST(of_many_leases_the_lowest_are_read_whole_and_all_are_known),
+        LEDGER_TEST(pending_leases_are_found_by_their_end),
+        LEDGER_TEST(a_new_ledger_is_one_file_and_replaces_none),
+        LEDGER_TEST(a_reader_creates_nothing),
+        LEDGER_TEST(a_reader_sees_what_was_committed_meanwhile),
+        LEDGER_TEST(a_reader_may_not_write),
+        LEDGER_TEST(an_open_shell_keeps_nobody_from_a_port),
+        LEDGER_TEST(an_index_left_behind_misleads_nobody),
+        LEDGER_TEST(another_programs_lock_is_a_reason_to_retry),
+        LEDGER_TEST(the_log_stays_short),
+        LEDGER_TEST(an_empty_file_is_not_a_new_ledger),
+        LEDGER_TEST(text_is_not_a_ledger),
+        LEDGER_TEST(a_database_of_another_program_is_left_alone),
+        LEDGER_TEST(a_newer_schema_is_left_alone),
+        LEDGER_TEST(a_newer_schema_is_seen_in_the_log_too),
+        LEDGER_TEST(an_older_schema_is_brought_forward_by_a_writer),
+        LEDGER_TEST(damage_is_told_and_not_repaired),
+        LEDGER_TEST(a_truncated_ledger_is_told),
+        LEDGER_TEST(a_row_that_no_schema_allows_is_told),
+        LEDGER_TEST(health_tells_the_truth),
+        LEDGER_TEST(a_copy_on_another_machine_is_refused_until_rebound),
+        LEDGER_TEST(a_backup_without_wal_is_taken_up_again),
+        LEDGER_TEST(killed_writers_lose_no_acknowledged_lease),
+        LEDGER_TEST(readers_among_many_writers_see_whole_states),
+        LEDGER_TEST(strangers_among_them_change_nothing),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,5 @@
 /* The library as its callers see it: nextport.h and nothing else.
  * SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,8 +12,10 @@
 
 #include <nextport.h>
 
+#include "lib/scratch.h"
+
 struct fixture {
-    char folder[64], ledger[96];
+    char folder[SCRATCH_PATH], ledger[SCRATCH_PATH + 16];
     struct nextport *np;
     struct nextport_error err;
 };
@@ -28,9 +29,8 @@ static void set(struct fixture *f, const char *key, const char *value)
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
-    strcpy(f->folder, "/tmp/nextport-library-XXXXXX");
-    if (!f || !mkdtemp(f->folder))
-        return 1;
+    assert_non_null(f);
+    scratch_make(f->folder, "library");
     snprintf(f->ledger, sizeof f->ledger, "%s/ledger.db", f->folder);
     f->np = nextport_new();
     set(f, "ledger.file", f->ledger);
@@ -40,17 +40,11 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const files[] = {"", "-wal", "-shm", "-lock"};
     struct fixture *f = *state;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s%s", f->ledger, files[i]);
-        remove(path);
-    }
-    remove(f->folder);
     nextport_free(f->np);
+    const bool removed = scratch_remove(f->folder);
     free(f);
-    return 0;
+    return removed ? 0 : -1;
 }
 
 static size_t leases(struct fixture *f)

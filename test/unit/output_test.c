@@ -630,7 +630,7 @@ static void every_writer_writes_and_fails_every_answer_it_claims(void **state)
     struct nextport_error err = {NEXTPORT_FAILED, "x", ""};
     (void)state;
     for (size_t i = 0; np_writers[i]; i++)
-        for (int what = NEXTPORT_ANSWER_NEXT; what <= NEXTPORT_ANSWER_CONFIG; what++) {
+        for (int what = NEXTPORT_ANSWER_NEXT; what <= NEXTPORT_ANSWER_SWEEP; what++) {
             struct nextport_result res = {.what = (enum nextport_what)what, .host = "srv1"};
             if (!(np_writers[i]->answers & NP_ANSWER(what)))
                 continue;

@@ -10,7 +10,6 @@
  *
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,6 +21,7 @@
 #include <cmocka.h>
 
 #include "core/plan.h"
+#include "lib/scratch.h"
 
 struct machine {
     struct np_portset taken, denied, held;
@@ -188,7 +188,7 @@ static void read_line(struct scene *scene, char *line)
     fail_msg("%s: what is '%s'?", scene->where, line);
 }
 
-static void tell(struct scene *scene, enum nextport_status status, const struct np_plan *plan)
+static void say_plan(struct scene *scene, enum nextport_status status, const struct np_plan *plan)
 {
     if (status == NEXTPORT_FULL)
         np_buf_printf(&scene->got, "@full %s\n", plan->exhausted);
@@ -232,7 +232,7 @@ static void run_case(const char *path)
     enum nextport_status status = np_plan_make(&plan, &scene.ask, &scene.evidence, &scene.leases, scene.arena, &err);
     if (status != NEXTPORT_OK && status != NEXTPORT_FULL)
         fail_msg("%s: %s", path, err.text);
-    tell(&scene, status, &plan);
+    say_plan(&scene, status, &plan);
     check_held(&scene, &plan);
     if (strcmp(scene.expected.ptr, scene.got.ptr) != 0)
         fail_msg("%s: expected\n%sgot\n%s", path, scene.expected.ptr, scene.got.ptr);
@@ -293,24 +293,19 @@ static void no_plan_gives_a_taken_port_or_misses_a_free_one(void **state)
 int main(void)
 {
     struct CMUnitTest tests[128] = {cmocka_unit_test(no_plan_gives_a_taken_port_or_misses_a_free_one)};
-    struct dirent **entries;
-    size_t n = 1;
-    int found = scandir(TEST_DIR "/plan", &entries, NULL, alphasort);
-    for (int i = 0; i < found; i++) {
-        char *path = NULL;
-        if (strstr(entries[i]->d_name, ".case") && n < sizeof tests / sizeof *tests &&
-            asprintf(&path, "%s/plan/%s", TEST_DIR, entries[i]->d_name) > 0)
-            tests[n++] = (struct CMUnitTest){strdup(entries[i]->d_name), a_case, NULL, NULL, path};
-        free(entries[i]);
+    enum { MOST = sizeof tests / sizeof *tests - 1 };
+    char **names, paths[MOST][SCRATCH_PATH];
+    const size_t n = scratch_list(TEST_DIR "/plan", ".case", &names);
+    if (n < 3 || n > MOST)
+        return 1; /* no cases, or not all of them: nothing was proved */
+    for (size_t i = 0; i < n; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/plan/%s", TEST_DIR, names[i]);
+        tests[i + 1] = (struct CMUnitTest){names[i], a_case, NULL, NULL, paths[i]};
     }
-    if (found < 3)
-        return 1; /* no cases: nothing was proved */
-    free(entries);
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    int failed = _cmocka_run_group_tests("plan", tests, n, NULL, NULL);
-    for (size_t i = 1; i < n; i++) {
-        free((void *)(uintptr_t)tests[i].name);
-        free(tests[i].initial_state);
-    }
+    const int failed = _cmocka_run_group_tests("plan", tests, n + 1, NULL, NULL);
+    for (size_t i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
     return failed;
 }

@@ -2,20 +2,18 @@
  * of it, one line for each claim, warning and failure. NAME.d/ is the root of the files it may include; the main file
  * itself lies there as /NAME.in. With UPDATE_CLAIMS=1 in the environment the .claims are written: read the difference.
  * SPDX-License-Identifier: MIT */
-#define _POSIX_C_SOURCE 200809L
 #include "source/source.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cmocka.h>
+
+#include "lib/scratch.h"
 
 /* ---- Files ---------------------------------------------------------------------------------------------------- */
 
@@ -115,27 +113,20 @@ static void check_sample(struct sample *sample)
                  out.ptr);
 }
 
-static int is_sample(const struct dirent *entry)
-{
-    size_t n = strlen(entry->d_name);
-    return n > 3 && strcmp(entry->d_name + n - 3, ".in") == 0;
-}
-
 static unsigned check_samples(const struct np_source *source)
 {
-    struct dirent **entries;
-    char folder[4096];
+    char folder[SCRATCH_PATH], **names;
     snprintf(folder, sizeof folder, TEST_DIR "/source/%s", source->name);
-    int n = scandir(folder, &entries, is_sample, alphasort);
+    const size_t n = scratch_list(folder, ".in", &names);
     assert_true(n > 0);
-    for (int i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct sample sample = {.arena = np_arena_new(), .source = source, .folder = folder};
-        sample.name = np_strndup(sample.arena, entries[i]->d_name, strlen(entries[i]->d_name) - 3);
+        sample.name = np_strndup(sample.arena, names[i], strlen(names[i]) - strlen(".in"));
         check_sample(&sample);
         np_arena_free(sample.arena);
-        free(entries[i]);
+        free(names[i]);
     }
-    free(entries);
+    free(names);
     return (unsigned)n;
 }
 
@@ -172,7 +163,7 @@ static void a_denied_redirection_is_unreadable_and_says_how_to_read_it(void **st
     const struct np_include include = {.read = read_denied};
     assert_int_equal(parse_iis(&evidence, "<configuration/>", &include, &err), NEXTPORT_BLIND);
     assert_string_equal(err.text, "read /redirection.config: permission denied");
-    assert_non_null(strstr(err.hint, "root"));
+    assert_non_null(strstr(err.hint, np_host_words.elevate));
     np_arena_free(arena);
 }
 
@@ -237,7 +228,7 @@ static void a_file_beyond_the_bound_is_unreadable(void **state)
 /* ---- IIS: the look at a machine ------------------------------------------------------------------------------- */
 
 struct machine {
-    char folder[64];
+    char folder[SCRATCH_PATH];
     struct np_arena *arena;
     struct np_log log;
     struct np_evidence evidence;
@@ -249,8 +240,7 @@ static int make_machine(void **state)
 {
     struct machine *m = calloc(1, sizeof *m);
     assert_non_null(m);
-    strcpy(m->folder, "/tmp/nextport-source-XXXXXX");
-    assert_non_null(mkdtemp(m->folder));
+    scratch_make(m->folder, "source");
     m->arena = np_arena_new();
     m->log.arena = m->arena;
     m->evidence = (struct np_evidence){.arena = m->arena, .log = &m->log};
@@ -261,41 +251,24 @@ static int make_machine(void **state)
     return 0;
 }
 
-static int remove_tree(const char *path)
-{
-    struct dirent **entries;
-    int n = scandir(path, &entries, NULL, NULL);
-    for (int i = 0; i < n; i++) {
-        char below[4096];
-        snprintf(below, sizeof below, "%s/%s", path, entries[i]->d_name);
-        bool self = strcmp(entries[i]->d_name, ".") == 0 || strcmp(entries[i]->d_name, "..") == 0;
-        if (!self && unlink(below) != 0)
-            remove_tree(below);
-        free(entries[i]);
-    }
-    if (n >= 0)
-        free(entries);
-    return rmdir(path);
-}
-
 static int end_machine(void **state)
 {
     struct machine *m = *state;
     np_reader_close(m->look.reader);
     np_reader_close(m->look.given);
     np_arena_free(m->arena);
-    int rc = remove_tree(m->folder);
+    const bool removed = scratch_remove(m->folder);
     free(m);
-    return rc;
+    return removed ? 0 : -1;
 }
 
 /* Writes a file below the machine's root, with its folders. */
 static void put(struct machine *m, const char *path, const char *text)
 {
     char *full = np_sprintf(m->arena, "%s%s", m->folder, path);
-    for (char *slash = strchr(full + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    for (char *slash = strchr(full + strlen(m->folder) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        assert_true(mkdir(full, 0755) == 0 || errno == EEXIST);
+        scratch_add_folder(full);
         *slash = '/';
     }
     spill(full, text, strlen(text));
@@ -331,6 +304,10 @@ static bool claimed(const struct machine *m, uint16_t port)
 
 static void a_machine_without_iis_is_absent(void **state)
 {
+    if (np_host_iis_installed()) {
+        print_message("# this machine has IIS\n");
+        skip();
+    }
     assert_int_equal(look_at(*state, NULL, NULL)->sight, NEXTPORT_ABSENT);
     assert_false(claimed(*state, 81));
 }
@@ -374,17 +351,17 @@ static void a_given_file_that_is_missing_is_unreadable(void **state)
     assert_non_null(s->hint);
 }
 
-/* Root may read every file, so it looks as nobody. */
 static void a_file_that_may_not_be_read_is_unreadable(void **state)
 {
     struct machine *m = *state;
-    const uid_t user = geteuid(), nobody = 65534;
     put(m, "/a.config", ONE_SITE(49001));
     const char *given = np_sprintf(m->arena, "%s/a.config", m->folder);
-    assert_int_equal(chmod(m->folder, 0755) | chmod(given, 0), 0);
-    assert_int_equal(seteuid(user ? user : nobody), 0);
+    if (!scratch_deny(m->folder, given)) {
+        print_message("# this system lets us read what everyone is denied\n");
+        skip();
+    }
     const struct nextport_sighting *s = look_at(m, NULL, given);
-    assert_int_equal(seteuid(user), 0);
+    scratch_permit(given);
     assert_int_equal(s->sight, NEXTPORT_UNREADABLE);
     assert_non_null(strstr(s->hint, np_host_words.elevate));
 }

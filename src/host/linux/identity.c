@@ -163,7 +163,7 @@ const char *np_host_env(struct np_arena *arena, const char *name)
 const struct np_host_words np_host_words = {
     .admin = "root",
     .elevate = "Run as root",
-    .setup = "sudo nextport setup",
+    .setup = "Run 'sudo nextport setup'",
     .join = "usermod -aG " NP_GROUP " USER",
 };
 

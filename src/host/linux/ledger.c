@@ -383,6 +383,12 @@ enum nextport_status np_host_user_ledger(struct np_arena *a, const char **ret, s
     return NEXTPORT_OK;
 }
 
+const char *np_host_sqlite_path(struct np_arena *arena, const char *path)
+{
+    (void)arena;
+    return path;
+}
+
 /* Owner and modes promised for a place. */
 struct promise {
     mode_t folder, parent, file, lock;

@@ -19,6 +19,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+const char np_sockets_unseen[] = "raw sockets, other network namespaces";
+
 /* The kernel's numbers, of which <netinet/tcp.h> lacks the last two. */
 enum {
     ESTABLISHED = 1,

@@ -1,0 +1,429 @@
+/* What Windows keeps for itself: excluded port ranges, and the range of outgoing connections. No documented function
+ * lists them, so netsh.exe is asked, for IPv4 and IPv6.
+ *
+ * That takes a good part of a second, so what it said is remembered until the next start of the system, in a file beside
+ * the ledger, and only believed where strangers cannot have written it. The file is a convenience: one that is damaged,
+ * of another start or cannot be written is no error, only slower. Callers that find none may all ask; the last one wins.
+ * SPDX-License-Identifier: MIT */
+#include "host/windows/guard.h"
+#include "host/windows/netsh.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct fact {
+    struct np_excluded excluded;
+    enum nextport_protocol protocol;
+};
+
+struct facts {
+    uint64_t started, asked; /* when the system started, in Unix seconds; when netsh was asked, in seconds after that */
+    struct nextport_range dynamic;
+    struct fact *rows;
+    size_t n, capacity;
+};
+
+static void add_fact(struct np_arena *arena, struct facts *facts, enum nextport_protocol protocol,
+                     const struct np_excluded *excluded)
+{
+    struct fact *row = np_push(arena, &facts->rows, &facts->n, &facts->capacity, sizeof *row);
+    *row = (struct fact){.excluded = *excluded, .protocol = protocol};
+}
+
+/* ---- Asking -------------------------------------------------------------------------------------------------- */
+
+static const struct question {
+    const wchar_t *arguments;
+    enum nextport_protocol protocol;
+    bool dynamic;
+} questions[] = {
+    {L"int ipv4 show dynamicport tcp", NEXTPORT_TCP, true},
+    {L"int ipv6 show dynamicport tcp", NEXTPORT_TCP, true},
+    {L"int ipv4 show excludedportrange protocol=tcp", NEXTPORT_TCP, false},
+    {L"int ipv6 show excludedportrange protocol=tcp", NEXTPORT_TCP, false},
+    {L"int ipv4 show excludedportrange protocol=udp", NEXTPORT_UDP, false},
+    {L"int ipv6 show excludedportrange protocol=udp", NEXTPORT_UDP, false},
+};
+
+/* Where the ranges of IPv4 and IPv6 differ, what reaches from the lower to the upper end: a pool beside it is safe from
+ * both. */
+static bool learn_dynamic(struct facts *facts, struct np_text said)
+{
+    struct nextport_range range;
+    if (!np_netsh_dynamic(said, &range))
+        return false;
+    struct nextport_range *all = &facts->dynamic;
+    if (all->first == 0 || range.first < all->first)
+        all->first = range.first;
+    if (range.last > all->last)
+        all->last = range.last;
+    return true;
+}
+
+static bool learn_excluded(struct np_arena *arena, struct facts *facts, enum nextport_protocol protocol,
+                           struct np_text said)
+{
+    const struct np_excluded *rows;
+    size_t n;
+    if (!np_netsh_excluded(arena, said, &rows, &n))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        add_fact(arena, facts, protocol, &rows[i]);
+    return true;
+}
+
+/* Twice, because a process may fail to start for reasons that pass: a scanner that has the file, a moment without
+ * memory. What it says is not asked for again. */
+static enum nextport_status run_netsh(struct np_arena *arena, const struct question *question, struct np_text *ret,
+                                      DWORD *ret_ended, struct nextport_error *err)
+{
+    enum { LIMIT = 1 << 20, WAIT_MS = 15000, PAUSE_MS = 100 };
+    if (np_run_program(arena, L"netsh.exe", question->arguments, LIMIT, WAIT_MS, ret, ret_ended, NEXTPORT_BLIND, err) ==
+        NEXTPORT_OK)
+        return NEXTPORT_OK;
+    Sleep(PAUSE_MS);
+    return np_run_program(arena, L"netsh.exe", question->arguments, LIMIT, WAIT_MS, ret, ret_ended, NEXTPORT_BLIND,
+                          err);
+}
+
+static enum nextport_status ask(struct np_arena *arena, const struct question *question, struct facts *facts,
+                                struct nextport_error *err)
+{
+    const char *arguments = np_narrow(arena, question->arguments);
+    struct np_text said;
+    DWORD ended;
+    if (run_netsh(arena, question, &said, &ended, err) == NEXTPORT_OK) {
+        if (ended != 0)
+            np_fail(err, NEXTPORT_BLIND, "netsh %s: ended with status %lu", arguments, ended);
+        else if (question->dynamic ? learn_dynamic(facts, said)
+                                   : learn_excluded(arena, facts, question->protocol, said))
+            return NEXTPORT_OK;
+        else
+            np_fail(err, NEXTPORT_BLIND, "netsh %s: netsh said nothing that can be read", arguments);
+    }
+    np_hint(err,
+            "It says which ports Windows keeps for itself. See what 'netsh %s' prints; '--policy os=warn' accepts the "
+            "risk.",
+            arguments);
+    return err->status;
+}
+
+static int compare_facts(const void *one, const void *other)
+{
+    const struct fact *a = one, *b = other;
+    if (a->protocol != b->protocol)
+        return a->protocol < b->protocol ? -1 : 1;
+    if (a->excluded.ports.first != b->excluded.ports.first)
+        return a->excluded.ports.first < b->excluded.ports.first ? -1 : 1;
+    if (a->excluded.ports.last != b->excluded.ports.last)
+        return a->excluded.ports.last < b->excluded.ports.last ? -1 : 1;
+    return (int)a->excluded.administered - (int)b->excluded.administered;
+}
+
+/* What holds for IPv4 usually holds for IPv6 too, and is said once. */
+static void merge_equal(struct facts *facts)
+{
+    size_t n = 0;
+    if (facts->n > 0)
+        qsort(facts->rows, facts->n, sizeof *facts->rows, compare_facts);
+    for (size_t i = 0; i < facts->n; i++)
+        if (n == 0 || compare_facts(&facts->rows[n - 1], &facts->rows[i]) != 0)
+            facts->rows[n++] = facts->rows[i];
+    facts->n = n;
+}
+
+static enum nextport_status ask_all(struct np_arena *arena, struct facts *facts, struct nextport_error *err)
+{
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+        if (ask(arena, &questions[i], facts, err) != NEXTPORT_OK)
+            return err->status;
+    merge_equal(facts);
+    return NEXTPORT_OK;
+}
+
+/* ---- The words of the file ----------------------------------------------------------------------------------- */
+
+static const char header[] = "nextport os-ports 1";
+
+static struct np_text write_facts(struct np_arena *arena, const struct facts *facts)
+{
+    struct np_buf out = {.arena = arena};
+    np_buf_printf(&out, "%s\nstarted %llu\nasked %llu\ndynamic %u %u\n", header, (unsigned long long)facts->started,
+                  (unsigned long long)facts->asked, facts->dynamic.first, facts->dynamic.last);
+    for (size_t i = 0; i < facts->n; i++) {
+        const struct np_excluded *e = &facts->rows[i].excluded;
+        np_buf_printf(&out, "%s %u %u%s\n", facts->rows[i].protocol == NEXTPORT_UDP ? "udp" : "tcp", e->ports.first,
+                      e->ports.last, e->administered ? " *" : "");
+    }
+    np_buf_puts(&out, "end\n");
+    return (struct np_text){out.ptr, out.len};
+}
+
+/* "WORD NUMBER" */
+static bool parse_time(struct np_text *rest, const char *word, uint64_t *ret)
+{
+    struct np_text line, first;
+    return np_text_split(rest, '\n', &line) && np_text_split(&line, ' ', &first) && np_text_is(first, word) &&
+           np_text_u64(line, INT64_MAX, ret);
+}
+
+/* "PORT PORT" and perhaps "*" */
+static bool parse_range(struct np_text line, struct np_excluded *ret)
+{
+    struct np_text first, last;
+    if (!np_text_split(&line, ' ', &first) || !np_text_split(&line, ' ', &last) ||
+        !np_text_port(first, &ret->ports.first) || !np_text_port(last, &ret->ports.last))
+        return false;
+    ret->administered = line.len > 0;
+    return ret->ports.first <= ret->ports.last && (!ret->administered || np_text_is(line, "*"));
+}
+
+static bool parse_facts(struct np_arena *arena, struct np_text text, struct facts *ret)
+{
+    struct np_text line, word;
+    struct np_excluded row;
+    if (!np_text_split(&text, '\n', &line) || !np_text_is(line, header) ||
+        !parse_time(&text, "started", &ret->started) || !parse_time(&text, "asked", &ret->asked) ||
+        !np_text_split(&text, '\n', &line) || !np_text_split(&line, ' ', &word) || !np_text_is(word, "dynamic") ||
+        !parse_range(line, &row) || row.administered)
+        return false;
+    ret->dynamic = row.ports;
+    while (np_text_split(&text, '\n', &line)) {
+        if (np_text_is(line, "end"))
+            return text.len == 0;
+        if (!np_text_split(&line, ' ', &word) || !(np_text_is(word, "tcp") || np_text_is(word, "udp")) ||
+            !parse_range(line, &row))
+            return false;
+        add_fact(arena, ret, np_text_is(word, "udp") ? NEXTPORT_UDP : NEXTPORT_TCP, &row);
+    }
+    return false;
+}
+
+/* ---- Where it lies ------------------------------------------------------------------------------------------- */
+
+struct shelf {
+    enum np_place place;
+    const char *folder;
+    struct np_trust trust;
+};
+
+/* The folder of a ledger, if it is there and only those may write in it who may write the ledger. None is ever made for
+ * this. */
+static bool find_shelf(struct np_arena *arena, enum np_place place, struct shelf *ret)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    const char *ledger = NULL;
+    bool there = false;
+    *ret = (struct shelf){.place = place, .trust = np_guard_trust(arena, place)};
+    if (place == NP_PLACE_MACHINE)
+        ledger = np_host_machine_ledger(arena);
+    else if (np_host_user_ledger(arena, &ledger, &err) != NEXTPORT_OK)
+        return false;
+    if (np_guard_full_path(arena, ledger, &ledger, &err) != NEXTPORT_OK ||
+        np_guard_vet_above(ledger, &ret->trust, &err) != NEXTPORT_OK)
+        return false;
+    ret->folder = np_strndup(arena, ledger, (size_t)(strrchr(ledger, '/') - ledger));
+    return np_guard_vet(ret->folder, true, &ret->trust, false, &there, &err) == NEXTPORT_OK && there;
+}
+
+static wchar_t *path_in(struct np_arena *arena, const struct shelf *shelf, const char *name)
+{
+    return np_wide_path(arena, np_sprintf(arena, "%s/%s", shelf->folder, name));
+}
+
+static const char file_name[] = "os-ports", new_name[] = "os-ports-new";
+
+/* Members of the group own what they write beside the machine's ledger. */
+static bool is_sound(HANDLE file, const struct shelf *shelf)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    return np_guard_vet_handle(file, file_name, false, &shelf->trust, shelf->place == NP_PLACE_MACHINE, &err) ==
+           NEXTPORT_OK;
+}
+
+static bool read_shelf(struct np_arena *arena, const struct shelf *shelf, struct np_text *ret)
+{
+    enum { LIMIT = 1 << 20 };
+    const wchar_t *path = path_in(arena, shelf, file_name);
+    HANDLE file = path ? CreateFileW(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                                     OPEN_EXISTING, FILE_FLAG_OPEN_REPARSE_POINT, NULL)
+                       : INVALID_HANDLE_VALUE;
+    if (file == INVALID_HANDLE_VALUE)
+        return false;
+    LARGE_INTEGER size;
+    DWORD n = 0;
+    bool ok = is_sound(file, shelf) && GetFileSizeEx(file, &size) && size.QuadPart > 0 && size.QuadPart <= LIMIT;
+    if (ok) {
+        char *bytes = np_alloc(arena, (size_t)size.QuadPart);
+        ok = ReadFile(file, bytes, (DWORD)size.QuadPart, &n, NULL) && n == (DWORD)size.QuadPart;
+        *ret = (struct np_text){bytes, n};
+    }
+    CloseHandle(file);
+    return ok;
+}
+
+/* A new file, never one that is there: it could be a link that a member of the group laid for an administrator. What a
+ * writer that was killed has left is removed; what another one has open just now cannot be. */
+static HANDLE make_new(const wchar_t *path)
+{
+    HANDLE file = CreateFileW(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_FLAG_OPEN_REPARSE_POINT, NULL);
+    if (file == INVALID_HANDLE_VALUE && GetLastError() == ERROR_FILE_EXISTS && DeleteFileW(path))
+        file = CreateFileW(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_FLAG_OPEN_REPARSE_POINT, NULL);
+    return file;
+}
+
+/* While somebody reads the old file, it may refuse to be replaced. */
+static bool replace(const wchar_t *made, const wchar_t *path)
+{
+    enum { TRIES = 20, PAUSE_MS = 5 };
+    for (int i = 0; i < TRIES; i++) {
+        if (MoveFileExW(made, path, MOVEFILE_REPLACE_EXISTING))
+            return true;
+        DWORD reason = GetLastError();
+        if (reason != ERROR_ACCESS_DENIED && reason != ERROR_SHARING_VIOLATION)
+            break;
+        np_host_pause_ms(PAUSE_MS);
+    }
+    return false;
+}
+
+static bool write_shelf(struct np_arena *arena, const struct shelf *shelf, struct np_text text)
+{
+    const wchar_t *path = path_in(arena, shelf, file_name), *made = path_in(arena, shelf, new_name);
+    HANDLE file = path && made ? make_new(made) : INVALID_HANDLE_VALUE;
+    if (file == INVALID_HANDLE_VALUE)
+        return false;
+    DWORD n = 0;
+    bool ok = WriteFile(file, text.ptr, (DWORD)text.len, &n, NULL) && n == text.len;
+    ok = CloseHandle(file) && ok;
+    ok = ok && replace(made, path);
+    if (!ok)
+        DeleteFileW(made);
+    return ok;
+}
+
+/* ---- Remembering --------------------------------------------------------------------------------------------- */
+
+static const enum np_place places[] = {NP_PLACE_MACHINE, NP_PLACE_USER};
+
+/* Two starts are one when they lie closer than this: the clock may be set, or run unlike the counter of the time since the
+ * start. What was asked sooner after a start is not remembered, because the next start could then be as close, and
+ * because services that keep ranges for themselves may still be starting. */
+enum { TOLERANCE_S = 60 };
+
+static void set_times(struct facts *facts)
+{
+    const uint64_t up = GetTickCount64() / 1000, now = (uint64_t)np_host_now();
+    facts->asked = up;
+    facts->started = now > up ? now - up : 0;
+}
+
+static bool is_of_this_start(const struct facts *facts, const struct facts *now)
+{
+    const uint64_t apart =
+        facts->started > now->started ? facts->started - now->started : now->started - facts->started;
+    return apart < TOLERANCE_S && facts->asked >= TOLERANCE_S && facts->asked <= now->asked;
+}
+
+/* Whoever may not write beside the machine's ledger writes beside their own, so the later word counts. */
+static bool recall(struct np_arena *arena, struct facts *ret)
+{
+    struct facts now = {0};
+    struct shelf shelf;
+    struct np_text text;
+    bool found = false;
+    set_times(&now);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        struct facts facts = {0};
+        if (!find_shelf(arena, places[i], &shelf) || !read_shelf(arena, &shelf, &text) ||
+            !parse_facts(arena, text, &facts) || !is_of_this_start(&facts, &now) ||
+            (found && facts.asked <= ret->asked))
+            continue;
+        *ret = facts;
+        found = true;
+    }
+    return found;
+}
+
+static void remember(struct np_arena *arena, const struct facts *facts)
+{
+    const struct np_text text = write_facts(arena, facts);
+    struct shelf shelf;
+    if (facts->asked < TOLERANCE_S)
+        return;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (find_shelf(arena, places[i], &shelf) && write_shelf(arena, &shelf, text))
+            return;
+}
+
+/* ---- The answer ---------------------------------------------------------------------------------------------- */
+
+static const struct np_os_range *name_holders(struct np_arena *arena, const struct facts *facts)
+{
+    struct np_os_range *ranges = np_alloc_array(arena, facts->n, sizeof *ranges);
+    for (size_t i = 0; i < facts->n; i++) {
+        const struct fact *row = &facts->rows[i];
+        ranges[i] = (struct np_os_range){.ports = row->excluded.ports,
+                                         .protocol = row->protocol,
+                                         .holder = "the system",
+                                         .detail = "excluded port range"};
+        if (row->excluded.administered) {
+            ranges[i].holder = "an administrator";
+            ranges[i].detail = "excluded port range, administered (HTTP.sys may not use it)";
+        }
+    }
+    return ranges;
+}
+
+enum nextport_status np_host_os_ports(struct np_arena *arena, bool fresh, struct np_os_ports *ret,
+                                      struct nextport_error *err)
+{
+    struct facts facts = {0};
+    if (fresh || !recall(arena, &facts)) {
+        facts = (struct facts){0};
+        set_times(&facts); /* before: what changes while netsh speaks may be missing */
+        if (ask_all(arena, &facts, err) != NEXTPORT_OK)
+            return err->status;
+        remember(arena, &facts);
+    }
+    *ret = (struct np_os_ports){.ephemeral_first = facts.dynamic.first,
+                                .ephemeral_last = facts.dynamic.last,
+                                .reserved_by = "the system",
+                                .excluded = name_holders(arena, &facts),
+                                .n_excluded = facts.n,
+                                .may_bind_low = true};
+    return NEXTPORT_OK;
+}
+
+/* The widest run of ports beside the pool that outgoing connections can be given. */
+static struct nextport_range widest_beside(const struct np_portset *pool)
+{
+    struct np_portset rest = {{0}};
+    struct nextport_range run, widest = {1, 0};
+    np_portset_add(&rest, 1025, UINT16_MAX); /* netsh takes no lower one */
+    np_portset_subtract(&rest, pool);
+    for (uint32_t from = 1; np_portset_run(&rest, from, &run); from = run.last + UINT32_C(1))
+        if (run.last - run.first > widest.last - widest.first)
+            widest = run;
+    return widest;
+}
+
+/* Moves the dynamic range. Never an excluded range of the pool: an administered one locks HTTP.sys out, and so IIS. It
+ * keeps its size if that fits, and the upper end of the room, because low ports are those that servers are given by hand:
+ * Hyper-V takes its own from the dynamic range, wherever that is. https://support.microsoft.com/kb/929851 has the limits
+ * (255 ports at least, 1025 the lowest). */
+const char *np_host_protection(struct np_arena *arena, const struct np_portset *pool, const struct np_os_ports *os)
+{
+    enum { FEWEST = 255 };
+    const struct nextport_range room = widest_beside(pool);
+    const int size = room.last - room.first + 1, now = os->ephemeral_last - os->ephemeral_first + 1;
+    if (size < FEWEST)
+        return "Outgoing connections may take them, and beside the pool there is no room for the 255 ports that they "
+               "need at least: make the pool smaller.";
+    const int wanted = now < FEWEST ? FEWEST : now, num = wanted < size ? wanted : size, start = room.last - num + 1;
+    return np_sprintf(arena,
+                      "Outgoing connections may take them. Once, as an administrator: 'netsh int ipv4 set dynamicport "
+                      "tcp start=%d num=%d' and 'netsh int ipv6 set dynamicport tcp start=%d num=%d'. Connections that "
+                      "are open keep their ports.",
+                      start, num, start, num);
+}

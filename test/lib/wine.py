@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""nextport.exe under Wine: a prefix, and a wineserver in a network namespace of its own.
+
+The wineserver has the sockets of every Windows program, so it must live in the namespace that the tests look at, and
+whoever is in that namespace already starts it. Its first program starts services that keep whatever they were given as
+standard error: they are started here, before a test captures anything, or the reader of that pipe would wait for ever.
+"""
+import ctypes
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+CLONE_NEWNET = 0x40000000
+SAMPLES = pathlib.Path(__file__).resolve().parents[1] / "netsh"
+QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+WRAPPER = """#!/bin/sh
+# SPDX-License-Identifier: MIT
+# nextport.exe as a program of this system, for the tests that know it by its name. Made by test/lib/wine.py.
+exec wine "${0%/*}/nextport.exe" "$@"
+"""
+
+
+def environment(prefix):
+    """What keeps Wine quiet, offline and away from the person's own prefix. In the C locale it garbles arguments."""
+    return {"WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml=;winedbg.exe=d;netsh.exe=n,b",
+            "LC_ALL": "C.UTF-8", "DISPLAY": ""}
+
+
+def wrap(folder):
+    """Makes FOLDER/nextport, which runs FOLDER/nextport.exe."""
+    wrapper = pathlib.Path(folder) / "nextport"
+    wrapper.write_text(WRAPPER)
+    wrapper.chmod(0o755)
+
+
+def wait_ended(prefix):
+    subprocess.run(["wineserver", "-k"], env={**os.environ, **environment(prefix)}, timeout=60, **QUIET)
+    subprocess.run(["wineserver", "-w"], env={**os.environ, **environment(prefix)}, timeout=60, **QUIET)
+
+
+def make_prefix(prefix):
+    """A Windows 10 of 64 bits, made once. An interrupted one is made again."""
+    prefix = pathlib.Path(prefix)
+    done = prefix / "ready"
+    if done.exists():
+        return
+    prefix.mkdir(parents=True, exist_ok=True)
+    env = {**os.environ, **environment(prefix)}
+    subprocess.run(["wine", "winecfg", "-v", "win10"], env=env, check=True, timeout=300, **QUIET)
+    subprocess.run(["wineserver", "-w"], env=env, timeout=120, **QUIET)
+    for link in (prefix / "drive_c/users").glob("*/*"):
+        if link.is_symlink():  # Documents and the like would be this person's own folders
+            link.unlink()
+            link.mkdir()
+    done.touch()
+
+
+def enter_namespace():
+    """Takes this process into a fresh network namespace with only loopback."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise PermissionError(os.strerror(ctypes.get_errno()))
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def has_sockets():
+    """Is there any TCP or UDP socket in this namespace?"""
+    return any(len(pathlib.Path(f"/proc/self/net/{table}").read_text().splitlines()) > 1
+               for table in ("tcp", "tcp6", "udp", "udp6"))
+
+
+def answer_netsh(prefix, program, answers):
+    """Wine's own netsh says nothing, which is no evidence: one that prints recorded text takes its place. A test changes
+    the texts in the folder `answers`; what they are now is the usual state of a server."""
+    shutil.copyfile(program, pathlib.Path(prefix) / "drive_c/windows/system32/netsh.exe")
+    answers.mkdir(exist_ok=True)
+    for family in ("ipv4", "ipv6"):
+        for protocol in ("tcp", "udp"):
+            shutil.copyfile(SAMPLES / "excluded-empty.in", answers / f"{family}-excluded-{protocol}")
+            shutil.copyfile(SAMPLES / "dynamic-english.in", answers / f"{family}-dynamic-{protocol}")
+    os.environ["FAKE_NETSH_DIR"] = str(answers)
+
+
+def set_up_machine(prefix, program):
+    """Makes the machine's ledger anew. What netsh says is remembered beside it, which spares every request six runs."""
+    shutil.rmtree(pathlib.Path(prefix) / "drive_c/ProgramData/nextport", ignore_errors=True)
+    subprocess.run([program, "setup"], check=True, timeout=120, **QUIET)
+
+
+class Wine:
+    """A running wineserver in this process' namespace; `fresh()` makes sure no socket of an earlier test is left."""
+
+    def __init__(self, prefix):
+        self.prefix = prefix = pathlib.Path(prefix).resolve()
+        make_prefix(prefix)
+        os.environ.update(environment(prefix))
+        self.stop()  # one that an interrupted run left behind looks at another namespace
+        self.start()
+
+    def start(self):
+        enter_namespace()
+        subprocess.run(["wineserver", "-p"], check=True, timeout=60, **QUIET)
+        subprocess.run(["wine", "cmd", "/c", "exit"], check=True, timeout=120, **QUIET)
+
+    def fresh(self):
+        if has_sockets():
+            self.stop()
+            self.start()
+
+    def stop(self):
+        wait_ended(self.prefix)
+
+
+# ---- Unit tests of nextport.exe's insides ---------------------------------------------------------------------------
+
+NATIVE = ["listen4", "listen127", "listen6", "listen6only", "bound", "udp", "accepted", "outgoing4", "timewait-outgoing"]
+
+
+# Where Wine has nothing to ask, a test is run once with its own nothing and once with a double that serves what it is told.
+OWN, DOUBLE = "Wine's own", "double"
+WAYS = {"unit-os_windows": [OWN, DOUBLE], "unit-httpsys_windows": [OWN, DOUBLE]}
+
+
+def way_environment(program, way, scratch):
+    overrides = os.environ["WINEDLLOVERRIDES"]
+    if (program, way) == ("unit-os_windows", OWN):
+        return {"FAKE_NETSH_DIR": "", "WINEDLLOVERRIDES": overrides.replace("netsh.exe=n,b", "netsh.exe=b")}
+    if (program, way) == ("unit-os_windows", DOUBLE):
+        (scratch / "empty").mkdir()
+        return {"FAKE_NETSH_DIR": str(scratch / "empty")}
+    if (program, way) == ("unit-httpsys_windows", DOUBLE):
+        return {"FAKE_HTTP_ROWS": str(scratch / "rows"), "WINEDLLOVERRIDES": overrides + ";httpapi=n"}
+    return {}
+
+
+def hold(holder, situation):
+    """A native socket, for Windows programs to look at; it lives as long as the process."""
+    child = subprocess.Popen([holder, situation], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    said = child.stdout.readline().split()
+    return child, f"{situation}={said[1]}" if said[:1] == ["ready"] else None
+
+
+def run_unit(prefix, program, way, holder):
+    """Runs one unit test in one way of its own, beside a wineserver in a fresh namespace; returns its status."""
+    wine = Wine(prefix)
+    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+        scratch = pathlib.Path(folder)
+        answer_netsh(wine.prefix, program.parent / "fake_netsh.exe", scratch / "netsh")
+        library = wine.prefix / "drive_c/windows/system32/httpapi.dll"
+        kept = library.read_bytes()
+        library.write_bytes((program.parent / "httpapi.dll").read_bytes())
+        held = [hold(holder, situation) for situation in NATIVE] if program.stem == "unit-probe_windows" else []
+        env = {**os.environ, **way_environment(program.stem, way, scratch),
+               "NEXTPORT_TEST_NATIVE": " ".join(port for _, port in held if port)}
+        try:
+            return subprocess.run(["wine", program], env={name: value for name, value in env.items() if value}).returncode
+        finally:
+            for child, _ in held:
+                child.communicate()
+            library.write_bytes(kept)
+            wine.stop()
+
+
+if __name__ == "__main__":  # wine.py PREFIX PROGRAM WAY HOLDER: as run_unit() says
+    sys.exit(run_unit(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4]))
