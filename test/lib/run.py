@@ -232,6 +232,24 @@ def project(tally, length, builds):
         pytest(tally, "project", "release", [ROOT / "test/cli/test_project.py"])
 
 
+# ---- Packages -------------------------------------------------------------------------------------------------------
+
+
+def package(tally, length, builds):
+    """What is given to others, built twice: the same bytes."""
+    started, before = time.monotonic(), tally.counts
+    status, out, err = call([ROOT / "script/package", "windows", "--check"])
+    if status == 0:
+        tally.passed += 1
+        print(*out.splitlines(), sep="\n")
+    else:
+        tally.fail(f"script/package windows --check: status {status}", out + err)
+    if "windows" in builds:
+        print(call(["/usr/bin/python3", "-B", ROOT / "test/lib/wine.py", BUILD / "windows/wine", BUILD / "windows/nextport",
+                    BUILD / "windows/test/empty.exe"])[1], end="")
+    tally.step("package", before, started)
+
+
 # ---- Fuzzing --------------------------------------------------------------------------------------------------------
 
 
@@ -273,7 +291,7 @@ def fuzz(tally, length, builds):
     tally.step("fuzz", before, started)
 
 
-SUITES = {"project": project, "unit": unit, "cli": cli, "race": race, "fuzz": fuzz}
+SUITES = {"project": project, "unit": unit, "cli": cli, "race": race, "package": package, "fuzz": fuzz}
 
 
 def main(words):

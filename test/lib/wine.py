@@ -9,9 +9,11 @@ import ctypes
 import os
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 CLONE_NEWNET = 0x40000000
 SAMPLES = pathlib.Path(__file__).resolve().parents[1] / "netsh"
@@ -163,5 +165,35 @@ def run_unit(prefix, program, way, holder):
             wine.stop()
 
 
-if __name__ == "__main__":  # wine.py PREFIX PROGRAM WAY HOLDER: as run_unit() says
-    sys.exit(run_unit(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4]))
+# ---- Figures --------------------------------------------------------------------------------------------------------
+
+
+def median_ms(command, rounds=11):
+    def once():
+        started = time.perf_counter()
+        subprocess.run(command, check=True, timeout=60, **QUIET)
+        return (time.perf_counter() - started) * 1000
+
+    return statistics.median(once() for _ in range(rounds))
+
+
+def tell_start_up(prefix, program, empty):
+    """Prints how big the program is, and how long it takes to start beside one that does nothing."""
+    running = Wine(prefix)
+    try:
+        answer_netsh(running.prefix, program.parent / "test" / "fake_netsh.exe", running.prefix / "netsh")
+        set_up_machine(running.prefix, program)
+        version, nothing = median_ms([program, "--version"]), median_ms(["wine", empty])
+        request = median_ms([program, "next", "-q"])
+    finally:
+        running.stop()
+    size = (program.parent / "nextport.exe").stat().st_size
+    print(f"nextport.exe: {size} bytes; under Wine --version takes {version:.0f} ms, next {request:.0f} ms, "
+          f"a program that does nothing {nothing:.0f} ms")
+
+
+if __name__ == "__main__":
+    # wine.py PREFIX PROGRAM WAY HOLDER: as run_unit() says; wine.py PREFIX PROGRAM EMPTY: as tell_start_up() says
+    if len(sys.argv) == 5:
+        sys.exit(run_unit(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4]))
+    tell_start_up(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3])
