@@ -23,7 +23,8 @@ const struct nextport_status_info nextport_statuses[NEXTPORT_N_STATUS] = {
      "A person has to look: nothing was overwritten. 'nextport doctor' checks the file."},
     {NEXTPORT_CONFLICT, "conflict", "a conflict was found", "See the findings."},
     {NEXTPORT_DENIED, "denied", "not permitted",
-     "Run 'nextport setup' once as root, join the group nextport, or use a ledger of your own with --user."},
+     "Run 'nextport setup' once as root (on Windows: elevated), join the group nextport, or use a ledger of your own "
+     "with --user."},
     {NEXTPORT_RETRY, "retry", "temporary, or the outcome is unknown: another process holds the ledger",
      "Repeat the same request. The message names who holds the lock; '--wait' allows more time."},
 };

@@ -213,7 +213,7 @@ static enum nextport_status find_command(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, "'nextport next' prints the next free port, 'nextport help' lists every command.",
                          "no command is given");
     const char *word = argv[1];
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "/?") == 0)
         word = "help";
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
         cli->version = true;

@@ -215,7 +215,8 @@ static void cancel(HANDLE thread)
     /* A driver that cannot be cancelled. The thread holds nothing, and the program is about to end; but the bytes must not
      * go out once the lease is undone. */
     TerminateThread(thread, ERROR_OPERATION_ABORTED);
-    WaitForSingleObject(thread, INFINITE);
+    if (WaitForSingleObject(thread, STEPS * STEP_MS) != WAIT_OBJECT_0)
+        ExitProcess((UINT)CONTROL_C_EXIT); /* not even that: the lease stays and lapses */
 }
 
 static DWORD do_job_until_caught(struct job *job)

@@ -368,6 +368,13 @@ static enum nextport_status parse_value(struct ini *ini, struct np_text line, st
     return set(s, slot, value, NP_BY_FILE, what, origin, err);
 }
 
+static enum nextport_status not_utf8(const char *file, unsigned line, struct nextport_error *err)
+{
+    np_fail(err, NEXTPORT_INPUT, "%s:%u: not text in UTF-8", file, line);
+    np_hint(err, "Save it as UTF-8; some editors and shells write UTF-16 or a code page of their own.");
+    return err->status;
+}
+
 enum nextport_status np_settings_parse(struct np_settings *s, const char *file, struct np_text bytes,
                                        struct nextport_error *err)
 {
@@ -382,7 +389,7 @@ enum nextport_status np_settings_parse(struct np_settings *s, const char *file, 
         if (!line.len || line.ptr[0] == '#' || line.ptr[0] == ';')
             continue;
         if (memchr(line.ptr, '\0', line.len) || !np_utf8_valid(line))
-            return np_fail(err, NEXTPORT_INPUT, "%s:%u: not text in UTF-8", file, ini.line);
+            return not_utf8(file, ini.line, err);
         enum nextport_status status =
             line.ptr[0] == '[' ? parse_section(&ini, line, err) : parse_value(&ini, line, err);
         if (status != NEXTPORT_OK)

@@ -257,7 +257,7 @@ static void doctor_ledger(struct np_run *run, struct items *items)
     if (!present) {
         item(items, "ledger", run->path, "does not exist yet", NEXTPORT_NOTICE,
              run->place == NP_PLACE_MACHINE
-                 ? np_sprintf(run->arena, "%s: the first lease needs it.", np_host_words.setup)
+                 ? np_sprintf(run->arena, "%s: until then only %s can lease.", np_host_words.setup, np_host_words.admin)
                  : "The first 'nextport next' makes it.");
         return;
     }
@@ -271,8 +271,9 @@ static void doctor_ledger(struct np_run *run, struct items *items)
         return;
     }
     item(items, "ledger", run->path,
-         np_sprintf(run->arena, "sound: schema %d, %lld leases, %lld events, %lld bytes", health.schema,
-                    (long long)health.n_leases, (long long)health.n_events, (long long)health.bytes),
+         np_sprintf(run->arena, "sound: schema %d, %lld lease%s, %lld event%s, %lld bytes", health.schema,
+                    (long long)health.n_leases, health.n_leases == 1 ? "" : "s", (long long)health.n_events,
+                    health.n_events == 1 ? "" : "s", (long long)health.bytes),
          NEXTPORT_GOOD, NULL);
 }
 

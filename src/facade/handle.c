@@ -95,7 +95,7 @@ static enum nextport_status load_file(struct nextport *np, struct np_reader *rea
         return must_exist ? unreadable_file(file, why, NEXTPORT_INPUT, "It was named, so it must be there.", err)
                           : NEXTPORT_OK;
     case NP_READ_DENIED:
-        return unreadable_file(file, why, NEXTPORT_DENIED, "Make it readable (mode 0644): it holds no secrets.", err);
+        return unreadable_file(file, why, NEXTPORT_DENIED, "Make it readable for everyone: it holds no secrets.", err);
     case NP_READ_BAD:
         break;
     }
@@ -115,13 +115,13 @@ enum nextport_status nextport_load(struct nextport *np, const char *file, struct
     }
     const char *named = file ? file : np_host_env(np->arena, "NEXTPORT_CONFIG");
     struct np_reader *reader;
-    if (named && strcmp(named, "/dev/null") == 0) /* the usual way to say: none */
+    if (named && (strcmp(named, "/dev/null") == 0 || np_equal_nocase(named, "NUL"))) /* the usual ways to say: none */
         return NEXTPORT_OK;
     if (np_reader_open(&reader, NULL, np->arena, err) != NEXTPORT_OK)
         return err->status;
     const char *usual = NULL;
     enum nextport_status status = named ? NEXTPORT_OK : np_host_config_file(np->arena, &usual, err);
-    if (status == NEXTPORT_OK)
+    if (status == NEXTPORT_OK && (named || usual))
         status = load_file(np, reader, named ? named : usual, named != NULL, err);
     np_reader_close(reader);
     return status;

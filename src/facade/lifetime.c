@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "facade/run.h"
 
-static void claim_socket(void *ctx, const struct np_socket *socket)
+void np_claim_socket(void *ctx, const struct np_socket *socket)
 {
     const struct nextport_claim claim = np_socket_claim(socket);
     np_evidence_claim(ctx, &claim);
@@ -13,14 +13,16 @@ static bool is_due(const struct np_run *run, const struct nextport_lease *lease)
     return lease->state == NEXTPORT_PENDING && lease->expires <= run->actor.now;
 }
 
-/* For a request, only a lease that is due is worth this look: it costs a walk over all listeners. */
+/* For a request, only a lease that is due is worth this look: it costs a walk over all listeners, or over the whole table
+ * where the probe alone would not do. */
 static enum nextport_status look_at_sockets(struct np_run *run, const struct np_portset *ports,
                                             struct nextport_error *err)
 {
     const char *partial;
     if (!np_portset_next(ports, 1))
         return NEXTPORT_OK;
-    return np_host_sockets(NP_SOCKETS_LISTENING, NEXTPORT_BOTH, ports, claim_socket, &run->evidence, &partial, err);
+    return np_host_sockets(np_probe_sees_all ? NP_SOCKETS_LISTENING : NP_SOCKETS_ALL, NEXTPORT_BOTH, ports,
+                           np_claim_socket, &run->evidence, &partial, err);
 }
 
 /* Looks whether the pending leases that expire at `until` or before are in use. */
@@ -45,13 +47,28 @@ static bool hides_something(const struct np_evidence *evidence)
     return false;
 }
 
-static enum nextport_status occupied(struct np_run *run, uint16_t port, bool *ret, struct nextport_error *err)
+/* Does the table show a socket that the probe may not mind: a connection, TIME_WAIT? */
+static bool has_socket(const struct np_evidence *evidence, const struct nextport_lease *lease)
+{
+    for (size_t i = 0; i < evidence->n_claims; i++) {
+        const struct nextport_claim *claim = &evidence->claims[i];
+        if (claim->kind == NEXTPORT_SOCKET && claim->first == lease->port && claim->protocol & lease->protocol)
+            return true;
+    }
+    return false;
+}
+
+static enum nextport_status occupied(struct np_run *run, const struct nextport_lease *lease, bool *ret,
+                                     struct nextport_error *err)
 {
     enum nextport_probe answer;
-    if (np_probe_try(run->probe, port, &answer, err) != NEXTPORT_OK)
+    *ret = has_socket(&run->evidence, lease);
+    if (*ret)
+        return NEXTPORT_OK;
+    if (np_probe_try(run->probe, lease->port, &answer, err) != NEXTPORT_OK)
         return err->status;
     if (answer == NEXTPORT_PROBE_FREE)
-        np_probe_release(run->probe, port);
+        np_probe_release(run->probe, lease->port);
     *ret = answer != NEXTPORT_PROBE_FREE;
     return NEXTPORT_OK;
 }
@@ -87,7 +104,7 @@ static enum nextport_status step(struct np_run *run, uint16_t port, bool hidden,
     if (!found)
         return NEXTPORT_OK;
     const struct nextport_claim *use = np_lease_use(&run->evidence, port, lease.protocol);
-    if (is_due(run, &lease) && !use && occupied(run, port, &taken, err) != NEXTPORT_OK)
+    if (is_due(run, &lease) && !use && occupied(run, &lease, &taken, err) != NEXTPORT_OK)
         return err->status;
     enum np_lease_step next = np_lease_next_step(&lease, run->actor.now, use, taken, hidden);
     *stepped += next != NP_LEASE_KEEP;
@@ -154,7 +171,7 @@ enum nextport_status np_run_foresee(struct np_run *run, struct nextport_error *e
         const struct nextport_lease *lease = np_leases_at(&run->leases, port);
         const struct nextport_claim *use = np_lease_use(&run->evidence, port, lease->protocol);
         bool taken = false;
-        if (!use && occupied(run, port, &taken, err) != NEXTPORT_OK)
+        if (!use && occupied(run, lease, &taken, err) != NEXTPORT_OK)
             return err->status;
         if (np_lease_next_step(lease, run->actor.now, use, taken, hidden) == NP_LEASE_EXPIRE)
             np_leases_remove(&run->leases, port);

@@ -130,14 +130,38 @@ static enum nextport_status open_probe(struct np_run *run, struct np_ask *ask, s
     return NEXTPORT_OK;
 }
 
-/* Where the probe alone would give a port of an outgoing connection away. After the lock: the wait for it may be long,
- * and connections come and go. */
-static enum nextport_status look_at_sockets(struct np_run *run, struct nextport_error *err)
+/* What the probe does not see, and no file's stamp tells: connections and reservations come and go. After the lock,
+ * because the wait for it may be long. */
+static enum nextport_status look_beside_probe(struct np_run *run, struct nextport_error *err)
 {
-    static const char *const only[] = {"sockets"};
+    static const char *const only[] = {"sockets", "httpsys"};
     struct np_scope scope = {
-        .ports = run->pool, .protocol = run->np->settings.protocol, .sockets = true, .only = only, .n_only = 1};
-    return np_probe_sees_all || run->np->settings.root ? NEXTPORT_OK : np_run_look(run, &scope, err);
+        .ports = run->pool, .protocol = run->np->settings.protocol, .sockets = true, .only = only, .n_only = 2};
+    if (np_probe_sees_all || run->np->settings.root)
+        return NEXTPORT_OK;
+    return np_run_look(run, &scope, err);
+}
+
+/* A connection may have taken a port between that look and the probe's bind, which did not mind. Once a port is held
+ * nothing can, so one more look at those ports settles it. Only TCP has connections; of UDP the table would show our own. *ret_free: they are ours; else they are let go of, and claimed. */
+static enum nextport_status look_at_held(struct np_run *run, const struct np_plan *plan, bool *ret_free,
+                                         struct nextport_error *err)
+{
+    const size_t before = run->evidence.n_claims;
+    struct np_portset held = {{0}};
+    const char *partial;
+    *ret_free = true;
+    if (np_probe_sees_all || !run->probe || !(run->np->settings.protocol & NEXTPORT_TCP))
+        return NEXTPORT_OK;
+    for (size_t i = 0; i < plan->n_ports; i++)
+        np_portset_add(&held, plan->ports[i], plan->ports[i]);
+    if (np_host_sockets(NP_SOCKETS_ALL, NEXTPORT_TCP, &held, np_claim_socket, &run->evidence, &partial, err) !=
+        NEXTPORT_OK)
+        return np_wrap(err, "look at the sockets of the ports that are held");
+    *ret_free = run->evidence.n_claims == before;
+    for (size_t i = 0; i < plan->n_ports && !*ret_free; i++)
+        np_probe_release(run->probe, plan->ports[i]);
+    return NEXTPORT_OK;
 }
 
 /* Reads declarations before the lock, and again under it what has changed meanwhile. */
@@ -164,7 +188,7 @@ static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, str
         if (run->ops->leases(run->ledger, run->actor.scope, NP_LEASES_NAMED, &run->leases, err) != NEXTPORT_OK)
             return np_wrap(err, "read ledger %s", run->path);
     }
-    if (look_at_sockets(run, err) != NEXTPORT_OK)
+    if (look_beside_probe(run, err) != NEXTPORT_OK)
         return err->status;
     np_run_honour_machine(run);
     return np_run_blind(run, err);
@@ -180,7 +204,13 @@ static enum nextport_status choose(struct np_run *run, const struct nextport_req
                          .consecutive = request->consecutive};
     if (open_probe(run, &ask, err) != NEXTPORT_OK)
         return err->status;
-    enum nextport_status status = plan(run, &ask, &plan_made, err);
+    enum nextport_status status;
+    bool is_free = true;
+    do {
+        status = plan(run, &ask, &plan_made, err);
+        if (status == NEXTPORT_OK && look_at_held(run, &plan_made, &is_free, err) != NEXTPORT_OK)
+            return err->status;
+    } while (status == NEXTPORT_OK && !is_free);
     run->res->rejected = plan_made.rejected;
     run->res->n_rejected = plan_made.n_rejected;
     run->res->rejected_rest = plan_made.rejected_rest;

@@ -99,6 +99,7 @@ void np_run_honour_machine(struct np_run *);
 enum { NP_STEPS_AT_ONCE = 64 };
 
 /* Looks whether the leases that are due are in use. */
+void np_claim_socket(void *evidence, const struct np_socket *); /* an np_socket_fn */
 enum nextport_status np_run_look_at_due(struct np_run *, struct nextport_error *);
 /* Moves on the leases that can be, NP_STEPS_AT_ONCE at most, the lowest ports first. */
 enum nextport_status np_run_steps(struct np_run *, size_t *ret_stepped, struct nextport_error *);

@@ -218,8 +218,10 @@ enum nextport_status np_host_ledger_folder(const char *path, enum np_place, stru
 
 /* Makes an empty file, whose name is then ours. NEXTPORT_CONFLICT: there is something already. */
 enum nextport_status np_host_make_file(const char *path, struct nextport_error *);
-/* Does this number of the system's (errno, GetLastError) mean that a right is missing? */
+/* Does this number of the system's (errno, GetLastError) mean that a right is missing, or that another program keeps the
+ * file from everyone (Windows)? */
 bool np_host_is_denied(int reason);
+bool np_host_is_kept(int reason);
 
 /* Clears away what a maker that was killed left behind under this name (a regular file of ours), so that `create` can
  * begin afresh. Call it under the lock. */

@@ -184,16 +184,18 @@ static const struct trouble *trouble_of(int code)
 }
 
 /* SQLite says "unable to open" and keeps the reason apart. */
-static bool is_denied(sqlite3 *db, int code)
+static int true_code(sqlite3 *db, int code)
 {
-    return ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR) &&
-           np_host_is_denied(sqlite3_system_errno(db));
+    const int reason = sqlite3_system_errno(db);
+    if ((code & 0xff) != SQLITE_CANTOPEN && (code & 0xff) != SQLITE_IOERR)
+        return code;
+    return np_host_is_denied(reason) ? SQLITE_PERM : np_host_is_kept(reason) ? SQLITE_BUSY : code;
 }
 
 /* Callers say which ledger and what they were doing with it. */
 static enum nextport_status failed(const struct np_ledger *l, int code, struct nextport_error *err)
 {
-    const struct trouble *t = trouble_of(is_denied(l->db, code) ? SQLITE_PERM : code);
+    const struct trouble *t = trouble_of(true_code(l->db, code));
     const char *said = sqlite3_errcode(l->db) != SQLITE_OK ? sqlite3_errmsg(l->db) : sqlite3_errstr(code);
     np_fail(err, t->status, "%s (%s)", t->what, said);
     np_hint(err, "%s", t->hint);

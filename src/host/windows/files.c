@@ -868,3 +868,8 @@ void np_reader_glob(struct np_reader *reader, const char *pattern, const char *c
     *ret_n = glob.n;
     *why = glob.why;
 }
+
+bool np_host_is_kept(int reason)
+{
+    return reason == ERROR_SHARING_VIOLATION || reason == ERROR_LOCK_VIOLATION;
+}

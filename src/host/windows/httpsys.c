@@ -182,7 +182,7 @@ static ULONG ask(const struct api *api, const struct store *store, struct np_are
     *ret = row;
     if (code == NO_ERROR && size < store->row_size)
         return ERROR_INVALID_DATA;
-    return code == ERROR_FILE_NOT_FOUND ? ERROR_NO_MORE_ITEMS : code;
+    return code == ERROR_FILE_NOT_FOUND && token == 0 ? ERROR_NO_MORE_ITEMS : code;
 }
 
 struct rows {
@@ -222,6 +222,31 @@ static enum nextport_status read_stores(const struct api *api, struct np_arena *
     return status;
 }
 
+static bool same_rows(const struct rows *a, const struct rows *b)
+{
+    for (size_t i = 0; i < a->n && a->n == b->n; i++)
+        if (a->row[i].kind != b->row[i].kind || strcmp(a->row[i].text, b->row[i].text) != 0)
+            return false;
+    return a->n == b->n;
+}
+
+/* Rows are asked for by their number, so one that goes away meanwhile hides another. Two readings that agree saw all. */
+static enum nextport_status read_steadily(const struct api *api, struct np_arena *arena, struct rows *ret,
+                                          struct nextport_error *err)
+{
+    enum { TRIES = 6 };
+    struct rows before;
+    enum nextport_status status = read_stores(api, arena, ret, err);
+    for (int i = 0; i < TRIES && status == NEXTPORT_OK; i++) {
+        before = *ret;
+        *ret = (struct rows){0};
+        status = read_stores(api, arena, ret, err);
+        if (status == NEXTPORT_OK && same_rows(&before, ret))
+            return NEXTPORT_OK;
+    }
+    return status ? status : fail(ERROR_RETRY, "its configuration is being changed all the time", err);
+}
+
 enum nextport_status np_host_http_rows(struct np_arena *arena, const struct np_http_row **ret, size_t *ret_n,
                                        bool *ret_present, struct nextport_error *err)
 {
@@ -229,7 +254,7 @@ enum nextport_status np_host_http_rows(struct np_arena *arena, const struct np_h
     struct rows rows = {0};
     enum nextport_status status = load(&api, ret_present, err);
     if (status == NEXTPORT_OK && *ret_present)
-        status = read_stores(&api, arena, &rows, err);
+        status = read_steadily(&api, arena, &rows, err);
     if (api.library)
         FreeLibrary(api.library);
     *ret = rows.row;

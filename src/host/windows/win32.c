@@ -263,6 +263,8 @@ static void end_run(struct run *run)
 {
     if (run->job)
         TerminateJobObject(run->job, 1);
+    else if (run->process.hProcess)
+        TerminateProcess(run->process.hProcess, 1); /* no harm when it has ended */
     close_handle(&run->job);
     close_handle(&run->process.hThread);
     close_handle(&run->process.hProcess);
@@ -310,13 +312,16 @@ static bool prepare(struct run *run)
     return run->job && SetInformationJobObject(run->job, JobObjectExtendedLimitInformation, &limits, sizeof limits);
 }
 
-/* 0, or why not. The program takes its first step when it is in the job, so that nothing it starts is left out. */
+/* 0, or why not. The program takes its first step when it is in the job, so that nothing it starts is left out. Some
+ * services run in a job that allows none below it (UI restrictions): then the program alone is ended with us. */
 static DWORD start(struct run *run, const wchar_t *folder, const wchar_t *file, wchar_t *line)
 {
     if (!prepare(run) || !create_process(run, folder, file, line))
         return np_last_error();
     close_handle(&run->write);
-    if (AssignProcessToJobObject(run->job, run->process.hProcess) && ResumeThread(run->process.hThread) != (DWORD)-1)
+    if (!AssignProcessToJobObject(run->job, run->process.hProcess))
+        close_handle(&run->job);
+    if (ResumeThread(run->process.hThread) != (DWORD)-1)
         return 0;
     DWORD reason = np_last_error();
     TerminateProcess(run->process.hProcess, 1);
