@@ -23,7 +23,8 @@ LOCKED_BYTE = 1 << 62  # src/host/windows/lock.c; Wine makes a record lock of it
 NATIVE = ROOT / "build" / "release" if WINDOWS else BUILD
 # an applicationHost.config of one site: SITE.format(name, port)
 SITE = """<configuration><system.applicationHost><sites><site name="{0}" id="1"><bindings>
-<binding protocol="http" bindingInformation="*:{1}:" /></bindings></site></sites></system.applicationHost></configuration>"""
+<binding protocol="http" bindingInformation="*:{1}:" /></bindings></site></sites></system.applicationHost>
+</configuration>"""
 sys.path.insert(0, str(ROOT / "test" / "lib"))
 import wine  # noqa: E402
 from wine import CLONE_NEWNET  # noqa: E402,F401
@@ -58,11 +59,16 @@ def windows(tmp_path_factory):
     if not WINDOWS:
         yield None
         return
-    running = wine.Wine(os.environ.get("NEXTPORT_WINEPREFIX", BUILD / "wine"))
-    wine.answer_netsh(running.prefix, BUILD / "test" / "fake_netsh.exe", tmp_path_factory.mktemp("netsh"))
-    wine.set_up_machine(running.prefix, BUILD / "nextport")
-    yield running
-    running.stop()
+    try:
+        running = wine.Wine(os.environ.get("NEXTPORT_WINEPREFIX", BUILD / "wine"))
+    except wine.NoNamespace as reason:
+        pytest.skip(str(reason))
+    with contextlib.ExitStack() as stack:
+        stack.callback(running.stop)
+        answers = tmp_path_factory.mktemp("netsh")
+        stack.enter_context(wine.answering_netsh(running.prefix, BUILD / "test" / "fake_netsh.exe", answers))
+        wine.set_up_machine(running.prefix, BUILD / "nextport")
+        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +79,8 @@ def namespace(windows):
         return
     try:
         wine.enter_namespace()
-    except PermissionError as error:
-        pytest.skip(f"no network namespace: needs root ({error})")
+    except wine.NoNamespace as reason:
+        pytest.skip(str(reason))
 
 
 class Done:
@@ -101,7 +107,8 @@ class Done:
         return json.loads(self.out)
 
     def __repr__(self):
-        return f"status {self.status}\nout: {self.out.decode(errors='replace')}\nerr: {self.err.decode(errors='replace')}"
+        out, err = (stream.decode(errors="replace") for stream in (self.out, self.err))
+        return f"status {self.status}\nout: {out}\nerr: {err}"
 
 
 @contextlib.contextmanager
@@ -113,6 +120,15 @@ def locked(ledger):
         else:
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def has_open(pid, path):
+    """Does that process have the file open?"""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == str(path):
+                return True
+    return False
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import SITE, locked
+from conftest import SITE, has_open, locked
 
 LIVE = "Windows/System32/inetsrv/config/applicationHost.config"
 
@@ -19,16 +19,6 @@ def site(tmp_path):
         return file
 
     return write
-
-
-def has_open(pid, path):
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            if os.readlink(f"/proc/{pid}/fd/{fd}") == path:
-                return True
-        except FileNotFoundError:  # closed meanwhile
-            pass
-    return False
 
 
 def holders(nextport, *options):

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What only Windows has: its own IIS, HTTP.sys, netsh, %ProgramData%, Ctrl-C, and paths that Linux does not know."""
-import getpass
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -10,11 +8,10 @@ import subprocess
 import octopus_reader
 import pytest
 import wine
-from conftest import BUILD, SITE, Done
+from conftest import BUILD, SITE, Done, has_open, locked
 
 pytestmark = pytest.mark.windows("Windows' own evidence and places")
-SYSTEM = "drive_c/windows/system32"
-IIS = f"{SYSTEM}/inetsrv/config/applicationHost.config"
+IIS = f"{wine.SYSTEM}/inetsrv/config/applicationHost.config"
 SERVICE = r"HKLM\SYSTEM\CurrentControlSet\Services\W3SVC"
 REFUSES_BY_DEFAULT = 4
 USUAL = ("49000", "49001", "49002")
@@ -149,8 +146,8 @@ def test_a_shared_configuration_is_read_where_it_lies(nextport, disk):
 
 
 def test_the_sites_of_iis_express_count_on_request(nextport, disk):
-    user = getpass.getuser()
-    disk(f"drive_c/users/{user}/Documents/IISExpress/config/applicationhost.config", SITE.format("WebSite1", 49000))
+    documents = f"drive_c/users/{wine.USER}/Documents"
+    disk(f"{documents}/IISExpress/config/applicationhost.config", SITE.format("WebSite1", 49000))
     assert nextport("next", "--dry-run", "-q").port == 49000
     assert nextport("next", "--dry-run", "-q", "--iis-express").port == 49001
 
@@ -168,20 +165,16 @@ def test_reservations_and_certificates_keep_their_ports(nextport, windows, tmp_p
     rows = tmp_path / "rows"
     rows.write_text("url http://+:49000/shop/\naddress 0.0.0.0 49001\nname www.example.com 49002\nstore 49003\n"
                     "url https://[::1]:49004/\n")
-    library = windows.prefix / SYSTEM / "httpapi.dll"
-    kept = library.read_bytes()
     double = {"WINEDLLOVERRIDES": os.environ["WINEDLLOVERRIDES"] + ";httpapi=n", "FAKE_HTTP_ROWS": str(rows)}
-    shutil.copyfile(BUILD / "test" / "httpapi.dll", library)
-    try:
+    with wine.doubled(windows.prefix, "httpapi.dll", BUILD / "test" / "httpapi.dll"):
         used = nextport("used", "--source", "httpsys", "--format", "json", env=double).json["claims"]
-        assert [(claim["first"], claim["kind"]) for claim in used] == [(port, "reserved") for port in range(49000, 49005)]
+        assert [claim["first"] for claim in used] == list(range(49000, 49005))
+        assert {claim["kind"] for claim in used} == {"reserved"}
         assert "http://+:49000/shop/" in used[0]["detail"]
         assert nextport("next", "-q", env=double).port == 49005
         rows.write_text("error address 5\n")
         done = nextport("next", env=double)
         assert done.status == REFUSES_BY_DEFAULT and "httpsys" in done.log, done
-    finally:
-        library.write_bytes(kept)
 
 
 # ---- What netsh says ------------------------------------------------------------------------------------------------
@@ -231,7 +224,8 @@ def test_netsh_is_asked_once_per_boot_and_by_whoever_looks_closely(on_machine, n
 
 SITUATIONS = ["listen4", "listen4-exclusive", "listen4-reuse", "listen127", "listen127-exclusive", "listen6",
               "listen6-exclusive", "listen6only", "listen6lo", "bound", "bound-exclusive", "bound6", "outgoing4",
-              "outgoing4-bind", "outgoing6", "accepted", "accepted6", "closewait", "timewait-server", "timewait-outgoing"]
+              "outgoing4-bind", "outgoing6", "accepted", "accepted6", "closewait", "timewait-server",
+              "timewait-outgoing"]
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
@@ -277,8 +271,7 @@ def test_the_machines_configuration_counts(on_machine, machine):
 
 
 def test_a_ledger_of_the_users_own(on_machine, machine, windows):
-    user = getpass.getuser()
-    own = windows.prefix / f"drive_c/users/{user}/AppData/Local/nextport"
+    own = windows.prefix / f"drive_c/users/{wine.USER}/AppData/Local/nextport"
     shutil.rmtree(own, ignore_errors=True)
     assert on_machine("next", "--user", "-q").port == 49000
     assert (own / "ledger.db").exists() and not machine.exists()
@@ -330,28 +323,50 @@ def test_an_answer_goes_to_a_file_as_it_goes_to_a_pipe(nextport, tmp_path):
     assert nextport("next").out == b"49001\n"
 
 
-def test_an_interrupted_request_tells_its_port_or_has_no_lease(nextport, program, ledger):
-    """Wine makes Ctrl-C of SIGINT. Whatever the moment: the answer was printed, or there is no lease."""
-    known, met = {nextport("next", "-q").port}, 0
+@pytest.fixture
+def request_under_way(program, ledger):
+    """Starts a request that a test interrupts: Wine makes Ctrl-C of SIGINT. It would wait longer than the test does."""
     env = dict(os.environ, NEXTPORT_LEDGER=str(ledger), NEXTPORT_CONFIG="/dev/null")
-    for turn in range(20):
-        child = subprocess.Popen([program, "next", "-q"], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return lambda: subprocess.Popen([program, "next", "-q", "--wait", "1h"], env=env, stdout=subprocess.PIPE,
+                                    stderr=subprocess.DEVNULL)
+
+
+def leased(nextport):
+    return [lease["port"] for lease in nextport("leases", "--format", "json").json["leases"]]
+
+
+def test_a_request_that_is_interrupted_in_the_queue_has_no_lease(nextport, request_under_way, ledger):
+    assert nextport("next", "-q").port == 49000
+    for _ in range(3):
+        with locked(ledger):
+            child = request_under_way()
+            while not has_open(child.pid, f"{ledger}-lock"):
+                assert child.poll() is None
+            child.send_signal(signal.SIGINT)
+            # Wine ends a program that does not handle Ctrl-C with 0; Windows with 0xC000013A
+            assert child.communicate(timeout=60)[0] == b""
+    assert leased(nextport) == [49000]
+    assert nextport("next", "-q").port == 49001
+
+
+def test_a_request_that_is_interrupted_tells_its_port_or_has_no_lease(nextport, request_under_way):
+    """Whatever the moment, be it before the program runs or after its end."""
+    known = {nextport("next", "-q").port}
+    for turn in range(8):
+        child = request_under_way()
         try:
-            child.wait(timeout=0.05 + turn * 0.02)
+            child.wait(timeout=0.05 + turn * 0.05)
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGINT)
-        out = child.communicate(timeout=60)[0]
-        met += not out  # Wine ends a program that does not handle Ctrl-C with 0; Windows with 0xC000013A
-        known |= {int(line) for line in out.splitlines()}
-    assert {lease["port"] for lease in nextport("leases", "--format", "json").json["leases"]} == known
-    assert met, "no request was met before its end: the moments prove nothing"
+        known |= {int(line) for line in child.communicate(timeout=60)[0].splitlines()}
+    assert set(leased(nextport)) == known
 
 
 def test_help_version_and_statuses(nextport):
     assert nextport("--version").text.startswith("nextport ")
     assert "\r" not in nextport("--help").text
-    assert [nextport(*words).status for words in (["next"], ["nxet"], ["next", "--range", "x"], ["why", "49000", "-q"])] == \
-        [0, 2, 2, 1]
+    for words, status in ((["next"], 0), (["nxet"], 2), (["next", "--range", "x"], 2), (["why", "49000", "-q"], 1)):
+        assert nextport(*words).status == status, words
 
 
 # ---- The file itself ------------------------------------------------------------------------------------------------
@@ -371,5 +386,5 @@ def test_the_program_has_its_hardening():
 
 def test_the_program_needs_only_what_every_windows_has(windows):
     needed = {line.split()[-1].lower() for line in described().splitlines() if "DLL Name:" in line}
-    assert needed and all((pathlib.Path(windows.prefix) / SYSTEM / name).exists() for name in needed), needed
+    assert needed and all((windows.prefix / wine.SYSTEM / name).exists() for name in needed), needed
     assert not [name for name in needed if "gcc" in name or "pthread" in name or "ssp" in name]

@@ -5,6 +5,7 @@ The wineserver has the sockets of every Windows program, so it must live in the 
 whoever is in that namespace already starts it. Its first program starts services that keep whatever they were given as
 standard error: they are started here, before a test captures anything, or the reader of that pipe would wait for ever.
 """
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -17,6 +18,10 @@ import time
 
 CLONE_NEWNET = 0x40000000
 SAMPLES = pathlib.Path(__file__).resolve().parents[1] / "netsh"
+SYSTEM = "drive_c/windows/system32"
+DOUBLED = ("netsh.exe", "httpapi.dll")  # the system's files in whose place a test may put its own
+USER = "tester"  # who runs Windows programs here, whatever this person's name
+OVERRIDES = "mscoree,mshtml=;winedbg.exe=d;netsh.exe=n,b"
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 WRAPPER = """#!/bin/sh
 # SPDX-License-Identifier: MIT
@@ -27,8 +32,8 @@ exec wine "${0%/*}/nextport.exe" "$@"
 
 def environment(prefix):
     """What keeps Wine quiet, offline and away from the person's own prefix. In the C locale it garbles arguments."""
-    return {"WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml=;winedbg.exe=d;netsh.exe=n,b",
-            "LC_ALL": "C.UTF-8", "DISPLAY": ""}
+    return {"WINEPREFIX": str(prefix), "WINEDEBUG": "-all", "WINEDLLOVERRIDES": OVERRIDES, "LC_ALL": "C.UTF-8",
+            "DISPLAY": "", "USER": USER, "LOGNAME": USER}
 
 
 def wrap(folder):
@@ -44,26 +49,52 @@ def wait_ended(prefix):
 
 
 def make_prefix(prefix):
-    """A Windows 10 of 64 bits, made once. An interrupted one is made again."""
+    """A Windows 10 of 64 bits, made once, and what of it is doubled later, kept. An interrupted one is made again."""
     prefix = pathlib.Path(prefix)
-    done = prefix / "ready"
+    kept = prefix / "kept"
+    done = kept / "complete"
     if done.exists():
         return
-    prefix.mkdir(parents=True, exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
+    wait_ended(prefix)
+    for name in DOUBLED:  # what is there may be a double: Wine brings back only what is missing
+        (prefix / SYSTEM / name).unlink(missing_ok=True)
     env = {**os.environ, **environment(prefix)}
-    subprocess.run(["wine", "winecfg", "-v", "win10"], env=env, check=True, timeout=300, **QUIET)
+    for command in (["wine", "wineboot", "-u"], ["wine", "winecfg", "-v", "win10"]):
+        subprocess.run(command, env=env, check=True, timeout=300, **QUIET)
     subprocess.run(["wineserver", "-w"], env=env, timeout=120, **QUIET)
-    for link in (prefix / "drive_c/users").glob("*/*"):
+    for name in DOUBLED:
+        shutil.copyfile(prefix / SYSTEM / name, kept / name)
+    for link in list((prefix / "drive_c/users").rglob("*")):
         if link.is_symlink():  # Documents and the like would be this person's own folders
             link.unlink()
             link.mkdir()
     done.touch()
 
 
+def restore(prefix, name):
+    """Puts Windows' own file of that name back in its place."""
+    shutil.copyfile(prefix / "kept" / name, prefix / SYSTEM / name)
+
+
+@contextlib.contextmanager
+def doubled(prefix, name, double):
+    """Has a double in the place of a system's file. After one that was killed, the next `Wine` restores the file."""
+    try:
+        shutil.copyfile(double, prefix / SYSTEM / name)
+        yield
+    finally:
+        restore(prefix, name)
+
+
+class NoNamespace(Exception):
+    """A test cannot have a network of its own: the reason why it is skipped."""
+
+
 def enter_namespace():
     """Takes this process into a fresh network namespace with only loopback."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-        raise PermissionError(os.strerror(ctypes.get_errno()))
+        raise NoNamespace(f"no network namespace: needs root ({os.strerror(ctypes.get_errno())})")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
@@ -73,16 +104,18 @@ def has_sockets():
                for table in ("tcp", "tcp6", "udp", "udp6"))
 
 
-def answer_netsh(prefix, program, answers):
-    """Wine's own netsh says nothing, which is no evidence: one that prints recorded text takes its place. A test changes
-    the texts in the folder `answers`; what they are now is the usual state of a server."""
-    shutil.copyfile(program, pathlib.Path(prefix) / "drive_c/windows/system32/netsh.exe")
+@contextlib.contextmanager
+def answering_netsh(prefix, program, answers):
+    """Wine's own netsh says nothing, which is no evidence: one that prints recorded text takes its place. A test
+    changes the texts in the folder `answers`; what they are now is the usual state of a server."""
     answers.mkdir(exist_ok=True)
     for family in ("ipv4", "ipv6"):
         for protocol in ("tcp", "udp"):
             shutil.copyfile(SAMPLES / "excluded-empty.in", answers / f"{family}-excluded-{protocol}")
             shutil.copyfile(SAMPLES / "dynamic-english.in", answers / f"{family}-dynamic-{protocol}")
     os.environ["FAKE_NETSH_DIR"] = str(answers)
+    with doubled(prefix, "netsh.exe", program):
+        yield
 
 
 def set_up_machine(prefix, program):
@@ -95,32 +128,43 @@ class Wine:
     """A running wineserver in this process' namespace; `fresh()` makes sure no socket of an earlier test is left."""
 
     def __init__(self, prefix):
+        enter_namespace()  # first: whoever may not touches nothing
         self.prefix = prefix = pathlib.Path(prefix).resolve()
+        self.guard = None
         make_prefix(prefix)
         os.environ.update(environment(prefix))
         self.stop()  # one that an interrupted run left behind looks at another namespace
+        for name in DOUBLED:  # and what it doubled is still so
+            restore(prefix, name)
         self.start()
 
     def start(self):
-        enter_namespace()
+        # a wineserver outlives whoever is killed, and so does its guard, who ends it then
+        self.guard = subprocess.Popen(["sh", "-c", "read -r _; exec wineserver -k"], start_new_session=True,
+                                      **{**QUIET, "stdin": subprocess.PIPE})
         subprocess.run(["wineserver", "-p"], check=True, timeout=60, **QUIET)
         subprocess.run(["wine", "cmd", "/c", "exit"], check=True, timeout=120, **QUIET)
 
     def fresh(self):
         if has_sockets():
             self.stop()
+            enter_namespace()
             self.start()
 
     def stop(self):
         wait_ended(self.prefix)
+        if self.guard:
+            self.guard.communicate()
+            self.guard = None
 
 
 # ---- Unit tests of nextport.exe's insides ---------------------------------------------------------------------------
 
-NATIVE = ["listen4", "listen127", "listen6", "listen6only", "bound", "udp", "accepted", "outgoing4", "timewait-outgoing"]
+NATIVE = ["listen4", "listen127", "listen6", "listen6only", "bound", "udp", "accepted", "outgoing4",
+          "timewait-outgoing"]
 
 
-# Where Wine has nothing to ask, a test is run once with its own nothing and once with a double that serves what it is told.
+# Where Wine has nothing to ask, a test is run with its own nothing, and with a double that serves what it is told.
 OWN, DOUBLE = "Wine's own", "double"
 WAYS = {"unit-os_windows": [OWN, DOUBLE], "unit-httpsys_windows": [OWN, DOUBLE]}
 
@@ -147,22 +191,18 @@ def hold(holder, situation):
 def run_unit(prefix, program, way, holder):
     """Runs one unit test in one way of its own, beside a wineserver in a fresh namespace; returns its status."""
     wine = Wine(prefix)
-    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
-        scratch = pathlib.Path(folder)
-        answer_netsh(wine.prefix, program.parent / "fake_netsh.exe", scratch / "netsh")
-        library = wine.prefix / "drive_c/windows/system32/httpapi.dll"
-        kept = library.read_bytes()
-        library.write_bytes((program.parent / "httpapi.dll").read_bytes())
+    with contextlib.ExitStack() as stack:
+        stack.callback(wine.stop)
+        scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=program.parent)))
+        stack.enter_context(answering_netsh(wine.prefix, program.parent / "fake_netsh.exe", scratch / "netsh"))
+        stack.enter_context(doubled(wine.prefix, "httpapi.dll", program.parent / "httpapi.dll"))
         held = [hold(holder, situation) for situation in NATIVE] if program.stem == "unit-probe_windows" else []
+        for child, _ in held:
+            stack.callback(child.communicate)
         env = {**os.environ, **way_environment(program.stem, way, scratch),
                "NEXTPORT_TEST_NATIVE": " ".join(port for _, port in held if port)}
-        try:
-            return subprocess.run(["wine", program], env={name: value for name, value in env.items() if value}).returncode
-        finally:
-            for child, _ in held:
-                child.communicate()
-            library.write_bytes(kept)
-            wine.stop()
+        env = {name: value for name, value in env.items() if value}
+        return subprocess.run(["wine", program], env=env).returncode
 
 
 # ---- Figures --------------------------------------------------------------------------------------------------------
@@ -180,20 +220,27 @@ def median_ms(command, rounds=11):
 def tell_start_up(prefix, program, empty):
     """Prints how big the program is, and how long it takes to start beside one that does nothing."""
     running = Wine(prefix)
-    try:
-        answer_netsh(running.prefix, program.parent / "test" / "fake_netsh.exe", running.prefix / "netsh")
+    with contextlib.ExitStack() as stack:
+        stack.callback(running.stop)
+        fake = program.parent / "test" / "fake_netsh.exe"
+        stack.enter_context(answering_netsh(running.prefix, fake, running.prefix / "netsh"))
         set_up_machine(running.prefix, program)
         version, nothing = median_ms([program, "--version"]), median_ms(["wine", empty])
         request = median_ms([program, "next", "-q"])
-    finally:
-        running.stop()
     size = (program.parent / "nextport.exe").stat().st_size
     print(f"nextport.exe: {size} bytes; under Wine --version takes {version:.0f} ms, next {request:.0f} ms, "
           f"a program that does nothing {nothing:.0f} ms")
 
 
+def main(prefix, program, *words):
+    """PREFIX PROGRAM WAY HOLDER: as run_unit() says; PREFIX PROGRAM EMPTY: as tell_start_up() says. Where neither can
+    be, TAP's plan of a program that skips everything."""
+    try:
+        return (run_unit if len(words) == 2 else tell_start_up)(prefix, pathlib.Path(program), *words)
+    except NoNamespace as reason:
+        print(f"1..0 # SKIP {reason}")
+        return 0
+
+
 if __name__ == "__main__":
-    # wine.py PREFIX PROGRAM WAY HOLDER: as run_unit() says; wine.py PREFIX PROGRAM EMPTY: as tell_start_up() says
-    if len(sys.argv) == 5:
-        sys.exit(run_unit(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3], sys.argv[4]))
-    tell_start_up(sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3])
+    sys.exit(main(*sys.argv[1:]))
