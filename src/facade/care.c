@@ -48,7 +48,7 @@ static enum nextport_status set_up_group(struct np_run *run, struct items *items
     if (np_host_make_group(&made, err) != NEXTPORT_OK)
         return err->status;
     item(items, "setup", "group", made ? NP_GROUP ": made" : NP_GROUP ": was there", NEXTPORT_GOOD,
-         np_sprintf(run->arena, "Members may lease ports: '%s'.", np_host_words.join));
+         np_sprintf(run->arena, "Members may lease ports: %s.", np_host_words.join));
     run->res->changed = run->res->changed || made;
     return NEXTPORT_OK;
 }

@@ -24,11 +24,11 @@ struct np_host_words {
     const char *admin;   /* "root", "an administrator": who may do everything */
     const char *elevate; /* "Run as root", "Run elevated, ...": how to become that; begins a sentence */
     const char *setup;   /* "Run 'sudo nextport setup'": how the machine's ledger is made; begins a sentence */
-    const char *join;    /* the command that puts a user into the group */
+    const char *join;    /* the command that puts a user into the group, in quotes, and when it counts */
 };
 extern const struct np_host_words np_host_words;
 
-/* /etc/nextport/nextport.conf or %ProgramData%\nextport\nextport.conf. NEXTPORT_DENIED: strangers may write what is
+/* /etc/nextport/nextport.conf or %ProgramData%\nextport\nextport.conf; NULL: there is none. NEXTPORT_DENIED: strangers may write what is
  * there (on Windows everyone may make folders in that place), so it must not be read. */
 enum nextport_status np_host_config_file(struct np_arena *, const char **ret, struct nextport_error *);
 

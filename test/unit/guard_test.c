@@ -30,7 +30,8 @@ static const struct {
 } descriptors[] = {
     /* What is promised. */
     {"the machine's folder",
-     "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1301bf;;;" GROUP ")(A;OICI;0x1200a9;;;BU)(A;OICI;RC;;;S-1-3-4)",
+     "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;;0x1201bf;;;" GROUP ")(A;OICIIO;0x1301bf;;;" GROUP
+     ")(A;OICI;0x1200a9;;;BU)(A;OICI;RC;;;S-1-3-4)",
      NP_GUARD_WRITERS, false, NP_GUARD_SOUND, NULL},
     {"a file in it, made by a member",
      "O:" STRANGER "D:AI(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;0x1301bf;;;" GROUP ")(A;ID;0x1200a9;;;BU)(A;ID;RC;;;S-1-3-4)",
@@ -168,6 +169,37 @@ static void whom_a_place_does_not_trust_is_a_stranger(void **state)
     LocalFree(sd);
 }
 
+/* Who may delete a folder may rename it, and another one takes its place. */
+static void the_group_may_write_in_its_folder_and_not_move_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *rights, *inherit;
+        bool folder;
+        enum np_guard wanted;
+    } cases[] = {
+        {"0x1201bf", "", true, NP_GUARD_SOUND},    {"0x1301bf", "", true, NP_GUARD_OPEN},
+        {"0x1301bf", "OICI", true, NP_GUARD_OPEN}, {"0x1301bf", "OICIIO", true, NP_GUARD_SOUND},
+        {"0x1301bf", "", false, NP_GUARD_SOUND},   {"WD", "", true, NP_GUARD_OPEN},
+        {"WO", "", true, NP_GUARD_OPEN},           {"GA", "", true, NP_GUARD_OPEN},
+        {"0x02000000", "", true, NP_GUARD_OPEN},
+    };
+    struct np_trust trust = {.user = sid_of(USER), .group = sid_of(GROUP)};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char sddl[256];
+        PSID who;
+        snprintf(sddl, sizeof sddl, "O:BAD:P(A;OICI;FA;;;BA)(A;%s;%s;;;" GROUP ")", cases[i].inherit, cases[i].rights);
+        PSECURITY_DESCRIPTOR sd = descriptor(sddl);
+        assert_non_null(sd);
+        trust.folder = cases[i].folder;
+        if (np_guard_judge(sd, &trust, false, &who) != cases[i].wanted)
+            fail_msg("%s, a folder: %d", sddl, cases[i].folder);
+        LocalFree(sd);
+    }
+    LocalFree(trust.user);
+    LocalFree(trust.group);
+}
+
 /* ---- Entries that SDDL cannot write, byte by byte ------------------------------------------------------------ */
 
 struct made {
@@ -275,7 +307,8 @@ static void what_is_promised_is_sound(void **state)
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
         for (enum np_promised what = NP_PROMISED_FOLDER; what <= NP_PROMISED_LOCK; what++) {
             PSECURITY_DESCRIPTOR sd = np_guard_promise(arena, places[i], what, group);
-            struct np_trust trust = {.user = np_guard_user(arena), .group = group};
+            struct np_trust trust = {
+                .user = np_guard_user(arena), .group = group, .folder = what == NP_PROMISED_FOLDER};
             SECURITY_DESCRIPTOR_CONTROL control;
             DWORD revision;
             PSID owner;
@@ -394,6 +427,7 @@ static void only_the_right_kind_with_one_name_is_accepted(void **state)
     bool there;
     assert_int_equal(vet(folder, false, &there), NEXTPORT_LEDGER);
     assert_non_null(strstr(err.text, "a folder, not a plain file"));
+    assert_string_equal(err.hint, "That is a folder: name a file in it.");
     assert_int_equal(np_host_make_file(file, &err), NEXTPORT_OK);
     assert_int_equal(np_host_make_file(file, &err), NEXTPORT_CONFLICT);
     assert_int_equal(vet(file, false, &there), NEXTPORT_OK);
@@ -421,7 +455,9 @@ static void what_everyone_may_write_is_refused_and_mended(void **state)
     assert_int_equal(vet(file, false, &there), NEXTPORT_DENIED);
     assert_true(there);
     assert_non_null(strstr(err.text, "(S-1-1-0) may write to it"));
-    assert_non_null(strstr(err.hint, "/remove:g *S-1-1-0"));
+    assert_non_null(strstr(err.hint, "nextport-guard-"));
+    assert_non_null(strstr(err.hint, "\\file\" /inheritance:d /remove:g *S-1-1-0"));
+    assert_null(strchr(strstr(err.hint, "icacls"), '\''));
     assert_int_equal(np_guard_apply(file, promise, &changed, &err), NEXTPORT_OK);
     assert_int_equal(vet(file, false, &there), NEXTPORT_OK);
     changed = false;
@@ -504,6 +540,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_descriptor_is_judged_as_it_should_be),
         cmocka_unit_test(whom_a_place_does_not_trust_is_a_stranger),
+        cmocka_unit_test(the_group_may_write_in_its_folder_and_not_move_it),
         cmocka_unit_test(every_type_of_entry_counts),
         cmocka_unit_test(a_null_dacl_lets_everyone_in),
         cmocka_unit_test(an_entry_that_leaves_its_bounds_is_not_believed),

@@ -541,7 +541,7 @@ static void a_folder_that_is_missing_has_no_ledger(void **state)
 static void only_a_plain_file_is_a_ledger(void **state)
 {
     (void)state;
-    static const char *const suffixes[] = {"", "-wal", "-shm", "-lock", "-journal"};
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
     for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
         if (i == 1)
             touch(path, "x");
@@ -652,18 +652,23 @@ static void a_configuration_that_strangers_may_write_is_not_read(void **state)
     if (is_there(shared))
         skip(); /* it is somebody's */
     assert_int_equal(np_host_config_file(arena, &file, &err), NEXTPORT_OK);
-    assert_non_null(strstr(file, "/nextport/nextport.conf"));
+    assert_null(file);
     strcpy(folder, shared); /* so that it is removed, should something fail */
     assert_int_equal(np_host_ledger_folder(machine, NP_PLACE_MACHINE, &err), NEXTPORT_OK);
-    touch(file, "x");
+    const char *config = np_sprintf(arena, "%s/nextport.conf", shared);
+    touch(config, "x");
     assert_int_equal(np_host_config_file(arena, &file, &err), NEXTPORT_OK);
-    open_to_everyone(file);
+    assert_string_equal(file, config);
+    open_to_everyone(config);
     assert_int_equal(np_host_config_file(arena, &file, &err), NEXTPORT_DENIED);
+    assert_null(file);
     assert_said("nextport.conf: ");
-    assert_true(DeleteFileW(wide(file)));
+    assert_true(DeleteFileW(wide(config)));
     assert_int_equal(np_host_config_file(arena, &file, &err), NEXTPORT_OK);
+    assert_null(file);
     open_to_everyone(folder);
     assert_int_equal(np_host_config_file(arena, &file, &err), NEXTPORT_DENIED);
+    assert_non_null(strstr(err.hint, "--config NUL"));
     assert_true(RemoveDirectoryW(wide(folder)));
     touch(folder, "x");
     assert_int_equal(np_host_config_file(arena, &file, &err), NEXTPORT_DENIED);
@@ -734,6 +739,38 @@ static void setup_mends_rights_once(void **state)
     /* What has a second name may be anybody's: its rights are not touched. */
     assert_true(CreateHardLinkW(wide(beside("-journal")), wide(path), NULL));
     assert_int_equal(np_host_ledger_modes(path, &changed, &err), NEXTPORT_LEDGER);
+}
+
+/* Its words would be the administrators' with its rights. */
+static void setup_mends_no_configuration_that_others_may_have_written(void **state)
+{
+    (void)state;
+    bool changed = false;
+    const char *config = np_sprintf(arena, "%s/nextport.conf", folder);
+    touch(path, "x");
+    touch(config, "policy.os = off\n");
+    open_to_everyone(config);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(np_host_ledger_modes(path, &changed, &err), NEXTPORT_DENIED);
+        assert_said("nextport.conf: ");
+        assert_non_null(strstr(err.hint, "remove it"));
+    }
+    assert_true(DeleteFileW(wide(config)));
+    assert_int_equal(np_host_ledger_modes(path, &changed, &err), NEXTPORT_OK);
+    assert_true(is_there(config));
+    assert_int_equal(np_host_ledger_modes(path, &changed, &err), NEXTPORT_OK);
+}
+
+/* Users that are no members may read the ledger, and may not even look at its queue. */
+static void what_the_queues_file_is_concerns_no_reader(void **state)
+{
+    (void)state;
+    bool present;
+    touch(path, "x");
+    touch(beside("-lock"), "x");
+    open_to_everyone(beside("-lock"));
+    assert_int_equal(vet_as(NP_PLACE_MACHINE, false, &present), NEXTPORT_OK);
+    assert_true(present);
 }
 
 /* ---- What SQLite is told ------------------------------------------------------------------------------------- */
@@ -851,6 +888,8 @@ static int test_all(void)
         TEST(a_ledger_is_published_once),
         TEST(what_a_killed_maker_left_is_cleared),
         TEST(setup_mends_rights_once),
+        TEST(setup_mends_no_configuration_that_others_may_have_written),
+        TEST(what_the_queues_file_is_concerns_no_reader),
         TEST(a_reader_creates_nothing),
         TEST(who_may_only_read_can_read),
         TEST(a_long_and_strange_path_is_a_path),

@@ -148,7 +148,7 @@ static void equal_ranges_of_both_families_are_one(void **state)
     assert_true(strncmp(ask(false), "1025-65535;", strlen("1025-65535;")) == 0);
 }
 
-static void netsh_is_asked_once_for_each_start(void **state)
+static void netsh_is_asked_once_and_what_it_said_remembered(void **state)
 {
     (void)state;
     for (int i = 0; i < 2; i++) {
@@ -258,6 +258,29 @@ static void a_clock_that_was_set_by_seconds_is_still_the_same_start(void **state
     assert_int_equal(calls(), QUESTIONS);
 }
 
+static void what_was_asked_an_hour_ago_is_asked_again(void **state)
+{
+    (void)state;
+    enum { HOUR_S = 3600, SLACK_S = 60 };
+    static const struct {
+        long long ago;
+        bool believed;
+    } samples[] = {{HOUR_S - SLACK_S, true}, {HOUR_S, false}, {HOUR_S + SLACK_S, false}};
+    make_folder(0);
+    ask(false);
+    const char *original = slurp(shelf[0]), *asked = strstr(original, "asked ") + strlen("asked ");
+    const long long up = strtoll(asked, NULL, 10);
+    if (up < HOUR_S + 3 * SLACK_S)
+        skip(); /* the machine was not on for so long */
+    calls();
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        spill(shelf[0], np_sprintf(arena, "%.*s%lld%s", (int)(asked - original), original, up - samples[i].ago,
+                                   strchr(asked, '\n')));
+        assert_string_equal(ask(false), everything);
+        assert_int_equal(calls(), samples[i].believed ? 0 : QUESTIONS);
+    }
+}
+
 static void a_file_that_cannot_be_written_is_no_error(void **state)
 {
     (void)state;
@@ -320,8 +343,7 @@ static void a_silent_netsh_is_no_empty_answer(void **state)
     static const char *const answers[][2] = {{"ipv4-dynamic-tcp", ""},
                                              {"ipv6-dynamic-tcp", "Element not found.\r\n"},
                                              {"ipv4-excluded-tcp", ""},
-                                             {"ipv6-excluded-udp", "\r\nT\r\n"},
-                                             {"status", "1\n"}};
+                                             {"ipv6-excluded-udp", "\r\nT\r\n"}};
     struct np_os_ports os;
     make_folder(0);
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
@@ -332,8 +354,10 @@ static void a_silent_netsh_is_no_empty_answer(void **state)
         assert_non_null(strstr(err.text, "netsh"));
         assert_true(err.hint[0]);
         assert_false(is_there(shelf[0]));
+        assert_non_null(strstr(err.text, "status 0"));
         tell(answers[i][0], before);
     }
+    tell("status", "1\n"); /* says nothing about what was said in full */
     assert_string_equal(ask(false), everything);
 }
 
@@ -393,11 +417,12 @@ int main(void)
 {
     const struct CMUnitTest with_double[] = {
         WITH_FOLDERS(equal_ranges_of_both_families_are_one),
-        WITH_FOLDERS(netsh_is_asked_once_for_each_start),
+        WITH_FOLDERS(netsh_is_asked_once_and_what_it_said_remembered),
         WITH_FOLDERS(without_a_folder_nothing_is_made),
         WITH_FOLDERS(a_fresh_answer_replaces_what_was_remembered),
         WITH_FOLDERS(what_is_damaged_or_of_another_start_is_not_believed),
         WITH_FOLDERS(a_clock_that_was_set_by_seconds_is_still_the_same_start),
+        WITH_FOLDERS(what_was_asked_an_hour_ago_is_asked_again),
         WITH_FOLDERS(a_file_that_cannot_be_written_is_no_error),
         WITH_FOLDERS(what_strangers_can_write_is_not_believed),
         WITH_FOLDERS(a_silent_netsh_is_no_empty_answer),

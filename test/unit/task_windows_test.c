@@ -109,6 +109,11 @@ static void a_definition_is_known_by_the_program_it_runs(void **state)
     assert_false(np_task_runs(*state, kept, "C:\\R&D\\nextport.exe"));
     assert_false(np_task_runs(*state, kept, "nextport.exe")); /* only its end */
     assert_false(np_task_runs(*state, (struct np_text){"", 0}, one));
+    char *xml = np_strdup(*state, np_task_xml(*state, one)), *user = strstr(xml, "S-1-5-18");
+    assert_non_null(user);
+    memcpy(user, "S-1-5-19", strlen("S-1-5-19")); /* as another user */
+    const wchar_t *text = np_wide(*state, xml);
+    assert_false(np_task_runs(*state, (struct np_text){(const char *)text, wcslen(text) * sizeof *text}, one));
 }
 
 /* ---- The program ------------------------------------------------------------------------------------------------ */

@@ -164,7 +164,7 @@ const struct np_host_words np_host_words = {
     .admin = "root",
     .elevate = "Run as root",
     .setup = "Run 'sudo nextport setup'",
-    .join = "usermod -aG " NP_GROUP " USER",
+    .join = "'usermod -aG " NP_GROUP " USER'",
 };
 
 enum nextport_status np_host_config_file(struct np_arena *arena, const char **ret, struct nextport_error *err)

@@ -9,6 +9,7 @@
  * SPDX-License-Identifier: MIT */
 #include "host/windows/guard.h"
 
+#include <ntsecapi.h>
 #include <sddl.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,9 @@ enum { DISK_QUOTA_EXCEEDED = 1295 }; /* ERROR_DISK_QUOTA_EXCEEDED, which not eve
 #define WRITE                                                                                                          \
     (FILE_WRITE_DATA | FILE_APPEND_DATA | FILE_WRITE_EA | FILE_WRITE_ATTRIBUTES | FILE_DELETE_CHILD | DELETE |         \
      WRITE_DAC | WRITE_OWNER)
+
+/* What moves or unlocks the thing itself. With it a folder of the group's could be renamed, and all leases were gone. */
+#define TAKE (DELETE | WRITE_DAC | WRITE_OWNER)
 
 static const struct kind {
     ACCESS_MASK refused;
@@ -140,7 +144,9 @@ static bool is_harmless(const struct rule *rule, const struct np_trust *trust)
     /* Takes from an owner the right to change the DACL, which it has without such a rule. */
     if (is_same(rule->sid, &owner_rights))
         return (rights & ~(ACCESS_MASK)MODIFY) == 0;
-    return is_trusted(rule->sid, trust) || (trust->group && EqualSid(rule->sid, trust->group));
+    if (is_trusted(rule->sid, trust))
+        return true;
+    return trust->group && EqualSid(rule->sid, trust->group) && (later || !trust->folder || (rights & TAKE) == 0);
 }
 
 /* The entry at *at, which is moved to the next. */
@@ -238,35 +244,72 @@ static const char *name_of(struct np_arena *arena, PSID sid, const char **ret_nu
                       *ret_number);
 }
 
+/* As a person types it. */
+static const char *typed(struct np_arena *arena, const char *path)
+{
+    char *ret = np_strdup(arena, path);
+    for (char *p = ret; *p; p++)
+        if (*p == '/')
+            *p = '\\';
+    return ret;
+}
+
+/* The right that somebody has too much. A folder may be the system's, with more in it than a ledger. */
+static void hint_open(const char *path, const struct np_trust *trust, PSID who, const char *number,
+                      struct nextport_error *err)
+{
+    if (trust->group && EqualSid(who, trust->group)) {
+        np_hint(err,
+                "Members could move the folder away, and the leases with it. Type: icacls \"%s\" /inheritance:d "
+                "/remove:g *%s - and then: icacls \"%s\" /grant \"*%s:(RX,W)\" \"*%s:(OI)(CI)(IO)M\"",
+                path, number, path, number, number);
+    } else if (trust->kind == NP_GUARD_ANCESTOR || trust->kind == NP_GUARD_ROOT) {
+        np_hint(
+            err,
+            "Name a ledger in a folder that nobody else may exchange. Or, if nothing else needs that right, take it "
+            "away; type: icacls \"%s\" /inheritance:d /remove:g *%s",
+            path, number);
+    } else {
+        np_hint(err,
+                "Look whether it was changed. Then take that right away; type: icacls \"%s\" /inheritance:d "
+                "/remove:g *%s",
+                path, number);
+    }
+}
+
 static enum nextport_status refuse(const char *path, enum np_guard verdict, const struct np_trust *trust, PSID who,
                                    struct nextport_error *err)
 {
     struct np_arena *arena = np_arena_new();
-    const char *number = "", *name = who ? name_of(arena, who, &number) : "";
+    const char *number = "", *name = who ? name_of(arena, who, &number) : "", *line = typed(arena, path);
     if (verdict == NP_GUARD_NONE) {
         np_fail(err, NEXTPORT_DENIED, "%s: it has no access rights, or none that can be understood", path);
         np_hint(err, "Keep the ledger on a drive that has access rights (NTFS), and look at them with icacls.");
     } else if (verdict == NP_GUARD_FOREIGN) {
         np_fail(err, NEXTPORT_DENIED, "%s: belongs to %s, who may change it at any time", path, name);
         np_hint(err,
-                "Look who made it and what is in it. Then remove it, or have an administrator take it over: "
-                "'icacls \"%s\" /setowner *S-1-5-32-544'.",
-                path);
+                "Look who made it and what is in it. If that is as it should be, have an administrator take it over: "
+                "icacls \"%s\" /setowner *S-1-5-32-544",
+                line);
     } else {
         np_fail(err, NEXTPORT_DENIED, "%s: %s %s", path, name, kinds[trust->kind].may);
-        np_hint(err,
-                "Look whether it was changed. Then take that right away, with icacls '/inheritance:d' and "
-                "'/remove:g *%s'.",
-                number);
+        hint_open(line, trust, who, number, err);
     }
     np_arena_free(arena);
     return NEXTPORT_DENIED;
 }
 
+static const char a_folder[] = "a folder";
+
 static enum nextport_status wrong_kind(const char *path, const char *what, bool folder, struct nextport_error *err)
 {
     np_fail(err, NEXTPORT_LEDGER, "%s: %s, not a plain %s", path, what, folder ? "folder" : "file");
-    np_hint(err, "Look who put it there, and remove it, or name another ledger.");
+    if (what == a_folder)
+        np_hint(err, "That is a folder: name a file in it.");
+    else if (folder)
+        np_hint(err, "Name another ledger, or the place that this one leads to.");
+    else
+        np_hint(err, "Look who put it there and what else it is. Remove it, or name another ledger.");
     return NEXTPORT_LEDGER;
 }
 
@@ -326,7 +369,7 @@ static const char *kind_of(const BY_HANDLE_FILE_INFORMATION *info, bool folder)
     if (is_link(info))
         return "a link (reparse point)";
     if (is_folder(info) && !folder)
-        return "a folder";
+        return a_folder;
     return !folder && info->nNumberOfLinks > 1 ? "a file with a second name" : NULL;
 }
 
@@ -357,13 +400,15 @@ enum nextport_status np_guard_vet_handle(HANDLE handle, const char *path, bool f
                                          bool any_owner, struct nextport_error *err)
 {
     BY_HANDLE_FILE_INFORMATION info;
+    struct np_trust here = *trust;
+    here.folder = folder;
     if (!GetFileInformationByHandle(handle, &info))
         return np_guard_cannot(err, GetLastError(), "look at", path);
     if (folder && !is_folder(&info) && !is_link(&info))
         return np_guard_cannot(err, ERROR_DIRECTORY, "look at", path);
     if (kind_of(&info, folder))
         return wrong_kind(path, kind_of(&info, folder), folder, err);
-    return is_remote(handle) ? elsewhere(path, err) : judge_handle(handle, path, trust, any_owner, err);
+    return is_remote(handle) ? elsewhere(path, err) : judge_handle(handle, path, &here, any_owner, err);
 }
 
 static bool is_absent(DWORD code)
@@ -398,6 +443,7 @@ static enum nextport_status vet_one_above(struct walk *walk, const char *folder,
     struct np_trust trust = *walk->trust;
     trust.kind = strlen(folder) == sizeof "C:/" - 1 ? NP_GUARD_ROOT : NP_GUARD_ANCESTOR;
     trust.group = NULL;
+    trust.folder = true;
     HANDLE handle =
         open_for(folder, READ_CONTROL | FILE_READ_ATTRIBUTES, follow ? 0 : (DWORD)FILE_FLAG_OPEN_REPARSE_POINT);
     walk->there = handle != INVALID_HANDLE_VALUE || !is_absent(GetLastError());
@@ -516,16 +562,40 @@ PSID np_guard_user(struct np_arena *arena)
                : NULL;
 }
 
-/* With this computer's name before it, so that no domain controller is asked, nor believed. */
+enum { DOMAIN_MAX = 256 };
+
+/* The domain of the accounts that this machine keeps: its own name, or on a domain controller that of its domain. */
+static bool account_domain(wchar_t ret[DOMAIN_MAX])
+{
+    LSA_OBJECT_ATTRIBUTES none = {.Length = sizeof none};
+    LSA_HANDLE policy;
+    POLICY_ACCOUNT_DOMAIN_INFO *info = NULL;
+    if (LsaOpenPolicy(NULL, &none, POLICY_VIEW_LOCAL_INFORMATION, &policy) != 0)
+        return false;
+    bool ok = LsaQueryInformationPolicy(policy, PolicyAccountDomainInformation, (void **)&info) == 0 && info;
+    if (ok) {
+        const size_t n = info->DomainName.Length / sizeof *ret;
+        ok = n > 0 && n < DOMAIN_MAX;
+        if (ok) {
+            memcpy(ret, info->DomainName.Buffer, n * sizeof *ret);
+            ret[n] = L'\0';
+        }
+        LsaFreeMemory(info);
+    }
+    LsaClose(policy);
+    return ok;
+}
+
+/* With the machine's own domain before it, so that no other one is asked, nor believed. */
 PSID np_guard_group(struct np_arena *arena)
 {
-    wchar_t computer[MAX_COMPUTERNAME_LENGTH + 1], name[MAX_COMPUTERNAME_LENGTH + 32], domain[256];
+    wchar_t own[DOMAIN_MAX], name[DOMAIN_MAX + sizeof NP_GROUP + 1], domain[DOMAIN_MAX];
     BYTE sid[SECURITY_MAX_SID_SIZE];
-    DWORD n = sizeof computer / sizeof *computer, sid_size = sizeof sid, domain_size = sizeof domain / sizeof *domain;
+    DWORD n = DOMAIN_MAX, sid_size = sizeof sid, domain_size = DOMAIN_MAX;
     SID_NAME_USE use;
-    if (!GetComputerNameW(computer, &n))
+    if (!account_domain(own) && !GetComputerNameW(own, &n))
         return NULL;
-    wcscat(wcscat(wcscpy(name, computer), L"\\"), L"" NP_GROUP);
+    wcscat(wcscat(wcscpy(name, own), L"\\"), L"" NP_GROUP);
     return LookupAccountNameW(NULL, name, sid, &sid_size, domain, &domain_size, &use) && use == SidTypeAlias
                ? keep(arena, sid)
                : NULL;
@@ -540,6 +610,7 @@ struct np_trust np_guard_trust(struct np_arena *arena, enum np_place place)
 /* ---- Making -------------------------------------------------------------------------------------------------- */
 
 #define MODIFY_TEXT "0x1301bf"
+#define MODIFY_NOT_DELETE_TEXT "0x1201bf"
 #define READ_TEXT "0x1200a9"
 
 static void add_rule(struct np_buf *b, const char *inherit, const char *rights, const char *who)
@@ -565,7 +636,8 @@ static PSECURITY_DESCRIPTOR descriptor_of(struct np_arena *arena, const char *sd
     return ret;
 }
 
-/* SYSTEM and Administrators everything; then those whom the place is for. In what the group shares, the maker of a file
+/* SYSTEM and Administrators everything; then those whom the place is for. Members may delete what is in the group's
+ * folder, but not the folder. In what the group shares, the maker of a file
  * (-wal, -shm) is its owner, who could open it to others: the rule for OWNER RIGHTS leaves an owner nothing of the kind. */
 PSECURITY_DESCRIPTOR np_guard_promise(struct np_arena *arena, enum np_place place, enum np_promised what, PSID group)
 {
@@ -584,7 +656,9 @@ PSECURITY_DESCRIPTOR np_guard_promise(struct np_arena *arena, enum np_place plac
     add_rule(&b, inherit, "FA", "BA");
     if (!machine)
         add_sid(&b, inherit, "FA", user);
-    add_sid(&b, inherit, MODIFY_TEXT, group);
+    if (what == NP_PROMISED_FOLDER)
+        add_sid(&b, "", MODIFY_NOT_DELETE_TEXT, group);
+    add_sid(&b, what == NP_PROMISED_FOLDER ? "OICIIO" : "", MODIFY_TEXT, group);
     if (machine && !lock)
         add_rule(&b, inherit, READ_TEXT, "BU");
     if (machine)

@@ -18,6 +18,7 @@ struct np_trust {
     PSID user;  /* this user; NULL: not trusted */
     PSID group; /* NP_GROUP; NULL: there is none, or it is not trusted here */
     enum np_guard_kind kind;
+    bool folder; /* it is a folder: the group may write in it, but not move it away; set by np_guard_vet() */
 };
 
 /* What a descriptor lets strangers do. Pure. */
@@ -51,7 +52,8 @@ enum nextport_status np_guard_vet_above(const char *path, const struct np_trust 
  * another computer, where SQLite's locks and its log's shared memory are not safe. Asks no server. */
 enum nextport_status np_guard_full_path(struct np_arena *, const char *path, const char **ret, struct nextport_error *);
 
-/* This process' user, and NP_GROUP, as SIDs in the arena; NULL where there is none. */
+/* This process' user, and NP_GROUP of this machine (on a domain controller: of its domain), as SIDs in the arena; NULL
+ * where there is none. */
 PSID np_guard_user(struct np_arena *);
 PSID np_guard_group(struct np_arena *);
 

@@ -136,7 +136,7 @@ const struct np_host_words np_host_words = {
     .admin = "an administrator",
     .elevate = "Run elevated, as an administrator or as SYSTEM",
     .setup = "Run 'nextport setup' elevated, as an administrator",
-    .join = "net localgroup " NP_GROUP " USER /add",
+    .join = "'net localgroup " NP_GROUP " USER /add', which counts from their next logon, or a service's next start",
 };
 
 /* ---- Where IIS is -------------------------------------------------------------------------------------------- */

@@ -9,6 +9,8 @@
 
 #include <knownfolders.h>
 #include <lm.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
 
@@ -30,7 +32,11 @@ static const struct neighbour {
 const char *np_host_machine_ledger(struct np_arena *arena)
 {
     const char *folder = np_known_folder(arena, &FOLDERID_ProgramData);
-    return np_sprintf(arena, "%s/nextport/ledger.db", folder ? folder : "C:/ProgramData");
+    if (!folder) { /* any guess could be a folder that a stranger made */
+        fputs("nextport: Windows does not tell where programs keep their data\n", stderr);
+        abort();
+    }
+    return np_sprintf(arena, "%s/nextport/ledger.db", folder);
 }
 
 bool np_host_is_machine_ledger(const char *path)
@@ -108,7 +114,15 @@ static enum nextport_status vet_folder(const struct place *place, bool *ret_ther
     trust.kind = place->kind == NP_PLACE_USER ? NP_GUARD_PRIVATE : NP_GUARD_WRITERS;
     *ret_there = false;
     enum nextport_status status = np_guard_vet_above(place->folder, &place->trust, err);
-    return status == NEXTPORT_OK ? np_guard_vet(place->folder, true, &trust, false, ret_there, err) : status;
+    if (status == NEXTPORT_OK)
+        status = np_guard_vet(place->folder, true, &trust, false, ret_there, err);
+    if (status != NEXTPORT_OK && place->kind == NP_PLACE_MACHINE) {
+        const char *hint = np_strdup(place->arena, err->hint);
+        err->hint[0] = '\0';
+        np_hint(err, "%s (Until then setup is refused too; --config NUL leaves the machine's configuration out.)",
+                hint);
+    }
+    return status;
 }
 
 static enum nextport_status without_ledger(const char *file, struct nextport_error *err)
@@ -126,13 +140,16 @@ static bool has_content(struct np_arena *arena, const char *file)
            data.nFileSizeLow > 0;
 }
 
-/* Who made -wal and the like owns them; only those can, in that folder, who may. */
+/* Who made -wal and the like owns them; only those can, in that folder, who may. Not -lock: readers may not even look at
+ * it, and need not, and np_lock_take() judges what it opened. */
 static enum nextport_status vet_files(const struct place *place, bool *ret_present, struct nextport_error *err)
 {
     for (size_t i = 0; i < N_NEIGHBOURS; i++) {
         const char *file = neighbour_path(place, i);
         const bool any_owner = i > 0 && place->kind != NP_PLACE_USER;
         bool there;
+        if (neighbours[i].promised == NP_PROMISED_LOCK)
+            continue;
         enum nextport_status status = np_guard_vet(file, false, &place->trust, any_owner, &there, err);
         if (status != NEXTPORT_OK)
             return status;
@@ -202,8 +219,7 @@ enum nextport_status np_host_config_file(struct np_arena *arena, const char **re
     place.trust.group = NULL;
     if (status == NEXTPORT_OK && there)
         status = np_guard_vet(place.path, false, &place.trust, false, &there, err);
-    if (status == NEXTPORT_OK)
-        *ret = np_strdup(arena, place.path);
+    *ret = status == NEXTPORT_OK && there ? np_strdup(arena, place.path) : NULL;
     place_close(&place, status);
     /* Whatever else is wrong there, it is no fault of a ledger or of the one who asks. */
     return status == NEXTPORT_OK ? status : (err->status = NEXTPORT_DENIED);
@@ -363,6 +379,21 @@ enum nextport_status np_host_ledger_publish(const char *made, const char *path, 
     return place_close(&place, status);
 }
 
+/* To mend its rights would make its words the administrators'. */
+static enum nextport_status vet_config(const struct place *place, const char *file, struct nextport_error *err)
+{
+    struct np_trust trust = place->trust;
+    bool there;
+    trust.group = NULL;
+    if (np_guard_vet(file, false, &trust, false, &there, err) == NEXTPORT_OK)
+        return NEXTPORT_OK;
+    np_wrap(err, "the machine's configuration may not be an administrator's");
+    err->hint[0] = '\0'; /* the usual one is to mend them */
+    np_hint(err,
+            "Look at what is in it and who made it, and remove it; then run setup again, which makes an empty one.");
+    return err->status = NEXTPORT_DENIED;
+}
+
 /* Members of the group may make files in the folder, so the configuration is there, empty, before one of them makes it:
  * its rights are the administrators' from its first moment. */
 static enum nextport_status keep_config(const struct place *place, bool *ret_changed, struct nextport_error *err)
@@ -380,6 +411,8 @@ static enum nextport_status keep_config(const struct place *place, bool *ret_cha
         *ret_changed = true;
     } else if (GetLastError() != ERROR_FILE_EXISTS) {
         return np_guard_cannot(err, GetLastError(), "make", file);
+    } else if (vet_config(place, file, err) != NEXTPORT_OK) {
+        return err->status;
     }
     return np_guard_apply(file, with.lpSecurityDescriptor, ret_changed, err);
 }

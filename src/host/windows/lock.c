@@ -46,7 +46,7 @@ static enum nextport_status cannot_open(struct np_arena *arena, DWORD reason, co
     if (attributes == INVALID_FILE_ATTRIBUTES || (attributes & FILE_ATTRIBUTE_DIRECTORY) == 0)
         return np_guard_cannot(err, reason, "open", file);
     np_fail(err, NEXTPORT_LEDGER, "%s: a folder, not a plain file", file);
-    np_hint(err, "Look who put it there, and remove it.");
+    np_hint(err, "Look who put it there and move it away, or name another ledger.");
     return NEXTPORT_LEDGER;
 }
 

@@ -1,7 +1,7 @@
 /* What Windows keeps for itself: excluded port ranges, and the range of outgoing connections. No documented function
  * lists them, so netsh.exe is asked, for IPv4 and IPv6.
  *
- * That takes a good part of a second, so what it said is remembered until the next start of the system, in a file beside
+ * That takes a good part of a second, so what it said is remembered for an hour of one start of the system, in a file beside
  * the ledger, and only believed where strangers cannot have written it. The file is a convenience: one that is damaged,
  * of another start or cannot be written is no error, only slower. Callers that find none may all ask; the last one wins.
  * SPDX-License-Identifier: MIT */
@@ -35,14 +35,14 @@ static void add_fact(struct np_arena *arena, struct facts *facts, enum nextport_
 static const struct question {
     const wchar_t *arguments;
     enum nextport_protocol protocol;
-    bool dynamic;
+    bool dynamic, ipv6;
 } questions[] = {
-    {L"int ipv4 show dynamicport tcp", NEXTPORT_TCP, true},
-    {L"int ipv6 show dynamicport tcp", NEXTPORT_TCP, true},
-    {L"int ipv4 show excludedportrange protocol=tcp", NEXTPORT_TCP, false},
-    {L"int ipv6 show excludedportrange protocol=tcp", NEXTPORT_TCP, false},
-    {L"int ipv4 show excludedportrange protocol=udp", NEXTPORT_UDP, false},
-    {L"int ipv6 show excludedportrange protocol=udp", NEXTPORT_UDP, false},
+    {L"int ipv4 show dynamicport tcp", NEXTPORT_TCP, true, false},
+    {L"int ipv6 show dynamicport tcp", NEXTPORT_TCP, true, true},
+    {L"int ipv4 show excludedportrange protocol=tcp", NEXTPORT_TCP, false, false},
+    {L"int ipv6 show excludedportrange protocol=tcp", NEXTPORT_TCP, false, true},
+    {L"int ipv4 show excludedportrange protocol=udp", NEXTPORT_UDP, false, false},
+    {L"int ipv6 show excludedportrange protocol=udp", NEXTPORT_UDP, false, true},
 };
 
 /* Where the ranges of IPv4 and IPv6 differ, what reaches from the lower to the upper end: a pool beside it is safe from
@@ -93,13 +93,11 @@ static enum nextport_status ask(struct np_arena *arena, const struct question *q
     struct np_text said;
     DWORD ended;
     if (run_netsh(arena, question, &said, &ended, err) == NEXTPORT_OK) {
-        if (ended != 0)
-            np_fail(err, NEXTPORT_BLIND, "netsh %s: ended with status %lu", arguments, ended);
-        else if (question->dynamic ? learn_dynamic(facts, said)
-                                   : learn_excluded(arena, facts, question->protocol, said))
+        /* A whole answer is one, whatever it ended with: netsh's statuses are not documented. */
+        if (question->dynamic ? learn_dynamic(facts, said) : learn_excluded(arena, facts, question->protocol, said))
             return NEXTPORT_OK;
-        else
-            np_fail(err, NEXTPORT_BLIND, "netsh %s: netsh said nothing that can be read", arguments);
+        np_fail(err, NEXTPORT_BLIND, "netsh %s: it said nothing that can be read, and ended with status %lu", arguments,
+                ended);
     }
     np_hint(err,
             "It says which ports Windows keeps for itself. See what 'netsh %s' prints; '--policy os=warn' accepts the "
@@ -132,10 +130,24 @@ static void merge_equal(struct facts *facts)
     facts->n = n;
 }
 
+/* Only where the system says so itself: any other failure is no reason not to ask. */
+static bool has_no_ipv6(void)
+{
+    struct nextport_error ignored = NEXTPORT_ERROR_INIT;
+    if (np_winsock(&ignored) != NEXTPORT_OK)
+        return false;
+    const SOCKET s = socket(AF_INET6, SOCK_STREAM, IPPROTO_TCP);
+    if (s == INVALID_SOCKET)
+        return WSAGetLastError() == WSAEAFNOSUPPORT;
+    closesocket(s);
+    return false;
+}
+
 static enum nextport_status ask_all(struct np_arena *arena, struct facts *facts, struct nextport_error *err)
 {
+    const bool only_ipv4 = has_no_ipv6();
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
-        if (ask(arena, &questions[i], facts, err) != NEXTPORT_OK)
+        if (!(only_ipv4 && questions[i].ipv6) && ask(arena, &questions[i], facts, err) != NEXTPORT_OK)
             return err->status;
     merge_equal(facts);
     return NEXTPORT_OK;
@@ -233,12 +245,12 @@ static wchar_t *path_in(struct np_arena *arena, const struct shelf *shelf, const
 
 static const char file_name[] = "os-ports", new_name[] = "os-ports-new";
 
-/* Members of the group own what they write beside the machine's ledger. */
+/* Members of the group may lease ports; what counts as evidence is not theirs to say. */
 static bool is_sound(HANDLE file, const struct shelf *shelf)
 {
     struct nextport_error err = NEXTPORT_ERROR_INIT;
-    return np_guard_vet_handle(file, file_name, false, &shelf->trust, shelf->place == NP_PLACE_MACHINE, &err) ==
-           NEXTPORT_OK;
+    const struct np_trust trust = {.user = shelf->trust.user};
+    return np_guard_vet_handle(file, file_name, false, &trust, false, &err) == NEXTPORT_OK;
 }
 
 static bool read_shelf(struct np_arena *arena, const struct shelf *shelf, struct np_text *ret)
@@ -263,12 +275,17 @@ static bool read_shelf(struct np_arena *arena, const struct shelf *shelf, struct
 }
 
 /* A new file, never one that is there: it could be a link that a member of the group laid for an administrator. What a
- * writer that was killed has left is removed; what another one has open just now cannot be. */
-static HANDLE make_new(const wchar_t *path)
+ * writer that was killed has left is removed; what another one has open just now cannot be. Its rights are its own from
+ * the first moment, not those that the folder gives. */
+static HANDLE make_new(struct np_arena *arena, const wchar_t *path, enum np_place place)
 {
-    HANDLE file = CreateFileW(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_FLAG_OPEN_REPARSE_POINT, NULL);
+    SECURITY_ATTRIBUTES with = {.nLength = sizeof with,
+                                .lpSecurityDescriptor = np_guard_promise(arena, place, NP_PROMISED_FILE, NULL)};
+    if (!with.lpSecurityDescriptor)
+        return INVALID_HANDLE_VALUE;
+    HANDLE file = CreateFileW(path, GENERIC_WRITE, 0, &with, CREATE_NEW, FILE_FLAG_OPEN_REPARSE_POINT, NULL);
     if (file == INVALID_HANDLE_VALUE && GetLastError() == ERROR_FILE_EXISTS && DeleteFileW(path))
-        file = CreateFileW(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_FLAG_OPEN_REPARSE_POINT, NULL);
+        file = CreateFileW(path, GENERIC_WRITE, 0, &with, CREATE_NEW, FILE_FLAG_OPEN_REPARSE_POINT, NULL);
     return file;
 }
 
@@ -290,7 +307,7 @@ static bool replace(const wchar_t *made, const wchar_t *path)
 static bool write_shelf(struct np_arena *arena, const struct shelf *shelf, struct np_text text)
 {
     const wchar_t *path = path_in(arena, shelf, file_name), *made = path_in(arena, shelf, new_name);
-    HANDLE file = path && made ? make_new(made) : INVALID_HANDLE_VALUE;
+    HANDLE file = path && made ? make_new(arena, made, shelf->place) : INVALID_HANDLE_VALUE;
     if (file == INVALID_HANDLE_VALUE)
         return false;
     DWORD n = 0;
@@ -318,14 +335,18 @@ static void set_times(struct facts *facts)
     facts->started = now > up ? now - up : 0;
 }
 
+/* An administrator may exclude a range at any time, and nothing tells: it is seen within the hour. */
+enum { BELIEVED_S = 3600 };
+
 static bool is_of_this_start(const struct facts *facts, const struct facts *now)
 {
     const uint64_t apart =
         facts->started > now->started ? facts->started - now->started : now->started - facts->started;
-    return apart < TOLERANCE_S && facts->asked >= TOLERANCE_S && facts->asked <= now->asked;
+    return apart < TOLERANCE_S && facts->asked >= TOLERANCE_S && facts->asked <= now->asked &&
+           now->asked - facts->asked < BELIEVED_S;
 }
 
-/* Whoever may not write beside the machine's ledger writes beside their own, so the later word counts. */
+/* Whoever is no administrator writes beside their own ledger, so the later word counts. */
 static bool recall(struct np_arena *arena, struct facts *ret)
 {
     struct facts now = {0};
@@ -352,7 +373,8 @@ static void remember(struct np_arena *arena, const struct facts *facts)
     if (facts->asked < TOLERANCE_S)
         return;
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (find_shelf(arena, places[i], &shelf) && write_shelf(arena, &shelf, text))
+        if ((places[i] != NP_PLACE_MACHINE || np_host_privileged()) && find_shelf(arena, places[i], &shelf) &&
+            write_shelf(arena, &shelf, text))
             return;
 }
 

@@ -7,6 +7,9 @@
 #include "host/windows/task.h"
 
 #include "host/windows/guard.h"
+#include <initguid.h> /* FOLDERID_... are defined here */
+
+#include <knownfolders.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -101,21 +104,6 @@ const char *np_task_xml(struct np_arena *arena, const char *program)
 
 /* ---- The program --------------------------------------------------------------------------------------------- */
 
-/* Under UAC a user runs elevated beside a self without rights. To trust the one would let the other replace what SYSTEM
- * runs. */
-static bool has_lesser_self(void)
-{
-    HANDLE token;
-    TOKEN_ELEVATION_TYPE type = TokenElevationTypeFull;
-    DWORD size;
-    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token))
-        return true;
-    if (!GetTokenInformation(token, TokenElevationType, &type, sizeof type, &size))
-        type = TokenElevationTypeFull;
-    CloseHandle(token);
-    return type == TokenElevationTypeFull;
-}
-
 static const char *own_path(struct np_arena *arena)
 {
     enum { LONGEST = 32768 };
@@ -165,6 +153,15 @@ static const char *folder_of(struct np_arena *arena, const char *path)
     return np_strndup(arena, path, (size_t)(strrchr(path, '/') - path));
 }
 
+/* What helps: not to copy the program to where it is already. */
+static const char *remedy(struct np_arena *arena, const char *program, const struct nextport_error *err)
+{
+    const char *files = np_known_folder(arena, &FOLDERID_ProgramFiles);
+    const size_t n = files ? strlen(files) : 0;
+    const bool inside = n > 0 && _strnicmp(program, files, n) == 0 && program[n] == '/';
+    return inside && err->hint[0] ? np_strdup(arena, err->hint) : advice;
+}
+
 const char *np_task_refusal(struct np_arena *arena, const char *program, PSID user)
 {
     struct nextport_error err = NEXTPORT_ERROR_INIT;
@@ -183,7 +180,7 @@ const char *np_task_refusal(struct np_arena *arena, const char *program, PSID us
     if (status == NEXTPORT_OK && there)
         return NULL;
     return np_sprintf(arena, "SYSTEM must not run a program that others can replace: %s. %s",
-                      there || err.text[0] ? err.text : "it is gone", advice);
+                      there || err.text[0] ? err.text : "it is gone", remedy(arena, program, &err));
 }
 
 /* ---- The scheduler ------------------------------------------------------------------------------------------- */
@@ -194,9 +191,9 @@ static const char *kept_file(struct np_arena *arena)
     return np_sprintf(arena, "%s\\Tasks\\" NAME, np_narrow(arena, np_system_folder(arena)));
 }
 
-bool np_task_runs(struct np_arena *arena, struct np_text kept, const char *program)
+static bool holds(struct np_arena *arena, struct np_text kept, const char *what)
 {
-    const wchar_t *text = np_wide(arena, command(arena, program));
+    const wchar_t *text = np_wide(arena, what);
     const size_t n = wcslen(text) * sizeof *text;
     for (size_t at = 0; at + n <= kept.len; at++)
         if (memcmp(kept.ptr + at, text, n) == 0)
@@ -204,7 +201,13 @@ bool np_task_runs(struct np_arena *arena, struct np_text kept, const char *progr
     return false;
 }
 
-/* Does the task that is there run this program? If so an administrator may have changed the rest, and it stays. */
+bool np_task_runs(struct np_arena *arena, struct np_text kept, const char *program)
+{
+    return holds(arena, kept, command(arena, program)) && holds(arena, kept, "<UserId>S-1-5-18</UserId>");
+}
+
+/* Does the task that is there run this program as SYSTEM, and could only administrators have made it? If so they may have
+ * changed the rest, and it stays. */
 static bool is_equal(struct np_arena *arena, const char *program)
 {
     enum { LIMIT = 1 << 20 };
@@ -212,6 +215,10 @@ static bool is_equal(struct np_arena *arena, const char *program)
     struct np_reader *reader = NULL;
     struct np_text kept;
     const char *why;
+    const struct np_trust nobody = {0};
+    bool there = false;
+    if (np_guard_vet(kept_file(arena), false, &nobody, false, &there, &ignored) != NEXTPORT_OK || !there)
+        return false;
     bool equal = np_reader_open(&reader, NULL, arena, &ignored) == NEXTPORT_OK &&
                  np_reader_read(reader, kept_file(arena), LIMIT, &kept, &why) == NP_READ_OK &&
                  np_task_runs(arena, kept, program);
@@ -232,6 +239,12 @@ static enum nextport_status schtasks(struct np_arena *arena, const char *words, 
     np_fail(err, NEXTPORT_FAILED, "schtasks.exe %s: it ended with status %lu", words, status);
     np_hint(err, "Is the service Task Scheduler (Schedule) running? Try the same command by hand to see what it says.");
     return err->status;
+}
+
+/* A task that is replaced would keep its file, with the rights that its maker gave it. */
+static enum nextport_status drop_other(struct np_arena *arena, struct nextport_error *err)
+{
+    return np_host_exists(kept_file(arena)) ? schtasks(arena, "/Delete /TN \"" NAME "\" /F", err) : NEXTPORT_OK;
 }
 
 static enum nextport_status write_xml(struct np_arena *arena, const char *path, const char *xml,
@@ -259,6 +272,8 @@ enum nextport_status np_task_register(struct np_arena *arena, const char *progra
         return NEXTPORT_OK;
     enum nextport_status status = write_xml(arena, file, np_task_xml(arena, shown), err);
     if (status == NEXTPORT_OK)
+        status = drop_other(arena, err);
+    if (status == NEXTPORT_OK)
         status = schtasks(arena, np_sprintf(arena, "/Create /TN \"" NAME "\" /XML \"%s\" /F", backslashes(arena, file)),
                           err);
     DeleteFileW(np_wide_path(arena, file));
@@ -270,7 +285,8 @@ enum nextport_status np_host_make_task(struct np_arena *arena, struct np_task *r
 {
     const char *program = own_program(arena);
     *ret = (struct np_task){.name = NAME};
-    ret->why = program ? np_task_refusal(arena, program, has_lesser_self() ? NULL : np_guard_user(arena))
+    /* No user is trusted, not even an elevated one: the same person without rights could replace what SYSTEM runs. */
+    ret->why = program ? np_task_refusal(arena, program, NULL)
                        : np_sprintf(arena, "This program is on no fixed drive of this machine. %s", advice);
     return ret->why ? NEXTPORT_OK : np_task_register(arena, program, &ret->changed, err);
 }
