@@ -143,21 +143,27 @@ static enum nextport_status look_beside_probe(struct np_run *run, struct nextpor
 }
 
 /* A connection may have taken a port between that look and the probe's bind, which did not mind. Once a port is held
- * nothing can, so one more look at those ports settles it. Only TCP has connections; of UDP the table would show our own. *ret_free: they are ours; else they are let go of, and claimed. */
+ * nothing can, so one more look at those ports settles it. Only TCP has connections; of UDP the table would show our own.
+ * *ret_free: they are ours; else they are let go of, and claimed. */
 static enum nextport_status look_at_held(struct np_run *run, const struct np_plan *plan, bool *ret_free,
                                          struct nextport_error *err)
 {
+    const enum nextport_policy policy = np_settings_policy(&run->np->settings, np_source_sockets.name);
     const size_t before = run->evidence.n_claims;
     struct np_portset held = {{0}};
     const char *partial;
     *ret_free = true;
-    if (np_probe_sees_all || !run->probe || !(run->np->settings.protocol & NEXTPORT_TCP))
+    if (np_probe_sees_all || !run->probe || !(run->np->settings.protocol & NEXTPORT_TCP) || policy == NEXTPORT_OFF)
         return NEXTPORT_OK;
     for (size_t i = 0; i < plan->n_ports; i++)
         np_portset_add(&held, plan->ports[i], plan->ports[i]);
     if (np_host_sockets(NP_SOCKETS_ALL, NEXTPORT_TCP, &held, np_claim_socket, &run->evidence, &partial, err) !=
-        NEXTPORT_OK)
-        return np_wrap(err, "look at the sockets of the ports that are held");
+        NEXTPORT_OK) {
+        if (policy == NEXTPORT_REQUIRE)
+            return np_wrap(err, "look at the sockets of the ports that are held");
+        *err = (struct nextport_error)NEXTPORT_ERROR_INIT; /* the first look has said so */
+        return NEXTPORT_OK;
+    }
     *ret_free = run->evidence.n_claims == before;
     for (size_t i = 0; i < plan->n_ports && !*ret_free; i++)
         np_probe_release(run->probe, plan->ports[i]);

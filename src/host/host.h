@@ -28,8 +28,8 @@ struct np_host_words {
 };
 extern const struct np_host_words np_host_words;
 
-/* /etc/nextport/nextport.conf or %ProgramData%\nextport\nextport.conf; NULL: there is none. NEXTPORT_DENIED: strangers may write what is
- * there (on Windows everyone may make folders in that place), so it must not be read. */
+/* /etc/nextport/nextport.conf or %ProgramData%\nextport\nextport.conf; NULL: there is none. NEXTPORT_DENIED: strangers may
+ * write what is there (on Windows everyone may make folders in that place), so it must not be read. */
 enum nextport_status np_host_config_file(struct np_arena *, const char **ret, struct nextport_error *);
 
 /* ---- Files, always below a root ------------------------------------------------------------------------------ */

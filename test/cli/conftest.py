@@ -10,6 +10,8 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
+import stat
 import subprocess
 import sys
 
@@ -36,12 +38,25 @@ for name in list(os.environ):
             del os.environ[name]
 
 
+def closed_folder():
+    """A folder for the tests' files below folders that only we may write to. Windows knows no sticky folder: Wine shows
+    /tmp, and all below it, as a place where everybody may exchange what others keep."""
+    here = BUILD / "scratch"
+    if any(folder.stat().st_mode & stat.S_IWOTH for folder in here.parents):
+        here = pathlib.Path(f"/run/nextport-test-{os.getpid()}")
+    return here
+
+
+def pytest_unconfigure(config):
+    if WINDOWS and config.option.basetemp:
+        shutil.rmtree(config.option.basetemp, ignore_errors=True)
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "linux(why): cannot be so on Windows, or not under Wine")
     config.addinivalue_line("markers", "windows(why): only Windows has it")
     if WINDOWS and not config.option.basetemp:
-        # Windows knows no sticky folder: Wine shows /tmp as one where everybody may exchange what others keep in it
-        config.option.basetemp = BUILD / "scratch"
+        config.option.basetemp = closed_folder()
 
 
 def pytest_collection_modifyitems(config, items):
