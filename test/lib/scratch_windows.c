@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "scratch.h"
 
+#include "begin_process.h"
+
 #include "host/windows/win32.h"
 
 #include <aclapi.h>
@@ -196,7 +198,7 @@ static bool begin(const wchar_t *program, wchar_t *line, HANDLE output, PROCESS_
     with.hStdError = GetStdHandle(STD_ERROR_HANDLE);
     SetHandleInformation(with.hStdError, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT);
     SetHandleInformation(output, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT);
-    const bool begun = CreateProcessW(program, line, NULL, NULL, TRUE, CREATE_SUSPENDED, NULL, NULL, &with, ret);
+    const bool begun = begin_process(program, line, TRUE, CREATE_SUSPENDED, &with, ret);
     const DWORD reason = GetLastError();
     SetHandleInformation(output, HANDLE_FLAG_INHERIT, 0);
     SetLastError(reason);

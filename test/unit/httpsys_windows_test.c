@@ -3,6 +3,7 @@
  *   which rows come of which answers;
  * - without: the system's own library, and a listener of HTTP.sys (http_server.exe beside this program).
  * SPDX-License-Identifier: MIT */
+#include "lib/begin_process.h"
 #include "host/windows/win32.h"
 #include "source/httpsys.h"
 
@@ -158,7 +159,7 @@ static void start_server(struct np_arena *arena, struct server *ret)
     assert_true(CreatePipe(&ret->output, &info.hStdOutput, &inherit, 0));
     assert_true(SetHandleInformation(ret->input, HANDLE_FLAG_INHERIT, 0));
     assert_true(SetHandleInformation(ret->output, HANDLE_FLAG_INHERIT, 0));
-    assert_true(CreateProcessW(NULL, line, NULL, NULL, TRUE, 0, NULL, NULL, &info, &ret->process));
+    assert_true(begin_process(NULL, line, TRUE, 0, &info, &ret->process));
     CloseHandle(info.hStdInput);
     CloseHandle(info.hStdOutput);
     for (size_t at = 0; at < sizeof said - 1 && !strchr(said, '\n'); at += n)

@@ -1,6 +1,7 @@
 /* The queue before the ledger, and the promises of its file, folder and neighbours, on Windows. Each test has a folder of
  * its own in %ProgramData%; the other processes are this program again, told by its arguments what to do.
  * SPDX-License-Identifier: MIT */
+#include "lib/begin_process.h"
 #include "host/windows/guard.h"
 #include "ledger/ledger.h"
 
@@ -138,7 +139,7 @@ static struct child start(const char *role)
     our_end_stays_here(child.in);
     our_end_stays_here(child.out);
     wchar_t *line = np_wide(arena, np_sprintf(arena, "\"%s\" %s \"%s\"", np_narrow(arena, program), role, path));
-    if (!CreateProcessW(program, line, NULL, NULL, TRUE, 0, NULL, NULL, &info, &made))
+    if (!begin_process(program, line, TRUE, 0, &info, &made))
         fail_msg("start \"%s\": error %lu", role, GetLastError());
     CloseHandle(made.hThread);
     CloseHandle(info.hStdInput);

@@ -5,6 +5,7 @@
  * test/lib/holder.c, in the same network namespace) names them in NEXTPORT_TEST_NATIVE: "listen4=40001 udp=40002".
  * Without it that test is skipped.
  * SPDX-License-Identifier: MIT */
+#include "lib/begin_process.h"
 #include "host/windows/processes.h"
 #include "host/windows/win32.h"
 
@@ -77,7 +78,7 @@ static void start(struct holder *holder, const char *situation, HANDLE in, HANDL
     assert_true(len > 0 && len < MAX_PATH);
     wcscpy(wcsrchr(file, L'\\') + 1, L"holder_windows.exe");
     _snwprintf(line, sizeof line / sizeof *line, L"\"%ls\" %hs", file, situation);
-    if (!CreateProcessW(file, line, NULL, NULL, TRUE, CREATE_NO_WINDOW, NULL, NULL, &info, &process))
+    if (!begin_process(file, line, TRUE, CREATE_NO_WINDOW, &info, &process))
         fail_msg("start holder_windows.exe: error %lu", GetLastError());
     CloseHandle(process.hThread);
     holder->process = process.hProcess;

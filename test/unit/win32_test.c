@@ -1,6 +1,7 @@
 /* The edge of the Win32 API: text, errors, paths, and programs run for what they print. The programs are this one, in
  * one of its parts below, started by cmd.exe, because only programs of the system's folder are run.
  * SPDX-License-Identifier: MIT */
+#include "lib/begin_process.h"
 #include "host/windows/win32.h"
 
 #include <fcntl.h>
@@ -262,7 +263,7 @@ static int play_leave(const char *unused)
     STARTUPINFOW info = {.cb = sizeof info};
     PROCESS_INFORMATION process;
     swprintf(line, sizeof line / sizeof *line, L"\"%ls\" stay", self());
-    if (!CreateProcessW(self(), line, NULL, NULL, FALSE, 0, NULL, NULL, &info, &process))
+    if (!begin_process(self(), line, FALSE, 0, &info, &process))
         return 1;
     printf("%lu\n", process.dwProcessId);
     return 0;
@@ -400,7 +401,7 @@ static void run_with_all_handles(struct np_arena *arena, const wchar_t *argument
     PROCESS_INFORMATION process;
     const wchar_t *file = np_wide(arena, np_sprintf(arena, "%s\\cmd.exe", np_narrow(arena, np_system_folder(arena))));
     wchar_t *line = np_wide(arena, np_sprintf(arena, "cmd.exe %s", np_narrow(arena, arguments)));
-    assert_true(CreateProcessW(file, line, NULL, NULL, TRUE, CREATE_NO_WINDOW, NULL, NULL, &info, &process));
+    assert_true(begin_process(file, line, TRUE, CREATE_NO_WINDOW, &info, &process));
     assert_int_equal(WaitForSingleObject(process.hProcess, WAIT_MS), WAIT_OBJECT_0);
     CloseHandle(process.hThread);
     CloseHandle(process.hProcess);
