@@ -115,6 +115,7 @@ struct nextport_claim {
     bool transient;      /* an outgoing connection or TIME_WAIT: it will pass, and never confirms a lease */
     const char *address; /* "*", "127.0.0.1", "[::1]"; NULL: not said, or several were merged */
     const char *holder;  /* site, program or owner */
+    const char *host;    /* the host name that the holder answers to, where several share a port by it; NULL: any */
     const char *detail;  /* the binding as written, the socket's state, ... */
     const char *source;  /* never NULL */
     const char *file;
@@ -149,6 +150,15 @@ struct nextport_sighting {
 enum nextport_lease_state {
     NEXTPORT_PENDING,   /* promised, not yet seen in use */
     NEXTPORT_CONFIRMED, /* seen in standing use or configured */
+    NEXTPORT_UNSEEN,    /* "absent": was confirmed, and is no longer seen */
+    NEXTPORT_RESTING,   /* "quarantined": given back, and kept from everyone else for a while */
+};
+
+/* One thing that says who a port is for. Keys are "project", "environment", "channel", "tenant", or free: a letter, then
+ * letters, digits, '_', '.' and '-', at most 63 bytes, in lower case whatever was given. Values are 1 to 200 bytes of
+ * UTF-8 without control characters. An owner has at most 16 labels, each key once. */
+struct nextport_label {
+    const char *key, *value;
 };
 
 struct nextport_lease {
@@ -156,11 +166,42 @@ struct nextport_lease {
     uint16_t port;
     enum nextport_protocol protocol;
     const char *name;       /* the output variable's name */
-    const char *owner;      /* NULL: leased to nobody */
+    const char *owner;      /* as people read it: "shop/QA/feature-x"; NULL: leased to nobody */
+    const char *owner_key;  /* what makes two owners the same one (doc/lifetimes.md); NULL: leased to nobody */
     const char *deployment; /* NULL: none */
     enum nextport_lease_state state;
-    const char *holder;       /* who was seen using it, or NULL */
-    int64_t created, expires; /* expires 0: never while in use */
+    const char *holder; /* who was seen using it, "SOURCE: WHO", or NULL */
+    int64_t created, renewed;
+    int64_t expires;                     /* 0: never while in use */
+    const char *process;                 /* the process it lives with: "PID START BOOT"; NULL: none */
+    unsigned looks;                      /* how often it was looked for and not seen, since it was seen last */
+    const struct nextport_label *labels; /* as given, in the order of the key */
+    size_t n_labels;
+};
+
+/* One change of the ledger. Texts are NULL where they do not apply. */
+struct nextport_event {
+    int64_t id, time;
+    const char *kind; /* "granted", "confirmed", "moved", ...: doc/lifetimes.md lists them */
+    int64_t lease;    /* 0: of the ledger itself */
+    uint16_t port;
+    const char *name, *owner;
+    const char *user, *host, *program; /* who */
+    const char *request;               /* what was asked: "next --project shop" */
+    const char *before, *after;        /* the lease as a JSON object; before NULL: it began; after NULL: it ended */
+};
+
+enum nextport_severity { NEXTPORT_HINT, NEXTPORT_HAZARD, NEXTPORT_ERROR };
+
+/* One thing that nextport_check() found. */
+struct nextport_finding {
+    enum nextport_severity severity;
+    const char *slug;     /* "two-holders": stable, one for each kind of finding; doc/check.md lists them */
+    uint16_t first, last; /* 0: not about ports */
+    const char *text;     /* a sentence */
+    const char *cure;     /* a sentence: what to do */
+    const struct nextport_claim *evidence; /* what says so */
+    size_t n_evidence;
 };
 
 /* A message for a person, at the moment it arose. */
@@ -184,6 +225,15 @@ enum nextport_what {
     NEXTPORT_ANSWER_SETUP,
     NEXTPORT_ANSWER_CONFIG,
     NEXTPORT_ANSWER_SWEEP,
+    NEXTPORT_ANSWER_ADOPT,
+    NEXTPORT_ANSWER_ASSIGN,
+    NEXTPORT_ANSWER_EXPORT,
+    NEXTPORT_ANSWER_IMPORT,
+    NEXTPORT_ANSWER_CHECK,
+    NEXTPORT_ANSWER_PROTECT,
+    NEXTPORT_ANSWER_LOG,
+    NEXTPORT_ANSWER_MAP,
+    NEXTPORT_ANSWER_EXEC,
 };
 
 enum nextport_verdict { NEXTPORT_GRANT, NEXTPORT_KEEP, NEXTPORT_MOVE };
@@ -195,8 +245,12 @@ struct nextport_range {
 struct nextport_granted {
     const char *name;
     uint16_t port;
-    int64_t lease_id; /* 0 in a dry run */
+    int64_t lease_id; /* 0 in a dry run, unless it was kept */
     int64_t expires;
+    enum nextport_verdict verdict;
+    uint16_t moved_from; /* with NEXTPORT_MOVE */
+    const char *why;     /* kept or moved: in words */
+    intptr_t socket;     /* bound to the port, the caller's to close; -1: none was asked for */
 };
 
 /* Ports below the answer and what stood in the way, runs of one reason merged. */
@@ -235,7 +289,8 @@ struct nextport_result {
     const struct nextport_sighting *sources;
     size_t n_sources;
 
-    enum nextport_verdict verdict; /* next */
+    enum nextport_verdict verdict; /* next: MOVE if any port was moved, else GRANT if any is new, else KEEP */
+    const char *owner;             /* next, adopt, assign: whose, as people read it; NULL: nobody's */
     bool changed;                  /* next, release, setup, sweep: something was written */
     bool dry_run;
     const struct nextport_granted *ports;
@@ -258,12 +313,18 @@ struct nextport_result {
     bool is_free;
     enum nextport_probe probe;
 
-    const struct nextport_lease *leases; /* leases; why: at most one; release, sweep: what ended */
+    const struct nextport_lease *leases; /* leases; why: at most one; release, sweep: what ended; adopt, assign, import:
+                                            what was leased */
     size_t n_leases;
 
     const struct nextport_item *items; /* doctor, setup, config */
     size_t n_items;
-    const char *raw; /* doctor --raw: text to attach to a report */
+    const char *raw; /* doctor --raw: text to attach to a report; export: the lines; protect: the file or commands */
+
+    const struct nextport_finding *findings; /* check: the gravest first */
+    size_t n_findings;
+    const struct nextport_event *events; /* log: the newest last */
+    size_t n_events;
 
     uint64_t n_confirmed; /* sweep: leases seen in use for the first time */
 };
@@ -304,11 +365,20 @@ struct nextport_request {
      * until the answer is handed over, so that it is not ended between the two and leaves a lease that nobody knows. */
     void (*before_commit)(void *ctx);
     void *ctx;
+    /* Whose port it is: the same owner gets the same port again, as long as it is sound. None: a fresh port each time. */
+    const struct nextport_label *labels;
+    size_t n_labels;
+    const char *deployment; /* a port of this deployment's own, the same one when it is retried; needs labels */
+    unsigned keep;          /* with `deployment`: release those older than the newest N of this owner; 0: none */
+    bool no_move;           /* NEXTPORT_CONFLICT instead of another port than the owner has */
+    bool live;              /* the leases end with this process (exec) */
+    bool open;              /* give the sockets that hold the ports, bound and not listening; with `live` */
+    const char *text;       /* what was asked, in a line, for the history; NULL allowed */
 };
 
 #define NEXTPORT_REQUEST_INIT                                                                                          \
     {                                                                                                                  \
-        sizeof(struct nextport_request), NULL, 0, 0, false, false, NULL, NULL                                          \
+        .size = sizeof(struct nextport_request)                                                                        \
     }
 
 /* Chooses, leases and returns ports: all of them or none, lowest first. On NEXTPORT_OK the leases are on disk.
@@ -342,11 +412,103 @@ NEXTPORT_API enum nextport_status nextport_unused(struct nextport *, struct next
                                                   struct nextport_error *);
 NEXTPORT_API enum nextport_status nextport_why(struct nextport *, uint16_t port, struct nextport_result **ret,
                                                struct nextport_error *);
-NEXTPORT_API enum nextport_status nextport_leases(struct nextport *, struct nextport_result **ret,
+
+/* Which leases or events: all that is set must match. Labels are compared as keys are, without regard to ASCII case. */
+struct nextport_selection {
+    size_t size;
+    uint16_t port; /* 0: any */
+    int64_t id;    /* 0: any */
+    const struct nextport_label *labels;
+    size_t n_labels;
+    const char *name, *deployment; /* NULL: any */
+    uint64_t limit;                /* the newest N events; 0: all */
+    const char *text;              /* what was asked, for the history; NULL allowed */
+};
+
+#define NEXTPORT_SELECTION_INIT                                                                                        \
+    {                                                                                                                  \
+        .size = sizeof(struct nextport_selection)                                                                      \
+    }
+
+/* A selection of NULL is every lease. */
+NEXTPORT_API enum nextport_status nextport_leases(struct nextport *, const struct nextport_selection *,
+                                                  struct nextport_result **ret, struct nextport_error *);
+
+/* Every change that the selection names, the newest last; NULL: all. */
+NEXTPORT_API enum nextport_status nextport_log(struct nextport *, const struct nextport_selection *,
+                                               struct nextport_result **ret, struct nextport_error *);
+
+/* Every claim of the pool's ports, and the pool, to be drawn. */
+NEXTPORT_API enum nextport_status nextport_map(struct nextport *, struct nextport_result **ret,
+                                               struct nextport_error *);
+
+/* What is wrong on this machine, or will be: conflicts and hazards. NEXTPORT_OK whatever was found. */
+NEXTPORT_API enum nextport_status nextport_check(struct nextport *, struct nextport_result **ret,
+                                                 struct nextport_error *);
+
+/* ---- Changes ------------------------------------------------------------------------------------------------- */
+
+/* Gives leases back: they rest for a while and are then free. With labels only those of exactly this owner (all its
+ * labels); a port or id of another owner, when labels are given, is NEXTPORT_DENIED. Nothing to release is NEXTPORT_OK
+ * with changed = false. NEXTPORT_INPUT when nothing is selected. */
+NEXTPORT_API enum nextport_status nextport_release(struct nextport *, const struct nextport_selection *,
+                                                   struct nextport_result **ret, struct nextport_error *);
+
+struct nextport_adoption {
+    size_t size;
+    bool apply;                 /* else: only say what would be leased */
+    const char *const *sources; /* NULL: all that name who is configured; sockets only when asked for */
+    size_t n_sources;
+    const struct nextport_label *labels; /* for all, beside the one that comes from the holder's name */
+    size_t n_labels;
+    const char *text;
+};
+
+#define NEXTPORT_ADOPTION_INIT                                                                                         \
+    {                                                                                                                  \
+        .size = sizeof(struct nextport_adoption)                                                                       \
+    }
+
+/* Leases what is configured in the pool and not leased yet, each to an owner named after its holder. */
+NEXTPORT_API enum nextport_status nextport_adopt(struct nextport *, const struct nextport_adoption *,
+                                                 struct nextport_result **ret, struct nextport_error *);
+
+struct nextport_assignment {
+    size_t size;
+    uint16_t port;
+    const struct nextport_label *labels; /* at least one */
+    size_t n_labels;
+    const char *name;       /* NULL: "Port" */
+    const char *deployment; /* NULL: none */
+    bool in_use;            /* what uses the port is this owner's own */
+    bool dry_run;
+    const char *text;
+};
+
+#define NEXTPORT_ASSIGNMENT_INIT                                                                                       \
+    {                                                                                                                  \
+        .size = sizeof(struct nextport_assignment)                                                                     \
+    }
+
+/* Leases a port that was fixed by hand, inside the pool or not. NEXTPORT_CONFLICT, naming the claim, when it is taken, or
+ * when the owner has another port of this name. The same again is NEXTPORT_OK with changed = false. */
+NEXTPORT_API enum nextport_status nextport_assign(struct nextport *, const struct nextport_assignment *,
+                                                  struct nextport_result **ret, struct nextport_error *);
+
+/* Every lease as JSON Lines, in `raw` (doc/formats.md). */
+NEXTPORT_API enum nextport_status nextport_export(struct nextport *, struct nextport_result **ret,
+                                                  struct nextport_error *);
+/* Adds the leases of an export, all or none; those that are here already, unchanged, are passed over. `origin` names the
+ * bytes in errors ("FILE:3: ..."). NEXTPORT_INPUT: cut short, not an export, of a newer nextport; NEXTPORT_CONFLICT: a
+ * port or an owner has another lease here. */
+NEXTPORT_API enum nextport_status nextport_import(struct nextport *, const char *bytes, size_t n, const char *origin,
+                                                  bool dry_run, const char *text, struct nextport_result **ret,
                                                   struct nextport_error *);
 
-/* Ends the lease of a port, or the one with this id (port 0). Nothing to end is NEXTPORT_OK with changed = false. */
-NEXTPORT_API enum nextport_status nextport_release(struct nextport *, uint16_t port, int64_t id,
+/* What keeps the system's own outgoing connections out of the pool: shown, done, or undone. NEXTPORT_DENIED without the
+ * privilege. Safe to repeat. */
+enum nextport_protect { NEXTPORT_PROTECT_SHOW, NEXTPORT_PROTECT_APPLY, NEXTPORT_PROTECT_UNDO };
+NEXTPORT_API enum nextport_status nextport_protect(struct nextport *, enum nextport_protect,
                                                    struct nextport_result **ret, struct nextport_error *);
 
 /* Moves on every lease that time or use has changed, as nextport_next() does for a few: confirms those seen in use, ends

@@ -4,6 +4,8 @@
 #ifndef CLI_H
 #define CLI_H
 
+#include <stdio.h>
+
 #include "nextport.h"
 
 /* What the words of one command line say. */
@@ -14,10 +16,15 @@ struct cli {
     struct nextport_error err;
     const char *config;
     const char **names, **sources; /* room for every word of the command line */
-    size_t n_names, n_sources;
-    unsigned count;
-    int64_t id;
+    struct nextport_label *labels; /* as much */
+    size_t n_names, n_sources, n_labels;
+    const char *deployment;
+    const char *request; /* the command line as one line, for the history */
+    unsigned count, keep;
+    int64_t id, limit;
+    enum nextport_severity fail_on;
     bool consecutive, dry_run, all, raw, rebind, remove, help, version;
+    bool fresh, no_move, labels_from_env, apply, undo, in_use, listen;
     const char *const *args;
     int n_args;
 };
@@ -34,10 +41,24 @@ enum {
     ON_CONFIG = 1 << 8,
     ON_HELP = 1 << 9,
     ON_SWEEP = 1 << 10,
-    ON_LOOKS = ON_NEXT | ON_USED | ON_FREE | ON_WHY | ON_DOCTOR | ON_CONFIG,
-    ON_POOL = ON_NEXT | ON_USED | ON_FREE | ON_DOCTOR | ON_CONFIG,
-    ON_LEDGER = ON_LOOKS | ON_LEASES | ON_RELEASE | ON_SWEEP | ON_SETUP,
-    ON_ALL = ON_LEDGER | ON_HELP,
+    ON_ADOPT = 1 << 11,
+    ON_ASSIGN = 1 << 12,
+    ON_EXPORT = 1 << 13,
+    ON_IMPORT = 1 << 14,
+    ON_CHECK = 1 << 15,
+    ON_PROTECT = 1 << 16,
+    ON_LOG = 1 << 17,
+    ON_MAP = 1 << 18,
+    ON_EXEC = 1 << 19,
+    ON_GRANTS = ON_NEXT | ON_EXEC,
+    ON_LOOKS = ON_GRANTS | ON_USED | ON_FREE | ON_WHY | ON_DOCTOR | ON_CONFIG | ON_CHECK | ON_ADOPT | ON_MAP,
+    ON_EVIDENCE = ON_LOOKS | ON_SWEEP | ON_ASSIGN,
+    ON_POOL = ON_GRANTS | ON_USED | ON_FREE | ON_DOCTOR | ON_CONFIG | ON_CHECK | ON_ADOPT | ON_MAP | ON_PROTECT,
+    ON_OWNERS = ON_GRANTS | ON_ASSIGN | ON_ADOPT | ON_RELEASE | ON_LEASES | ON_LOG,
+    ON_WRITES = ON_GRANTS | ON_ASSIGN | ON_ADOPT | ON_RELEASE | ON_IMPORT | ON_SWEEP | ON_SETUP,
+    ON_LEDGER = ON_EVIDENCE | ON_LEASES | ON_RELEASE | ON_SETUP | ON_EXPORT | ON_IMPORT | ON_LOG,
+    ON_SETTINGS = ON_LEDGER | ON_PROTECT,
+    ON_ALL = ON_SETTINGS | ON_HELP,
 };
 
 struct command {
@@ -72,6 +93,16 @@ enum nextport_status cli_usage(struct cli *, const char *hint, const char *fmt, 
 /* Reads the words behind the command. After an error it goes on, so that --format is known to whoever reports it. */
 enum nextport_status cli_parse(struct cli *, int argc, char **argv);
 
+/* Reads a file, or standard input when it is "-"; *ret is the caller's to free. */
+enum nextport_status cli_read(struct cli *, const char *file, char **ret, size_t *ret_n);
+/* What both systems do of it. Closes the stream; NULL: it could not be opened, and `why` says why. */
+enum nextport_status cli_read_stream(struct cli *, const char *file, FILE *, const char *why, char **ret,
+                                     size_t *ret_n);
+
+/* `exec`: one file for each system. Leases, and becomes or runs the command; then the program ends with its status. It
+ * returns only when the command could not be run. */
+enum nextport_status cli_exec(struct cli *, struct nextport_result **ret);
+
 /* `help [COMMAND|STATUS]`, and --help. */
 enum nextport_status cli_help(struct cli *, const char *topic);
 
@@ -84,6 +115,8 @@ int cli_main(int argc, char **argv);
 
 /* Before anything is opened: no file of ours may become a standard stream, and a closed pipe is an error, not a death. */
 void cli_prepare(void);
+/* The value of an environment variable, UTF-8, for good; NULL when unset or empty. */
+const char *cli_env(const char *name);
 /* Fills in width, colour and character set of the terminal. */
 void cli_look_at_terminal(struct nextport_style *);
 /* From here on the signals that end a program wait, and interrupt only cli_write() while it waits for its reader. */

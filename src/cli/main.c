@@ -7,145 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Commands ------------------------------------------------------------------------------------------------ */
-
-static enum nextport_status parse_port(struct cli *cli, const char *text, uint16_t *ret)
-{
-    char *end;
-    unsigned long port = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || strlen(text) > 5 || port < 1 || port > 65535)
-        return cli_usage(cli, "Ports are 1 to 65535.", "'%s' is not a port", text);
-    *ret = (uint16_t)port;
-    return NEXTPORT_OK;
-}
-
-static void hold_signals(void *ctx)
-{
-    (void)ctx;
-    cli_hold_signals();
-}
-
-static enum nextport_status run_next(struct cli *cli, struct nextport_result **ret)
-{
-    struct nextport_request request = NEXTPORT_REQUEST_INIT;
-    request.names = cli->names;
-    request.n_names = cli->n_names;
-    request.count = cli->count;
-    request.consecutive = cli->consecutive;
-    request.dry_run = cli->dry_run;
-    request.before_commit = hold_signals;
-    return nextport_next(cli->np, &request, ret, &cli->err);
-}
-
-static enum nextport_status run_used(struct cli *cli, struct nextport_result **ret)
-{
-    struct nextport_query query = NEXTPORT_QUERY_INIT;
-    query.sources = cli->sources;
-    query.n_sources = cli->n_sources;
-    query.all = cli->all;
-    return nextport_used(cli->np, &query, ret, &cli->err);
-}
-
-static enum nextport_status run_free(struct cli *cli, struct nextport_result **ret)
-{
-    return nextport_unused(cli->np, ret, &cli->err);
-}
-
-static enum nextport_status run_why(struct cli *cli, struct nextport_result **ret)
-{
-    uint16_t port = 0;
-    if (parse_port(cli, cli->args[0], &port) != NEXTPORT_OK)
-        return cli->err.status;
-    return nextport_why(cli->np, port, ret, &cli->err);
-}
-
-static enum nextport_status run_leases(struct cli *cli, struct nextport_result **ret)
-{
-    return nextport_leases(cli->np, ret, &cli->err);
-}
-
-static enum nextport_status run_release(struct cli *cli, struct nextport_result **ret)
-{
-    uint16_t port = 0;
-    if ((cli->n_args == 1) == (cli->id != 0))
-        return cli_usage(cli, "'nextport leases' lists both.", "release takes either a port or --id");
-    if (cli->n_args == 1 && parse_port(cli, cli->args[0], &port) != NEXTPORT_OK)
-        return cli->err.status;
-    return nextport_release(cli->np, port, cli->id, ret, &cli->err);
-}
-
-static enum nextport_status run_sweep(struct cli *cli, struct nextport_result **ret)
-{
-    return nextport_sweep(cli->np, ret, &cli->err);
-}
-
-static enum nextport_status run_doctor(struct cli *cli, struct nextport_result **ret)
-{
-    if (cli->rebind && nextport_rebind(cli->np, &cli->err) != NEXTPORT_OK)
-        return cli->err.status;
-    return nextport_doctor(cli->np, cli->raw, ret, &cli->err);
-}
-
-static enum nextport_status run_setup(struct cli *cli, struct nextport_result **ret)
-{
-    return cli->remove ? nextport_undo_setup(cli->np, ret, &cli->err) : nextport_setup(cli->np, ret, &cli->err);
-}
-
-static enum nextport_status run_config(struct cli *cli, struct nextport_result **ret)
-{
-    return nextport_config(cli->np, ret, &cli->err);
-}
-
-static enum nextport_status run_help(struct cli *cli, struct nextport_result **ret)
-{
-    (void)ret;
-    return cli_help(cli, cli->n_args ? cli->args[0] : NULL);
-}
-
-const struct command cli_commands[] = {
-    {"next", "", "the next free port, leased and handed over",
-     "Prints the lowest port of the pool that no socket uses, no server is configured\n"
-     "for and nobody was promised. The lease is on disk before the port is printed.\n"
-     "It lapses after --ttl unless the port is seen in use by then.\n",
-     ON_NEXT, NEXTPORT_ANSWER_NEXT, 0, 0, run_next},
-    {"used", "", "every port that is taken, and by what",
-     "One row for each port or range; --all gives one for each socket. Ends with\n"
-     "status 4 when a required source could not be read.\n",
-     ON_USED, NEXTPORT_ANSWER_USED, 0, 0, run_used},
-    {"free", "", "the ports of the pool that are free", "Takes no lock and promises nothing.\n", ON_FREE,
-     NEXTPORT_ANSWER_FREE, 0, 0, run_free},
-    {"why", "PORT", "everything known about one port",
-     "With --quiet it prints nothing and ends with 0 when the port is free, 1 when it\nis taken.\n", ON_WHY,
-     NEXTPORT_ANSWER_WHY, 1, 1, run_why},
-    {"leases", "", "the ports promised so far", "", ON_LEASES, NEXTPORT_ANSWER_LEASES, 0, 0, run_leases},
-    {"release", "[PORT]", "give a leased port back",
-     "Names the lease by its port or by --id. Nothing to release is no error.\n", ON_RELEASE, NEXTPORT_ANSWER_RELEASE,
-     0, 1, run_release},
-    {"sweep", "", "confirm the leases in use, end those that lapsed",
-     "Does for all leases at once what every 'nextport next' does for a few. Meant for\na timer. Ends with status 4, "
-     "and ends no lease, when a required source could not\nbe read.\n",
-     ON_SWEEP, NEXTPORT_ANSWER_SWEEP, 0, 0, run_sweep},
-    {"doctor", "", "what is present and readable, and what to mend", "", ON_DOCTOR, NEXTPORT_ANSWER_DOCTOR, 0, 0,
-     run_doctor},
-    {"setup", "", "make the machine's ledger and its group",
-     "Run it once as root, or elevated on Windows, where it makes an hourly task for\n'nextport sweep' too. Members of "
-     "the group nextport may then lease ports. Safe\nto repeat.\n",
-     ON_SETUP, NEXTPORT_ANSWER_SETUP, 0, 0, run_setup},
-    {"config", "", "the settings in force and where each comes from", "", ON_CONFIG, NEXTPORT_ANSWER_CONFIG, 0, 0,
-     run_config},
-    {"help", "[COMMAND|STATUS]", "help on a command, or what an exit status means", "", ON_HELP, NEXTPORT_ANSWER_NEXT,
-     0, 1, run_help},
-    {NULL, NULL, NULL, NULL, 0, NEXTPORT_ANSWER_NEXT, 0, 0, NULL},
-};
-
-const struct command *cli_command(const char *name)
-{
-    for (const struct command *command = cli_commands; command->name; command++)
-        if (strcmp(command->name, name) == 0)
-            return command;
-    return NULL;
-}
-
 /* ---- Handing over -------------------------------------------------------------------------------------------- */
 
 /* Nobody got the answer, so nobody holds the lease. */
@@ -185,6 +46,15 @@ static void complain(const struct nextport_error *err)
         cli_write(CLI_LOG, line, strlen(line));
 }
 
+/* -1: nothing was found. */
+static int gravest(const struct nextport_result *result)
+{
+    int ret = -1;
+    for (size_t i = 0; i < result->n_findings; i++)
+        ret = (int)result->findings[i].severity > ret ? (int)result->findings[i].severity : ret;
+    return ret;
+}
+
 static enum nextport_status answer(struct cli *cli, enum nextport_status status, const struct nextport_result *result)
 {
     struct nextport_error failure = cli->err;
@@ -200,6 +70,8 @@ static enum nextport_status answer(struct cli *cli, enum nextport_status status,
         status = status == NEXTPORT_OK ? NEXTPORT_FAILED : status;
     }
     cli_obey_signals();
+    if (status == NEXTPORT_OK && result->what == NEXTPORT_ANSWER_CHECK && gravest(result) >= (int)cli->fail_on)
+        status = NEXTPORT_CONFLICT;
     return status;
 }
 
@@ -237,6 +109,42 @@ static enum nextport_status find_command(struct cli *cli, int argc, char **argv)
     return cli_usage(cli, hint, "unknown command '%s'", word);
 }
 
+/* Labels that were not given. An empty variable is none. */
+static void labels_from_environment(struct cli *cli)
+{
+    static const struct {
+        const char *key, *variable;
+    } rows[] = {{"project", "NEXTPORT_PROJECT"},
+                {"environment", "NEXTPORT_ENVIRONMENT"},
+                {"channel", "NEXTPORT_CHANNEL"},
+                {"tenant", "NEXTPORT_TENANT"}};
+    const size_t n_given = cli->n_labels;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *value = cli_env(rows[i].variable);
+        bool given = !value;
+        for (size_t j = 0; j < n_given; j++)
+            given = given || strcmp(cli->labels[j].key, rows[i].key) == 0;
+        if (!given)
+            cli->labels[cli->n_labels++] = (struct nextport_label){rows[i].key, value};
+    }
+}
+
+/* The command line as a person would read it again, for the history. NULL when memory is exhausted. */
+static char *request_line(int argc, char **argv)
+{
+    enum { LONGEST = 1000 };
+    char *line = calloc(1, LONGEST + 8);
+    size_t len = 0;
+    for (int i = 1; line && i < argc && len < LONGEST; i++) {
+        const char *quote = argv[i][0] == '\0' || strpbrk(argv[i], " \t\"'") ? "'" : "";
+        int n = snprintf(line + len, LONGEST - len, "%s%s%s%s", i > 1 ? " " : "", quote, argv[i], quote);
+        len += n > 0 ? (size_t)n : 0;
+    }
+    if (len >= LONGEST)
+        strcpy(line + LONGEST - 4, "...");
+    return line;
+}
+
 static enum nextport_status run(struct cli *cli, int argc, char **argv, struct nextport_result **ret)
 {
     /* the options are read even when the command is unknown, so that the error is written in the format asked for */
@@ -245,6 +153,8 @@ static enum nextport_status run(struct cli *cli, int argc, char **argv, struct n
         status = cli->err.status;
     if (status != NEXTPORT_OK)
         return status;
+    if (cli->labels_from_env)
+        labels_from_environment(cli);
     if (cli->version)
         return cli_help(cli, "--version");
     if (cli->help)
@@ -259,15 +169,18 @@ static enum nextport_status run(struct cli *cli, int argc, char **argv, struct n
 
 int cli_main(int argc, char **argv)
 {
-    struct cli cli = {.style = NEXTPORT_STYLE_INIT, .err = NEXTPORT_ERROR_INIT};
+    struct cli cli = {.style = NEXTPORT_STYLE_INIT, .err = NEXTPORT_ERROR_INIT, .fail_on = NEXTPORT_ERROR};
+    char *line = request_line(argc, argv); /* before options are read: some are cut in place */
     struct nextport_result *result = NULL;
     cli_prepare();
     cli_look_at_terminal(&cli.style);
     cli.np = nextport_new();
+    cli.request = line;
     cli.names = calloc((size_t)argc + 1, sizeof *cli.names);
+    cli.labels = calloc((size_t)argc + 5, sizeof *cli.labels); /* and those of the environment */
     cli.sources = calloc((size_t)argc + 1, sizeof *cli.sources);
     enum nextport_status status = NEXTPORT_FAILED;
-    if (cli.np && cli.names && cli.sources) {
+    if (cli.np && cli.names && cli.sources && cli.labels && line) {
         status = run(&cli, argc, argv, &result);
         status = answer(&cli, status, result);
     }
@@ -275,5 +188,7 @@ int cli_main(int argc, char **argv)
     nextport_free(cli.np);
     free(cli.names);
     free(cli.sources);
+    free(cli.labels);
+    free(line);
     return (int)status;
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 64 };
+enum { OPTIONS_MAX = 96 };
 
 enum nextport_status cli_usage(struct cli *cli, const char *hint, const char *fmt, ...)
 {
@@ -143,6 +143,123 @@ static enum nextport_status take_remove(struct cli *cli, const char *value)
     return NEXTPORT_OK;
 }
 
+static enum nextport_status take_fresh(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->fresh = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_no_move(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->no_move = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_labels_from_env(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->labels_from_env = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_apply(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->apply = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_undo(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->undo = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_in_use(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->in_use = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_listen(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->listen = true;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status add_label(struct cli *cli, const char *key, const char *value)
+{
+    cli->labels[cli->n_labels++] = (struct nextport_label){key, value};
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_project(struct cli *cli, const char *value)
+{
+    return add_label(cli, "project", value);
+}
+
+static enum nextport_status take_environment(struct cli *cli, const char *value)
+{
+    return add_label(cli, "environment", value);
+}
+
+static enum nextport_status take_channel(struct cli *cli, const char *value)
+{
+    return add_label(cli, "channel", value);
+}
+
+static enum nextport_status take_tenant(struct cli *cli, const char *value)
+{
+    return add_label(cli, "tenant", value);
+}
+
+/* The word is ours to cut: it lies in argv. */
+static enum nextport_status take_label(struct cli *cli, const char *value)
+{
+    char *equals = strchr(value, '=');
+    if (!equals || equals == value)
+        return cli_usage(cli, "Write --label team=web.", "--label: '%s' is not KEY=VALUE", value);
+    *equals = '\0';
+    return add_label(cli, value, equals + 1);
+}
+
+static enum nextport_status take_deployment(struct cli *cli, const char *value)
+{
+    cli->deployment = value;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_keep(struct cli *cli, const char *value)
+{
+    int64_t keep;
+    if (number(cli, "--keep", value, 1000, &keep) != NEXTPORT_OK)
+        return cli->err.status;
+    cli->keep = (unsigned)keep;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status take_limit(struct cli *cli, const char *value)
+{
+    return number(cli, "--limit", value, INT64_C(1000000000), &cli->limit);
+}
+
+static enum nextport_status take_fail_on(struct cli *cli, const char *value)
+{
+    static const char *const words[] = {
+        [NEXTPORT_HINT] = "hint", [NEXTPORT_HAZARD] = "hazard", [NEXTPORT_ERROR] = "error"};
+    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(value, words[i]) == 0) {
+            cli->fail_on = (enum nextport_severity)i;
+            return NEXTPORT_OK;
+        }
+    return cli_usage(cli, "Severities are hint, hazard and error.", "--fail-on: unknown severity '%s'", value);
+}
+
 static enum nextport_status take_verbose(struct cli *cli, const char *value)
 {
     (void)value;
@@ -172,35 +289,57 @@ static enum nextport_status take_version(struct cli *cli, const char *value)
 }
 
 const struct option_row cli_options[] = {
-    {"name", 'n', "NAME", ON_NEXT, NULL, NULL, take_name, "the output variable, one port for each; default Port"},
+    {"name", 'n', "NAME", ON_OWNERS & ~ON_ADOPT, NULL, NULL, take_name,
+     "the output variable, one port for each; default Port"},
     {"count", 'c', "N", ON_NEXT, NULL, NULL, take_count, "N ports, called NAME, NAME2, NAME3"},
     {"consecutive", 0, NULL, ON_NEXT, NULL, NULL, take_consecutive, "all ports in one unbroken run"},
-    {"ttl", 't', "TIME", ON_NEXT, "lease.pending", NULL, NULL, "how long an unused lease lives: 90s, 24h, 7d"},
-    {"wait", 'w', "TIME", ON_NEXT | ON_RELEASE | ON_SWEEP | ON_SETUP, "ledger.wait", NULL, NULL,
-     "how long to wait for the ledger's lock; default 30s"},
-    {"dry-run", 0, NULL, ON_NEXT, NULL, NULL, take_dry_run, "choose and explain, lease nothing"},
+    {"project", 'P', "NAME", ON_OWNERS, NULL, NULL, take_project, "the owner: the same owner gets the same port"},
+    {"environment", 'E', "NAME", ON_OWNERS, NULL, NULL, take_environment, "... its environment: Dev, QA, UAT"},
+    {"channel", 'C', "NAME", ON_OWNERS, NULL, NULL, take_channel, "... its channel"},
+    {"tenant", 'T', "NAME", ON_OWNERS, NULL, NULL, take_tenant, "... its tenant"},
+    {"label", 'L', "K=V", ON_OWNERS, NULL, NULL, take_label, "... anything else that tells it apart; repeatable"},
+    {"labels-from-env", 0, NULL, ON_OWNERS, NULL, NULL, take_labels_from_env,
+     "labels not given from NEXTPORT_PROJECT, _ENVIRONMENT, _CHANNEL, _TENANT"},
+    {"fresh", 0, NULL, ON_NEXT, NULL, NULL, take_fresh, "a port of this deployment's own, beside earlier ones"},
+    {"deployment", 'D', "ID", ON_NEXT | ON_RELEASE | ON_LEASES | ON_ASSIGN, NULL, NULL, take_deployment,
+     "the deployment; its retry gets the same port"},
+    {"keep", 0, "N", ON_NEXT, NULL, NULL, take_keep, "with --fresh: release those of older deployments but N"},
+    {"no-move", 0, NULL, ON_GRANTS, NULL, NULL, take_no_move, "status 6 instead of another port than the owner had"},
+    {"select", 0, "HOW", ON_GRANTS | ON_CONFIG, "pool.select", NULL, NULL, "lowest (default), or owner: by its key"},
+    {"avoid", 0, "WHAT", ON_GRANTS | ON_FREE | ON_CONFIG, "pool.avoid", NULL, NULL,
+     "ports browsers block, of known services: browser,services"},
+    {"ttl", 't', "TIME", ON_GRANTS, "lease.pending", NULL, NULL, "how long an unused lease lives: 90s, 24h, 7d"},
+    {"wait", 'w', "TIME", ON_WRITES, "ledger.wait", NULL, NULL, "how long to wait for the ledger's lock; default 30s"},
+    {"dry-run", 0, NULL, ON_NEXT | ON_ASSIGN | ON_IMPORT, NULL, NULL, take_dry_run,
+     "choose and explain, lease nothing"},
+    {"apply", 0, NULL, ON_ADOPT | ON_PROTECT, NULL, NULL, take_apply, "do what is shown without it"},
+    {"undo", 0, NULL, ON_PROTECT, NULL, NULL, take_undo, "take back what --apply did"},
+    {"in-use", 0, NULL, ON_ASSIGN, NULL, NULL, take_in_use, "what uses the port is this owner's own"},
+    {"listen", 0, NULL, ON_EXEC, NULL, NULL, take_listen, "pass listening sockets (LISTEN_FDS), not only numbers"},
+    {"fail-on", 0, "SEVERITY", ON_CHECK, NULL, NULL, take_fail_on,
+     "hint, hazard or error (default): ends with status 6"},
+    {"limit", 0, "N", ON_LOG, NULL, NULL, take_limit, "only the newest N"},
     {"no-newline", 0, NULL, ON_NEXT, NULL, NULL, take_no_newline, "plain: no newline at the end"},
-    {"id", 0, "N", ON_RELEASE, NULL, NULL, take_id, "the lease's number instead of its port"},
-    {"source", 's', "SOURCE", ON_USED, NULL, NULL, take_source, "ask only this source; repeatable"},
+    {"id", 0, "N", ON_RELEASE | ON_LEASES | ON_LOG, NULL, NULL, take_id, "the lease's number"},
+    {"source", 's', "SOURCE", ON_USED | ON_ADOPT, NULL, NULL, take_source, "only this source; repeatable"},
     {"all", 'a', NULL, ON_USED, NULL, NULL, take_all, "one row for each socket"},
     {"raw", 0, NULL, ON_DOCTOR, NULL, NULL, take_raw, "everything seen, as text to attach to a report"},
     {"rebind", 0, NULL, ON_DOCTOR, NULL, NULL, take_rebind, "accept a ledger copied from another machine"},
     {"remove", 0, NULL, ON_SETUP, NULL, NULL, take_remove, "take back what setup made; the ledger stays"},
     {"range", 'r', "PORTS", ON_POOL, "pool.range", NULL, NULL, "the pool: 49000-65000, or several: 8000-8099,9000"},
-    {"exclude", 'x', "PORTS", ON_POOL & ~ON_USED, "pool.exclude", NULL, NULL, "ports never to give; repeatable"},
+    {"exclude", 'x', "PORTS", ON_POOL & ~(ON_USED | ON_PROTECT), "pool.exclude", NULL, NULL,
+     "ports never to give; repeatable"},
     {"protocol", 'p', "PROTO", ON_LOOKS, "pool.protocol", NULL, NULL, "tcp (default), udp or both"},
-    {"iis-config", 0, "FILE", ON_LOOKS | ON_SWEEP, "iis.files", NULL, NULL,
-     "read this applicationHost.config; repeatable"},
-    {"iis-express", 0, NULL, ON_LOOKS | ON_SWEEP, "iis.express", "yes", NULL,
-     "read the sites of this user's IIS Express too"},
-    {"root", 0, "DIR", ON_LOOKS, "machine.root", NULL, NULL, "read the files of the machine below DIR, no sockets"},
-    {"policy", 0, "S=P", ON_LOOKS | ON_SWEEP, NULL, NULL, take_policy,
-     "when source S cannot be seen: require, warn or off"},
-    {"strict", 0, NULL, ON_LOOKS | ON_SWEEP, "policy.strict", "yes", NULL, "require every source that would only warn"},
+    {"iis-config", 0, "FILE", ON_EVIDENCE, "iis.files", NULL, NULL, "read this applicationHost.config; repeatable"},
+    {"iis-express", 0, NULL, ON_EVIDENCE, "iis.express", "yes", NULL, "read the sites of this user's IIS Express too"},
+    {"root", 0, "DIR", ON_LOOKS & ~ON_EXEC, "machine.root", NULL, NULL,
+     "read the files of the machine below DIR, no sockets"},
+    {"policy", 0, "S=P", ON_EVIDENCE, NULL, NULL, take_policy, "when source S cannot be seen: require, warn or off"},
+    {"strict", 0, NULL, ON_EVIDENCE, "policy.strict", "yes", NULL, "require every source that would only warn"},
     {"ledger", 'l', "FILE", ON_LEDGER, "ledger.file", NULL, NULL, "another ledger than the machine's"},
     {"user", 'u', NULL, ON_LEDGER, "ledger.user", "yes", NULL, "a ledger of this user's own"},
-    {"config", 0, "FILE", ON_LEDGER, NULL, NULL, take_config, "another configuration than the machine's"},
-    {"format", 'f', "FORMAT", ON_LEDGER, "output.format", NULL, NULL,
+    {"config", 0, "FILE", ON_SETTINGS, NULL, NULL, take_config, "another configuration than the machine's"},
+    {"format", 'f', "FORMAT", ON_SETTINGS & ~ON_EXEC, "output.format", NULL, NULL,
      "how to say it: 'nextport help' lists the formats"},
     {"verbose", 'v', NULL, ON_ALL, NULL, NULL, take_verbose, "say more"},
     {"quiet", 'q', NULL, ON_ALL, NULL, NULL, take_quiet, "say nothing but errors"},
@@ -223,7 +362,9 @@ static void make_tables(struct getopt_tables *t, unsigned on)
 {
     size_t n = 0;
     char *letter = t->letters;
-    *letter++ = ':'; /* a missing value is told apart from an unknown option */
+    if (on == ON_EXEC)
+        *letter++ = '+'; /* the first word that is no option begins the command, whose options are its own */
+    *letter++ = ':';     /* a missing value is told apart from an unknown option */
     for (const struct option_row *row = cli_options; row->name && n + 1 < OPTIONS_MAX; row++) {
         if (on && !(row->on & on))
             continue;

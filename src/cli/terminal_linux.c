@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -31,6 +32,18 @@ static bool set(const char *name)
 {
     const char *value = getenv(name);
     return value && *value;
+}
+
+const char *cli_env(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
+enum nextport_status cli_read(struct cli *cli, const char *file, char **ret, size_t *ret_n)
+{
+    FILE *stream = strcmp(file, "-") == 0 ? stdin : fopen(file, "rb");
+    return cli_read_stream(cli, file, stream, strerror(errno), ret, ret_n);
 }
 
 void cli_look_at_terminal(struct nextport_style *style)

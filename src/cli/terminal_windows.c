@@ -5,6 +5,9 @@
  * SPDX-License-Identifier: MIT */
 #include "cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <io.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,6 +102,38 @@ static bool take_escapes(void)
     if ((mode_before & wanted) == wanted)
         return true;
     return SetConsoleMode(streams[CLI_OUT], mode_before | wanted) && atexit(restore_mode) == 0;
+}
+
+const char *cli_env(const char *name)
+{
+    wchar_t wide[64];
+    if (!MultiByteToWideChar(CP_UTF8, 0, name, -1, wide, 64))
+        return NULL;
+    const DWORD size = GetEnvironmentVariableW(wide, NULL, 0);
+    wchar_t *value = size > 1 ? calloc(size, sizeof *value) : NULL;
+    char *ret = NULL;
+    if (value && GetEnvironmentVariableW(wide, value, size) > 0) {
+        const int n = WideCharToMultiByte(CP_UTF8, 0, value, -1, NULL, 0, NULL, NULL);
+        ret = n > 0 ? calloc((size_t)n, 1) : NULL;
+        if (ret)
+            WideCharToMultiByte(CP_UTF8, 0, value, -1, ret, n, NULL, NULL);
+    }
+    free(value);
+    return ret;
+}
+
+enum nextport_status cli_read(struct cli *cli, const char *file, char **ret, size_t *ret_n)
+{
+    FILE *stream = stdin;
+    if (strcmp(file, "-") == 0) {
+        _setmode(_fileno(stdin), _O_BINARY);
+    } else {
+        const int n = MultiByteToWideChar(CP_UTF8, 0, file, -1, NULL, 0);
+        wchar_t *wide = calloc((size_t)n + 1, sizeof *wide);
+        stream = wide && MultiByteToWideChar(CP_UTF8, 0, file, -1, wide, n) ? _wfopen(wide, L"rb") : NULL;
+        free(wide);
+    }
+    return cli_read_stream(cli, file, stream, strerror(errno), ret, ret_n);
 }
 
 void cli_look_at_terminal(struct nextport_style *style)

@@ -32,6 +32,8 @@ static const char *const protocol_names[] = {
 static const char *const state_names[] = {
     [NEXTPORT_PENDING] = "pending",
     [NEXTPORT_CONFIRMED] = "confirmed",
+    [NEXTPORT_UNSEEN] = "absent",
+    [NEXTPORT_RESTING] = "quarantined",
 };
 
 const char *np_kind_name(enum nextport_kind kind)

@@ -52,14 +52,15 @@ const struct nextport_claim *np_lease_use(const struct np_evidence *evidence, ui
     return NULL;
 }
 
-enum np_lease_step np_lease_next_step(const struct nextport_lease *lease, int64_t now,
-                                      const struct nextport_claim *in_use, bool occupied, bool hidden)
+enum np_lease_step np_lease_next_step(const struct nextport_lease *lease, int64_t now, const struct np_seen *seen,
+                                      const struct np_lifetimes *lifetimes)
 {
+    (void)lifetimes;
     if (lease->state != NEXTPORT_PENDING)
         return NP_LEASE_KEEP;
-    if (in_use)
+    if (seen->use)
         return NP_LEASE_CONFIRM;
-    if (now < lease->expires || occupied || hidden)
+    if (now < lease->expires || seen->occupied || seen->hidden)
         return NP_LEASE_KEEP;
     return NP_LEASE_EXPIRE;
 }

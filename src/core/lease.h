@@ -1,7 +1,9 @@
-/* Leases: the ports promised, as the ledger keeps them, and the rules of their life.
+/* Leases: the ports promised, as the ledger keeps them, and the rules of their life (doc/lifetimes.md).
  *
- *     pending    promised; ends at `expires` unless seen in standing use
- *     confirmed  seen in standing use or configured; does not end by time
+ *     pending      promised; ends at `expires` unless seen in standing use
+ *     confirmed    seen in standing use or configured; does not end by time
+ *     absent       was confirmed and is no longer seen; ends at `expires`, and after enough looks
+ *     quarantined  given back; rests until `expires`
  *
  * SPDX-License-Identifier: MIT */
 #ifndef NP_LEASE_H
@@ -20,19 +22,74 @@ struct np_leases {
 struct nextport_lease *np_leases_at(const struct np_leases *, uint16_t port);
 void np_leases_remove(struct np_leases *, uint16_t port);
 
-/* What becomes of a pending lease at a look. */
-enum np_lease_step {
-    NP_LEASE_KEEP,
-    NP_LEASE_CONFIRM, /* seen in standing use */
-    NP_LEASE_EXPIRE,  /* due, nothing seen, and nothing hid anything */
+/* ---- What time and use do to a lease ---- */
+
+struct np_lifetimes {
+    int64_t absent_s; /* how long an absent lease is kept */
+    int64_t rest_s;   /* how long a port that was given back rests */
+    int64_t look_s;   /* looks closer together than this count as one */
+    unsigned looks;   /* so many looks an absent lease is kept at least */
 };
 
-/* `hidden`: a source could not be read whole, so that nothing seen proves nothing. `in_use` is the standing socket,
- * configured or published claim on the port, or NULL; `occupied`: the bind probe failed, so someone has it. */
-enum np_lease_step np_lease_next_step(const struct nextport_lease *, int64_t now, const struct nextport_claim *in_use,
-                                      bool occupied, bool hidden);
+/* What one look says about one leased port. */
+struct np_seen {
+    const struct nextport_claim *use; /* the standing socket, configured or published claim on it, or NULL */
+    bool occupied;                    /* the bind probe failed, or the table shows a socket: someone has it */
+    bool hidden;                      /* a source could not be read whole: that nothing is seen proves nothing */
+    bool look;                        /* this look is far enough from the last to be counted */
+    bool ended;                       /* the process that the lease lives with is gone */
+};
 
-/* The claim that keeps a lease alive: a standing socket, a configured or a published claim on the port. */
+enum np_lease_step {
+    NP_LEASE_KEEP,    /* nothing changes */
+    NP_LEASE_CONFIRM, /* -> confirmed by `use` */
+    NP_LEASE_MISS,    /* confirmed -> absent; the first look that did not see it */
+    NP_LEASE_COUNT,   /* absent, one more look */
+    NP_LEASE_REST,    /* -> quarantined: its process has ended */
+    NP_LEASE_REBASE,  /* the clock went backwards: its times count from now */
+    NP_LEASE_EXPIRE,  /* the row ends */
+};
+
+/* The table of doc/lifetimes.md: the first row that fits. */
+enum np_lease_step np_lease_next_step(const struct nextport_lease *, int64_t now, const struct np_seen *,
+                                      const struct np_lifetimes *);
+/* Makes the step's change; nothing for KEEP and EXPIRE. `holder` is what a confirmation records. */
+void np_lease_apply(struct nextport_lease *, enum np_lease_step, int64_t now, const char *holder,
+                    const struct np_lifetimes *);
+/* The event that the history gets; NULL: none (KEEP, COUNT). */
+const char *np_lease_event(enum np_lease_step, enum nextport_lease_state before);
+
+/* ---- Who uses it ---- */
+
+/* Does this claim keep a lease alive? A standing socket, a configured or a published claim does. */
+bool np_claim_is_use(const struct nextport_claim *);
+/* The claim that speaks best for the use of a port: published before configured before a socket, with a holder before
+ * without. NULL: none. */
 const struct nextport_claim *np_lease_use(const struct np_evidence *, uint16_t port, enum nextport_protocol);
+/* "SOURCE: WHO", as a lease records it; NULL when the claim does not say who. */
+const char *np_holder_of(struct np_arena *, const struct nextport_claim *);
+/* Is the claim's holder the one recorded? Schema 1 recorded WHO alone. */
+bool np_holder_is(const char *recorded, const struct nextport_claim *);
+
+/* ---- What an owner that asks again gets ---- */
+
+struct np_again {
+    uint16_t port; /* its lease's */
+    enum nextport_protocol protocol;
+    const struct np_portset *pool; /* of this request */
+    enum nextport_probe probe;     /* NONE: it was not asked, because a claim stands on the port */
+};
+
+struct np_ruling {
+    bool keep;
+    const struct nextport_claim *confirm; /* NULL, or what confirms the lease to this owner */
+    const char *why;                      /* in words, for the log */
+};
+
+/* Sound is a port that nobody else is known to use: unused, used by the holder recorded, by one that cannot be seen, or, for
+ * a lease that never had a holder, by anyone. A known stranger, a port outside the pool, and one that the system excludes
+ * are not. What is transient never moves a lease. */
+struct np_ruling np_lease_rule(const struct nextport_lease *, const struct np_again *, const struct np_evidence *,
+                               struct np_arena *);
 
 #endif

@@ -15,15 +15,18 @@ struct np_ask {
     enum nextport_protocol protocol;
     unsigned count; /* at least 1 */
     bool consecutive;
+    bool
+        seeded; /* begin not at the lowest port but at this one's place in the pool, and go on from the lowest at its end */
+    uint64_t seed;
     np_probe_fn *probe;
     void (*let_go)(void *ctx, uint16_t port); /* a held port is not needed after all; NULL allowed */
     void *probe_ctx;
 };
 
 struct np_plan {
-    uint16_t *ports; /* `count` of the ask, ascending; only on NEXTPORT_OK */
+    uint16_t *ports; /* `count` of the ask, in the order found; only on NEXTPORT_OK */
     size_t n_ports;
-    struct nextport_reject *rejected; /* below the last port, or of the whole pool when refused; merged */
+    struct nextport_reject *rejected; /* passed over on the way, or of the whole pool when refused; merged */
     size_t n_rejected;
     uint64_t rejected_rest; /* ports rejected that the list, cut at 100 rows, does not show */
     const char *exhausted;  /* on NEXTPORT_FULL: "16001 ports: 15990 sockets, 11 iis" */

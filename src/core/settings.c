@@ -53,6 +53,78 @@ static enum nextport_status apply_pending(struct np_settings *s, struct np_text 
     return duration(&s->pending_s, value, what, err);
 }
 
+static enum nextport_status apply_owned(struct np_settings *s, struct np_text value, const char *what,
+                                        struct nextport_error *err)
+{
+    return duration(&s->owned_s, value, what, err);
+}
+
+static enum nextport_status apply_absent(struct np_settings *s, struct np_text value, const char *what,
+                                         struct nextport_error *err)
+{
+    return duration(&s->lifetimes.absent_s, value, what, err);
+}
+
+static enum nextport_status apply_rest(struct np_settings *s, struct np_text value, const char *what,
+                                       struct nextport_error *err)
+{
+    return duration(&s->lifetimes.rest_s, value, what, err);
+}
+
+static enum nextport_status apply_look(struct np_settings *s, struct np_text value, const char *what,
+                                       struct nextport_error *err)
+{
+    return duration(&s->lifetimes.look_s, value, what, err);
+}
+
+static enum nextport_status apply_looks(struct np_settings *s, struct np_text value, const char *what,
+                                        struct nextport_error *err)
+{
+    uint64_t looks;
+    if (!np_text_u64(value, 1000, &looks) || looks < 1) {
+        np_fail(err, NEXTPORT_INPUT, "%s: '%.*s' is not a number of looks", what, (int)value.len, value.ptr);
+        np_hint(err, "Write a number from 1 to 1000.");
+        return err->status;
+    }
+    s->lifetimes.looks = (unsigned)looks;
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status apply_history(struct np_settings *s, struct np_text value, const char *what,
+                                          struct nextport_error *err)
+{
+    return duration(&s->history_s, value, what, err);
+}
+
+static enum nextport_status apply_select(struct np_settings *s, struct np_text value, const char *what,
+                                         struct nextport_error *err)
+{
+    s->select_owner = np_text_is(value, "owner");
+    if (s->select_owner || np_text_is(value, "lowest"))
+        return NEXTPORT_OK;
+    np_fail(err, NEXTPORT_INPUT, "%s: '%.*s' is no way to select", what, (int)value.len, value.ptr);
+    np_hint(err, "Write lowest or owner.");
+    return err->status;
+}
+
+static enum nextport_status apply_avoid(struct np_settings *s, struct np_text value, const char *what,
+                                        struct nextport_error *err)
+{
+    struct np_text rest = value, part;
+    s->avoid_browser = s->avoid_services = false;
+    while (!np_text_is(value, "none") && np_text_split(&rest, ',', &part)) {
+        const struct np_text word = np_text_trim(part);
+        s->avoid_browser = s->avoid_browser || np_text_is(word, "browser");
+        s->avoid_services = s->avoid_services || np_text_is(word, "services");
+        if (np_text_is(word, "browser") || np_text_is(word, "services"))
+            continue;
+        np_fail(err, NEXTPORT_INPUT, "%s: '%.*s' is nothing to avoid", what, (int)word.len, word.ptr);
+        np_hint(err, "Write browser, services, browser,services or none.");
+        return err->status;
+    }
+    return NEXTPORT_OK;
+}
+
 static enum nextport_status apply_wait(struct np_settings *s, struct np_text value, const char *what,
                                        struct nextport_error *err)
 {
@@ -158,12 +230,26 @@ static enum nextport_status apply_format(struct np_settings *s, struct np_text v
 enum { POOL_RANGE }; /* the first row */
 
 static const struct setting table[] = {
-    {"pool.range", NP_POOL_DEFAULT, false, apply_range}, {"pool.exclude", NULL, true, apply_exclude},
-    {"pool.protocol", "tcp", false, apply_protocol},     {"lease.pending", "24h", false, apply_pending},
-    {"ledger.file", NULL, false, apply_ledger},          {"ledger.user", "no", false, apply_user},
-    {"ledger.wait", "30s", false, apply_wait},           {"output.format", NULL, false, apply_format},
-    {"iis.files", NULL, true, apply_iis_files},          {"iis.express", "no", false, apply_iis_express},
-    {"machine.root", NULL, false, apply_root},           {"policy.strict", "no", false, apply_strict},
+    {"pool.range", NP_POOL_DEFAULT, false, apply_range},
+    {"pool.exclude", NULL, true, apply_exclude},
+    {"pool.protocol", "tcp", false, apply_protocol},
+    {"pool.select", "lowest", false, apply_select},
+    {"pool.avoid", "none", false, apply_avoid},
+    {"lease.pending", "24h", false, apply_pending},
+    {"lease.owned", "7d", false, apply_owned},
+    {"lease.absent", "7d", false, apply_absent},
+    {"lease.looks", "3", false, apply_looks},
+    {"lease.look", "1h", false, apply_look},
+    {"lease.rest", "120s", false, apply_rest},
+    {"history.keep", "400d", false, apply_history},
+    {"ledger.file", NULL, false, apply_ledger},
+    {"ledger.user", "no", false, apply_user},
+    {"ledger.wait", "30s", false, apply_wait},
+    {"output.format", NULL, false, apply_format},
+    {"iis.files", NULL, true, apply_iis_files},
+    {"iis.express", "no", false, apply_iis_express},
+    {"machine.root", NULL, false, apply_root},
+    {"policy.strict", "no", false, apply_strict},
 };
 
 enum { N_SETTINGS = sizeof table / sizeof *table };

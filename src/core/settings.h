@@ -3,7 +3,7 @@
 #ifndef NP_SETTINGS_H
 #define NP_SETTINGS_H
 
-#include "core/evidence.h"
+#include "core/lease.h"
 
 /* How strongly a value binds: a stronger one is not replaced by a weaker one set later. */
 enum np_strength { NP_BY_DEFAULT, NP_BY_FILE, NP_BY_ENVIRONMENT, NP_BY_CALLER };
@@ -32,7 +32,12 @@ struct np_settings {
     struct np_portset pool, exclude;
     struct np_portset machine_pool; /* as the machine is configured, whatever this request asks for */
     enum nextport_protocol protocol;
-    int64_t pending_s;  /* how long an unused lease lives */
+    bool select_owner; /* the search begins where the owner's key says */
+    bool avoid_browser, avoid_services;
+    int64_t pending_s; /* how long an unused lease lives; of an owner: */
+    int64_t owned_s;
+    struct np_lifetimes lifetimes;
+    int64_t history_s;  /* how long the events of what has ended are kept */
     int64_t wait_s;     /* for the ledger's lock */
     const char *ledger; /* NULL: the default place */
     bool user;          /* a ledger of the user's own */

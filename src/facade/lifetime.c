@@ -8,6 +8,13 @@ void np_claim_socket(void *ctx, const struct np_socket *socket)
     np_evidence_claim(ctx, &claim);
 }
 
+static enum nextport_status pending_until(struct np_run *run, int64_t until, struct np_portset *ret,
+                                          struct nextport_error *err)
+{
+    const struct np_which which = {.states = NP_STATE(NEXTPORT_PENDING), .until = until};
+    return run->ops->ports(run->ledger, run->actor.scope, &which, ret, err);
+}
+
 static bool is_due(const struct np_run *run, const struct nextport_lease *lease)
 {
     return lease->state == NEXTPORT_PENDING && lease->expires <= run->actor.now;
@@ -29,7 +36,7 @@ static enum nextport_status look_at_sockets(struct np_run *run, const struct np_
 static enum nextport_status look_at_pending(struct np_run *run, int64_t until, struct nextport_error *err)
 {
     struct np_portset pending;
-    if (run->ops->pending(run->ledger, run->actor.scope, until, &pending, err) != NEXTPORT_OK)
+    if (pending_until(run, until, &pending, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
     return look_at_sockets(run, &pending, err);
 }
@@ -82,7 +89,11 @@ static enum nextport_status confirm(struct np_run *run, const struct nextport_le
     if (known)
         known->state = NEXTPORT_CONFIRMED;
     run->n_confirmed++;
-    return run->ops->confirm(run->ledger, lease, use->holder, err);
+    struct nextport_lease confirmed = *lease;
+    confirmed.state = NEXTPORT_CONFIRMED;
+    confirmed.holder = use->holder;
+    confirmed.expires = 0;
+    return run->ops->save(run->ledger, &confirmed, "confirmed", err);
 }
 
 static enum nextport_status expire(struct np_run *run, const struct nextport_lease *lease, struct nextport_error *err)
@@ -106,7 +117,9 @@ static enum nextport_status step(struct np_run *run, uint16_t port, bool hidden,
     const struct nextport_claim *use = np_lease_use(&run->evidence, port, lease.protocol);
     if (is_due(run, &lease) && !use && occupied(run, &lease, &taken, err) != NEXTPORT_OK)
         return err->status;
-    enum np_lease_step next = np_lease_next_step(&lease, run->actor.now, use, taken, hidden);
+    enum np_lease_step next =
+        np_lease_next_step(&lease, run->actor.now, &(struct np_seen){.use = use, .occupied = taken, .hidden = hidden},
+                           &run->np->settings.lifetimes);
     *stepped += next != NP_LEASE_KEEP;
     switch (next) {
     case NP_LEASE_KEEP:
@@ -115,6 +128,11 @@ static enum nextport_status step(struct np_run *run, uint16_t port, bool hidden,
         return confirm(run, &lease, use, err);
     case NP_LEASE_EXPIRE:
         return expire(run, &lease, err);
+    case NP_LEASE_MISS:
+    case NP_LEASE_COUNT:
+    case NP_LEASE_REST:
+    case NP_LEASE_REBASE:
+        break;
     }
     return NEXTPORT_OK;
 }
@@ -123,7 +141,7 @@ static enum nextport_status step(struct np_run *run, uint16_t port, bool hidden,
 static enum nextport_status movable(struct np_run *run, struct np_portset *ret, struct nextport_error *err)
 {
     struct np_portset claimed = {{0}}, due, unleased, idle;
-    if (run->ops->pending(run->ledger, run->actor.scope, run->actor.now, &due, err) != NEXTPORT_OK)
+    if (pending_until(run, run->actor.now, &due, err) != NEXTPORT_OK)
         return err->status;
     for (size_t i = 0; i < run->evidence.n_claims; i++)
         np_portset_add(&claimed, run->evidence.claims[i].first, run->evidence.claims[i].last);
@@ -133,7 +151,7 @@ static enum nextport_status movable(struct np_run *run, struct np_portset *ret, 
     *ret = due;
     if (!np_portset_next(&claimed, 1))
         return NEXTPORT_OK;
-    if (run->ops->pending(run->ledger, run->actor.scope, INT64_MAX, ret, err) != NEXTPORT_OK)
+    if (pending_until(run, INT64_MAX, ret, err) != NEXTPORT_OK)
         return err->status;
     idle = *ret;
     np_portset_subtract(&idle, &claimed);
@@ -173,7 +191,9 @@ enum nextport_status np_run_foresee(struct np_run *run, struct nextport_error *e
         bool taken = false;
         if (!use && occupied(run, lease, &taken, err) != NEXTPORT_OK)
             return err->status;
-        if (np_lease_next_step(lease, run->actor.now, use, taken, hidden) == NP_LEASE_EXPIRE)
+        if (np_lease_next_step(lease, run->actor.now,
+                               &(struct np_seen){.use = use, .occupied = taken, .hidden = hidden},
+                               &run->np->settings.lifetimes) == NP_LEASE_EXPIRE)
             np_leases_remove(&run->leases, port);
     }
     return NEXTPORT_OK;
@@ -194,7 +214,7 @@ static enum nextport_status look_at_declarations(struct np_run *run, struct next
 static enum nextport_status note_what_stays(struct np_run *run, struct nextport_error *err)
 {
     struct np_portset due;
-    if (run->ops->pending(run->ledger, run->actor.scope, run->actor.now, &due, err) != NEXTPORT_OK)
+    if (pending_until(run, run->actor.now, &due, err) != NEXTPORT_OK)
         return err->status;
     const unsigned n = (unsigned)np_portset_count(&due);
     if (n && hides_something(&run->evidence))

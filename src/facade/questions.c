@@ -160,9 +160,11 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
     return np_run_done(&run, np_run_has_looked(status), ret, status);
 }
 
-enum nextport_status nextport_leases(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
+enum nextport_status nextport_leases(struct nextport *np, const struct nextport_selection *which,
+                                     struct nextport_result **ret, struct nextport_error *err)
 {
     struct np_run run;
+    (void)which;
     np_run_init(&run, np, NEXTPORT_ANSWER_LEASES);
     enum nextport_status status = np_run_ledger_look(&run, SIZE_MAX, err);
     run.res->leases = run.leases.items;

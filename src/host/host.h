@@ -118,6 +118,12 @@ bool np_processes_hidden(const struct np_processes *);
  * outgoing connections and of TIME_WAIT free, so there the table of sockets is asked for every request as well. */
 extern const bool np_probe_sees_all;
 
+/* One process, so that another one with its number later is not taken for it: "PID START BOOT", START in the system's own
+ * unit, BOOT what names this start of the system. This process's own. */
+const char *np_process_self(struct np_arena *);
+/* Has the process that a text of np_process_self() names ended? What cannot be known has not. */
+bool np_process_has_ended(const char *process);
+
 /* The bind probe. Holds every port it found free until it is closed, so that no other program that binds can come
  * between the choice and the lease. */
 struct np_probe;
@@ -126,6 +132,9 @@ enum nextport_status np_probe_open(struct np_probe **ret, enum nextport_protocol
 void np_probe_close(struct np_probe *); /* NULL allowed; lets go of every port */
 /* Lets go of one held port. */
 void np_probe_release(struct np_probe *, uint16_t port);
+/* Takes a held port's TCP socket out of the probe: bound, not listening, not inherited; the caller closes it. On Windows,
+ * and where it cannot be, -1. */
+intptr_t np_probe_take(struct np_probe *, uint16_t port);
 /* An np_probe_fn; ctx is the probe. */
 enum nextport_status np_probe_try(void *probe, uint16_t port, enum nextport_probe *ret, struct nextport_error *);
 
@@ -152,6 +161,25 @@ struct np_os_ports {
  * read. */
 enum nextport_status np_host_os_ports(struct np_arena *, bool fresh, struct np_os_ports *ret, struct nextport_error *);
 
+/* What keeps outgoing connections out of a pool, as the system wants to be told it. */
+struct np_protection {
+    const char *text;    /* the file's content, or the commands */
+    const char *place;   /* the file, or NULL: commands */
+    const char *present; /* what is in force now, in words */
+    bool in_force;       /* nothing is left to do */
+    bool ours;           /* there is something of ours to undo */
+    const char *cannot;  /* NULL, or why the system cannot be told this, and what to do instead */
+};
+
+enum nextport_status np_host_protect_plan(struct np_arena *, const struct np_portset *pool, struct np_protection *ret,
+                                          struct nextport_error *);
+/* Does it, reads it back, and makes it last over a restart. NEXTPORT_DENIED without the privilege. *ret_changed: it was not
+ * so before. */
+enum nextport_status np_host_protect(struct np_arena *, const struct np_portset *pool, bool *ret_changed,
+                                     struct nextport_error *);
+/* Takes back what np_host_protect() did, and nothing else. */
+enum nextport_status np_host_unprotect(struct np_arena *, bool *ret_changed, struct nextport_error *);
+
 /* A sentence with the command that keeps outgoing connections out of `pool`. */
 const char *np_host_protection(struct np_arena *, const struct np_portset *pool, const struct np_os_ports *);
 
@@ -171,6 +199,9 @@ struct np_http_row {
 /* *ret_present: this system has HTTP.sys. NEXTPORT_BLIND when it could not be asked. */
 enum nextport_status np_host_http_rows(struct np_arena *, const struct np_http_row **ret, size_t *ret_n,
                                        bool *ret_present, struct nextport_error *);
+
+/* The services(5) file of this system, whether there or not. */
+const char *np_host_services_file(struct np_arena *);
 
 /* The live applicationHost.config, whether there or not; NULL where there cannot be one. */
 const char *np_host_iis_file(struct np_arena *);

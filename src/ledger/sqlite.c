@@ -30,31 +30,18 @@
 
 #define LEASE_COLUMNS "id, port, protocol, name, owner_key, deployment, state, holder, created, expires"
 
-enum which {
-    LEASES,
-    PORTS,
-    PENDING,
-    FIND,
-    GRANT,
-    CONFIRM,
-    DROP,
-    RECORD,
-    MACHINE_ID,
-    REBIND,
-    RECORD_META,
-    N_STATEMENTS
-};
+enum which { LEASES, PORTS, SOME, FIND, ADD, SAVE, DROP, RECORD, MACHINE_ID, REBIND, RECORD_META, N_STATEMENTS };
 
 static const char *const statements[N_STATEMENTS] = {
     [LEASES] = "SELECT " LEASE_COLUMNS " FROM lease WHERE host = 'local' AND scope = ?1 ORDER BY port"
                " LIMIT ?2",
     [PORTS] = "SELECT port FROM lease WHERE host = 'local' AND scope = ?1 AND port > ?2",
-    [PENDING] = "SELECT port FROM lease WHERE state = 'pending' AND scope = ?1 AND expires <= ?2",
+    [SOME] = "SELECT port FROM lease WHERE state = 'pending' AND scope = ?1 AND expires <= ?2",
     [FIND] = "SELECT " LEASE_COLUMNS " FROM lease WHERE host = 'local' AND scope = ?1 AND port = ?2",
-    [GRANT] = "INSERT INTO lease(host, scope, port, protocol, owner_key, deployment, name, ordinal, state, created,"
-              " renewed, expires, rev) VALUES ('local', ?1, ?2, ?3, ?4, ?5, ?6, 0, 'pending', ?7, ?7, ?8, 1)",
-    [CONFIRM] = "UPDATE lease SET state = 'confirmed', holder = ?2, renewed = ?3, expires = 0, rev = rev + 1"
-                " WHERE id = ?1",
+    [ADD] = "INSERT INTO lease(host, scope, port, protocol, owner_key, deployment, name, ordinal, state, created,"
+            " renewed, expires, rev) VALUES ('local', ?1, ?2, ?3, ?4, ?5, ?6, 0, 'pending', ?7, ?7, ?8, 1)",
+    [SAVE] = "UPDATE lease SET state = ?4, holder = ?2, renewed = ?3, expires = ?5, rev = rev + 1"
+             " WHERE id = ?1",
     [DROP] = "DELETE FROM lease WHERE id = ?1",
     [RECORD] = "INSERT INTO event(time, kind, lease, port, name, user, host, detail)"
                " SELECT ?2, ?3, id, port, name, ?4, ?5, " LEASE_AS_JSON " FROM lease WHERE id = ?1",
@@ -813,14 +800,14 @@ static enum nextport_status leases(struct np_ledger *l, const char *scope, size_
     return look_steadily(l, &(struct look){.at = read_leases, .scope = scope, .limit = limit, .leases = ret}, err);
 }
 
-static enum nextport_status pending(struct np_ledger *l, const char *scope, int64_t until, struct np_portset *ret,
-                                    struct nextport_error *err)
+static enum nextport_status ports(struct np_ledger *l, const char *scope, const struct np_which *which,
+                                  struct np_portset *ret, struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, PENDING, err);
+    sqlite3_stmt *s = prepared(l, SOME, err);
     if (s == NULL)
         return err->status;
     bind_text(s, 1, scope);
-    sqlite3_bind_int64(s, 2, until);
+    sqlite3_bind_int64(s, 2, which->until);
     *ret = (struct np_portset){{0}};
     return read_ports(l, s, ret, err);
 }
@@ -878,9 +865,10 @@ static enum nextport_status not_granted(struct np_ledger *l, const struct nextpo
     return np_fail(err, NEXTPORT_CONFLICT, "port %u is leased already", lease->port);
 }
 
-static enum nextport_status grant(struct np_ledger *l, struct nextport_lease *lease, struct nextport_error *err)
+static enum nextport_status add(struct np_ledger *l, struct nextport_lease *lease, const char *event,
+                                struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, GRANT, err);
+    sqlite3_stmt *s = prepared(l, ADD, err);
     if (s == NULL || check_begun(l, err) != NEXTPORT_OK)
         return err->status;
     bind_text(s, 1, l->actor.scope);
@@ -897,20 +885,22 @@ static enum nextport_status grant(struct np_ledger *l, struct nextport_lease *le
     lease->id = sqlite3_last_insert_rowid(l->db);
     lease->state = NEXTPORT_PENDING;
     lease->created = l->actor.now;
-    return record(l, lease->id, "granted", err);
+    return record(l, lease->id, event, err);
 }
 
-static enum nextport_status confirm(struct np_ledger *l, const struct nextport_lease *lease, const char *holder,
-                                    struct nextport_error *err)
+static enum nextport_status save(struct np_ledger *l, const struct nextport_lease *lease, const char *event,
+                                 struct nextport_error *err)
 {
-    sqlite3_stmt *s = prepared(l, CONFIRM, err);
+    sqlite3_stmt *s = prepared(l, SAVE, err);
     if (s == NULL || check_begun(l, err) != NEXTPORT_OK)
         return err->status;
     sqlite3_bind_int64(s, 1, lease->id);
-    bind_text(s, 2, holder);
+    bind_text(s, 2, lease->holder);
     sqlite3_bind_int64(s, 3, l->actor.now);
+    bind_text(s, 4, np_state_name(lease->state));
+    sqlite3_bind_int64(s, 5, lease->expires);
     int code = run(s);
-    return code == SQLITE_OK ? record(l, lease->id, "confirmed", err) : failed(l, code, err);
+    return code == SQLITE_OK ? record(l, lease->id, event, err) : failed(l, code, err);
 }
 
 static enum nextport_status drop(struct np_ledger *l, const struct nextport_lease *lease, const char *event,
@@ -977,10 +967,10 @@ const struct np_ledger_ops np_ledger_sqlite = {
     .create = create,
     .open = open_ledger,
     .leases = leases,
-    .pending = pending,
+    .ports = ports,
     .find = find,
-    .grant = grant,
-    .confirm = confirm,
+    .add = add,
+    .save = save,
     .drop = drop,
     .end = end,
     .health = health,

@@ -32,6 +32,12 @@ struct np_source {
     enum nextport_policy policy; /* by default, for what cannot be seen */
     bool fixed;                  /* the policy cannot be weakened */
     bool files;                  /* declarations in files: `next` reads them before it takes the lock */
+    /* Which label `adopt` fills with the holder of a claim ("project"); NULL: who holds a port here is nobody to lease to. */
+    const char *adopts;
+    bool adopts_when_asked; /* only where the source is named */
+    /* The programs that have the sockets of this source's claims, ending in NULL: their holder is the claim's, and no
+     * stranger. NULL: not known. */
+    const char *const *programs;
     /* Looks, and makes exactly one sighting. A status other than NEXTPORT_OK is a failure of the look itself. NULL: the
      * facade itself asks (the probe, the ledger); the row gives name and policy. */
     enum nextport_status (*look)(struct np_look *, struct nextport_error *);
