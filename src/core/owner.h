@@ -1,6 +1,6 @@
 /* Owners: who a port is for, as labels, and the key that makes two owners the same one.
  *
- * Labels are kept as text, one "key=value" line each: project, environment, channel and tenant first, in this order, then
+ * Labels are kept as text, "key=value" lines with a newline between two: project, environment, channel and tenant first, in this order, then
  * free ones by key. Keys are lower case and values as given; no value can hold a line's end, so that the text is unambiguous.
  * The key is the same text with ASCII letters in lower case: other bytes count exactly.
  * SPDX-License-Identifier: MIT */
@@ -16,7 +16,8 @@ struct np_owner {
     size_t n_labels;                     /* 0: nobody */
     const char *text;                    /* as the ledger keeps it; "" for nobody */
     const char *key;                     /* "" for nobody */
-    const char *shown;                   /* "shop/QA/feature-x team=web"; NULL for nobody */
+    /* For people: "shop/QA/feature-x team=web", "-" for one left out in the middle; NULL for nobody. */
+    const char *shown;
 };
 
 /* Checks and orders labels given by a person. NEXTPORT_INPUT: a key or value that is none, a key given twice, too many, a
@@ -29,13 +30,14 @@ enum nextport_status np_owner_make(struct np_owner *ret, const struct nextport_l
 enum nextport_status np_owner_make_filter(struct np_owner *ret, const struct nextport_label *, size_t n,
                                           struct np_arena *, struct nextport_error *);
 
-/* From what a ledger or an export has kept; false: no such text. */
+/* From what a ledger or an export has kept; false: NULL, or not exactly what np_owner_make() makes. "" is nobody. */
 bool np_owner_parse(struct np_owner *ret, const char *text, struct np_arena *);
 
 /* Has an owner every label of the filter? */
 bool np_owner_matches(const struct nextport_label *labels, size_t n, const struct np_owner *filter);
 
-/* A deployment's or a port's name: 1 to 200 bytes of UTF-8 without control characters. `what` names it in the error. */
+/* A deployment's or a port's name: 1 to 200 bytes of UTF-8 without control characters (C0, C1, DEL, U+2028-202E,
+ * U+2066-2069: logs are read by people). `what` names it in the error. NULL is empty. */
 enum nextport_status np_check_word(const char *word, const char *what, struct nextport_error *);
 
 /* Where an owner's search for a port begins: the same number on every machine, in every release. 64-bit FNV-1a of key, a
