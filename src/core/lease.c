@@ -24,43 +24,295 @@ void np_leases_remove(struct np_leases *leases, uint16_t port)
         memmove(lease, lease + 1, (size_t)(leases->items + leases->n-- - (lease + 1)) * sizeof *lease);
 }
 
-static bool keeps_alive(const struct nextport_claim *claim)
+/* ---- What time and use do to a lease ---- */
+
+enum {
+    PENDING = 1u << NEXTPORT_PENDING,
+    CONFIRMED = 1u << NEXTPORT_CONFIRMED,
+    UNSEEN = 1u << NEXTPORT_UNSEEN,
+    RESTING = 1u << NEXTPORT_RESTING,
+    ANY = PENDING | CONFIRMED | UNSEEN | RESTING,
+};
+
+const struct np_lease_row np_lease_rows[] = {
+    {.states = ANY, .in_future = true, .step = NP_LEASE_REBASE},
+    {.states = PENDING, .seen = NP_YES, .step = NP_LEASE_CONFIRM},
+    {.states = UNSEEN, .seen = NP_YES, .step = NP_LEASE_CONFIRM},
+    {.states = CONFIRMED, .seen = NP_YES, .step = NP_LEASE_KEEP},
+    {.states = RESTING, .seen = NP_YES, .step = NP_LEASE_KEEP},
+    {.states = ANY, .hidden = NP_YES, .step = NP_LEASE_KEEP},
+    {.states = ANY, .ended = NP_NO, .step = NP_LEASE_KEEP},
+    {.states = ANY & ~RESTING, .occupied = NP_NO, .ended = NP_YES, .step = NP_LEASE_REST},
+    {.states = PENDING, .occupied = NP_NO, .due = NP_YES, .step = NP_LEASE_EXPIRE},
+    {.states = CONFIRMED, .counted = NP_YES, .step = NP_LEASE_MISS},
+    {.states = UNSEEN,
+     .occupied = NP_NO,
+     .due = NP_YES,
+     .enough_looks = true,
+     .counted = NP_YES,
+     .step = NP_LEASE_EXPIRE},
+    {.states = UNSEEN, .counted = NP_YES, .step = NP_LEASE_COUNT},
+    {.states = RESTING, .occupied = NP_NO, .due = NP_YES, .step = NP_LEASE_EXPIRE},
+    {.states = ANY, .step = NP_LEASE_KEEP},
+};
+const size_t np_n_lease_rows = sizeof np_lease_rows / sizeof *np_lease_rows;
+
+static bool is(enum np_if wanted, bool so)
 {
-    switch (claim->kind) {
-    case NEXTPORT_SOCKET:
-        return !claim->transient;
-    case NEXTPORT_CONFIGURED:
-    case NEXTPORT_PUBLISHED:
-        return true;
-    case NEXTPORT_RESERVED:
-    case NEXTPORT_LEASED:
-    case NEXTPORT_SUSPECT:
-        break;
-    }
-    return false;
+    return wanted == NP_EITHER || (wanted == NP_YES) == so;
 }
 
-const struct nextport_claim *np_lease_use(const struct np_evidence *evidence, uint16_t port,
-                                          enum nextport_protocol protocol)
+static bool fits(const struct np_lease_row *row, const struct nextport_lease *lease, int64_t now,
+                 const struct np_seen *seen, const struct np_lifetimes *lifetimes)
 {
-    for (size_t i = 0; i < evidence->n_claims; i++) {
-        const struct nextport_claim *claim = &evidence->claims[i];
-        bool same = claim->first <= port && port <= claim->last && claim->protocol & protocol;
-        if (same && keeps_alive(claim))
-            return claim;
-    }
-    return NULL;
+    const bool due = lease->expires && lease->expires <= now;
+    return row->states & 1u << lease->state && (!row->in_future || lease->renewed > now) &&
+           is(row->seen, seen->use != NULL) && is(row->hidden, seen->hidden) && is(row->occupied, seen->occupied) &&
+           (row->ended == NP_EITHER || (lease->process && is(row->ended, seen->ended))) && is(row->due, due) &&
+           (!row->enough_looks || lease->looks + UINT64_C(1) >= lifetimes->looks) && is(row->counted, seen->look);
 }
 
 enum np_lease_step np_lease_next_step(const struct nextport_lease *lease, int64_t now, const struct np_seen *seen,
                                       const struct np_lifetimes *lifetimes)
 {
-    (void)lifetimes;
-    if (lease->state != NEXTPORT_PENDING)
-        return NP_LEASE_KEEP;
-    if (seen->use)
-        return NP_LEASE_CONFIRM;
-    if (now < lease->expires || seen->occupied || seen->hidden)
-        return NP_LEASE_KEEP;
-    return NP_LEASE_EXPIRE;
+    for (size_t i = 0; i < np_n_lease_rows; i++)
+        if (fits(&np_lease_rows[i], lease, now, seen, lifetimes))
+            return np_lease_rows[i].step;
+    return NP_LEASE_KEEP;
+}
+
+/* What was left of its time when it was renewed; a clock that was far off must not have made it longer than any setting
+ * could. */
+static int64_t whole_time(const struct nextport_lease *lease)
+{
+    if (lease->expires <= lease->renewed)
+        return 0;
+    const uint64_t left = (uint64_t)lease->expires - (uint64_t)lease->renewed;
+    return left < (uint64_t)NP_DURATION_MAX ? (int64_t)left : NP_DURATION_MAX;
+}
+
+void np_lease_apply(struct nextport_lease *lease, enum np_lease_step step, int64_t now, const char *holder,
+                    const struct np_lifetimes *lifetimes)
+{
+    switch (step) {
+    case NP_LEASE_KEEP:
+    case NP_LEASE_EXPIRE:
+        return;
+    case NP_LEASE_CONFIRM:
+        lease->state = NEXTPORT_CONFIRMED;
+        lease->holder = holder;
+        lease->expires = 0;
+        lease->looks = 0;
+        break;
+    case NP_LEASE_MISS:
+        lease->state = NEXTPORT_UNSEEN;
+        lease->expires = now + lifetimes->absent_s;
+        lease->looks = 1;
+        break;
+    case NP_LEASE_COUNT:
+        lease->looks += lease->looks < UINT32_MAX;
+        break;
+    case NP_LEASE_REST:
+        lease->state = NEXTPORT_RESTING;
+        lease->expires = now + lifetimes->rest_s;
+        lease->process = NULL;
+        break;
+    case NP_LEASE_REBASE:
+        if (lease->expires)
+            lease->expires = now + whole_time(lease);
+        break;
+    }
+    lease->renewed = now;
+}
+
+const char *np_lease_event(enum np_lease_step step, enum nextport_lease_state before)
+{
+    switch (step) {
+    case NP_LEASE_KEEP:
+    case NP_LEASE_COUNT:
+        break;
+    case NP_LEASE_CONFIRM:
+        return "confirmed";
+    case NP_LEASE_MISS:
+        return "absent";
+    case NP_LEASE_REST:
+        return "ended";
+    case NP_LEASE_REBASE:
+        return "rebased";
+    case NP_LEASE_EXPIRE:
+        return before == NEXTPORT_RESTING ? "rested" : "expired";
+    }
+    return NULL;
+}
+
+/* ---- Who uses it ---- */
+
+/* How well a kind of claim speaks for the use of a port; 0: not at all. */
+static unsigned weight(const struct nextport_claim *claim)
+{
+    switch (claim->kind) {
+    case NEXTPORT_PUBLISHED:
+        return 3;
+    case NEXTPORT_CONFIGURED:
+        return 2;
+    case NEXTPORT_SOCKET:
+        return !claim->transient;
+    case NEXTPORT_RESERVED:
+    case NEXTPORT_LEASED:
+    case NEXTPORT_SUSPECT:
+        break;
+    }
+    return 0;
+}
+
+bool np_claim_is_use(const struct nextport_claim *claim)
+{
+    return weight(claim) > 0;
+}
+
+static bool is_on(const struct nextport_claim *claim, uint16_t port, enum nextport_protocol protocol)
+{
+    return claim->first <= port && port <= claim->last && claim->protocol & protocol &&
+           claim->certainty != NEXTPORT_UNRESOLVED;
+}
+
+static bool is_known(const struct nextport_claim *claim)
+{
+    return claim->holder && *claim->holder;
+}
+
+const struct nextport_claim *np_lease_use(const struct np_evidence *evidence, uint16_t port,
+                                          enum nextport_protocol protocol)
+{
+    const struct nextport_claim *best = NULL;
+    unsigned best_weight = 0;
+    for (size_t i = 0; i < evidence->n_claims; i++) {
+        const struct nextport_claim *claim = &evidence->claims[i];
+        const unsigned w = is_on(claim, port, protocol) ? 2 * weight(claim) + (weight(claim) && is_known(claim)) : 0;
+        if (w > best_weight) {
+            best = claim;
+            best_weight = w;
+        }
+    }
+    return best;
+}
+
+const char *np_holder_of(struct np_arena *arena, const struct nextport_claim *claim)
+{
+    return is_known(claim) ? np_sprintf(arena, "%s: %s", claim->source, claim->holder) : NULL;
+}
+
+bool np_holder_is(const char *recorded, const struct nextport_claim *claim)
+{
+    if (!recorded || !is_known(claim))
+        return false;
+    const size_t n = strlen(claim->source);
+    if (strncmp(recorded, claim->source, n) == 0 && strncmp(recorded + n, ": ", 2) == 0 &&
+        strcmp(recorded + n + 2, claim->holder) == 0)
+        return true;
+    return strcmp(recorded, claim->holder) == 0;
+}
+
+/* ---- What an owner that asks again gets ---- */
+
+/* What stands on a lease's port. */
+struct users {
+    const struct nextport_claim *own;      /* its holder's best claim */
+    const struct nextport_claim *known;    /* the best of somebody else who is known */
+    const struct nextport_claim *unknown;  /* of somebody who is not */
+    const struct nextport_claim *excluded; /* the system's own */
+};
+
+static void prefer(const struct nextport_claim **best, const struct nextport_claim *claim)
+{
+    if (!*best || weight(claim) > weight(*best))
+        *best = claim;
+}
+
+static struct users users_of(const struct nextport_lease *lease, const struct np_again *again,
+                             const struct np_evidence *evidence)
+{
+    struct users users = {NULL, NULL, NULL, NULL};
+    for (size_t i = 0; i < evidence->n_claims; i++) {
+        const struct nextport_claim *claim = &evidence->claims[i];
+        if (!is_on(claim, again->port, again->protocol))
+            continue;
+        if (claim->kind == NEXTPORT_RESERVED && strcmp(claim->source, "os") == 0)
+            prefer(&users.excluded, claim);
+        else if (np_claim_is_use(claim))
+            prefer(np_holder_is(lease->holder, claim) ? &users.own
+                   : is_known(claim)                  ? &users.known
+                                                      : &users.unknown,
+                   claim);
+    }
+    return users;
+}
+
+/* Could the holder be there, and its source not have shown it? A holder that schema 1 recorded may be of any source. */
+static bool may_be_hidden(const char *holder, const struct np_evidence *evidence)
+{
+    for (size_t i = 0; holder && i < evidence->n_sightings; i++) {
+        const struct nextport_sighting *s = &evidence->sightings[i];
+        const size_t n = strlen(s->source);
+        if (s->sight != NEXTPORT_PARTIAL && s->sight != NEXTPORT_UNREADABLE)
+            continue;
+        if (!strstr(holder, ": ") || (strncmp(holder, s->source, n) == 0 && holder[n] == ':'))
+            return true;
+    }
+    return false;
+}
+
+/* Nothing, when the lease says so already. */
+static const struct nextport_claim *news(const struct nextport_lease *lease, const struct nextport_claim *claim)
+{
+    return lease->state == NEXTPORT_CONFIRMED && lease->holder ? NULL : claim;
+}
+
+static struct np_ruling keep(const struct nextport_claim *confirm, const char *why)
+{
+    return (struct np_ruling){true, confirm, why};
+}
+
+static struct np_ruling move(const char *why)
+{
+    return (struct np_ruling){false, NULL, why};
+}
+
+static struct np_ruling rule_unused(const struct np_again *again)
+{
+    switch (again->probe) {
+    case NEXTPORT_PROBE_NONE:
+    case NEXTPORT_PROBE_FREE:
+        break;
+    case NEXTPORT_PROBE_TAKEN:
+        return keep(NULL, "who has it cannot be seen");
+    case NEXTPORT_PROBE_DENIED:
+        return keep(NULL, "this user may not ask for it");
+    case NEXTPORT_PROBE_REFUSED:
+        return keep(NULL, "the system keeps it back and does not say for whom");
+    }
+    return keep(NULL, "nobody else uses it");
+}
+
+struct np_ruling np_lease_rule(const struct nextport_lease *lease, const struct np_again *again,
+                               const struct np_evidence *evidence, struct np_arena *arena)
+{
+    const struct users on = users_of(lease, again, evidence);
+    if (!np_portset_has(again->pool, again->port))
+        return move("it is not in the pool that was asked for");
+    if (on.own)
+        return keep(news(lease, on.own), np_sprintf(arena, "%s has it", np_holder_of(arena, on.own)));
+    if (on.known && !lease->holder)
+        return keep(on.known, np_sprintf(arena, "%s has it, its application at last", np_holder_of(arena, on.known)));
+    if (on.unknown)
+        return keep(NULL, "who has it cannot be seen");
+    if (on.known && may_be_hidden(lease->holder, evidence))
+        return keep(NULL, np_sprintf(arena, "%s has it, but whether %s does cannot be seen",
+                                     np_holder_of(arena, on.known), lease->holder));
+    if (on.known)
+        return move(np_sprintf(arena, "%s has it, and not %s", np_holder_of(arena, on.known), lease->holder));
+    if (on.excluded)
+        return move(np_sprintf(arena, "the system excludes it%s%s%s", on.excluded->detail ? " (" : "",
+                               on.excluded->detail ? on.excluded->detail : "", on.excluded->detail ? ")" : ""));
+    return rule_unused(again);
 }

@@ -28,7 +28,7 @@ struct np_lifetimes {
     int64_t absent_s; /* how long an absent lease is kept */
     int64_t rest_s;   /* how long a port that was given back rests */
     int64_t look_s;   /* looks closer together than this count as one */
-    unsigned looks;   /* so many looks an absent lease is kept at least */
+    unsigned looks;   /* so many counted looks, the first and the last among them, must not have seen an absent lease */
 };
 
 /* What one look says about one leased port. */
@@ -36,8 +36,10 @@ struct np_seen {
     const struct nextport_claim *use; /* the standing socket, configured or published claim on it, or NULL */
     bool occupied;                    /* the bind probe failed, or the table shows a socket: someone has it */
     bool hidden;                      /* a source could not be read whole: that nothing is seen proves nothing */
-    bool look;                        /* this look is far enough from the last to be counted */
-    bool ended;                       /* the process that the lease lives with is gone */
+    /* Counted: now - renewed >= look_s. An absent lease's `renewed` is its last counted look, any other's the last time
+     * that it was asked for, confirmed or given back. */
+    bool look;
+    bool ended; /* the process that the lease lives with is gone */
 };
 
 enum np_lease_step {
@@ -50,10 +52,28 @@ enum np_lease_step {
     NP_LEASE_EXPIRE,  /* the row ends */
 };
 
-/* The table of doc/lifetimes.md: the first row that fits. */
+enum np_if { NP_EITHER, NP_YES, NP_NO };
+
+/* A row of the table of doc/lifetimes.md: what must hold, and what is done then. */
+struct np_lease_row {
+    unsigned states; /* bits 1 << enum nextport_lease_state */
+    bool in_future;  /* renewed in the future: the clock went backwards */
+    enum np_if seen, hidden, occupied;
+    enum np_if ended; /* YES and NO only of a lease that lives with a process */
+    enum np_if due;
+    bool enough_looks; /* this one among them */
+    enum np_if counted;
+    enum np_lease_step step;
+};
+
+extern const struct np_lease_row np_lease_rows[]; /* in the order of doc/lifetimes.md */
+extern const size_t np_n_lease_rows;
+
+/* The first row that fits. */
 enum np_lease_step np_lease_next_step(const struct nextport_lease *, int64_t now, const struct np_seen *,
                                       const struct np_lifetimes *);
-/* Makes the step's change; nothing for KEEP and EXPIRE. `holder` is what a confirmation records. */
+/* Makes the step's change, in time as well (`renewed`); nothing for KEEP and EXPIRE. `holder` is what a confirmation
+ * records, borrowed. */
 void np_lease_apply(struct nextport_lease *, enum np_lease_step, int64_t now, const char *holder,
                     const struct np_lifetimes *);
 /* The event that the history gets; NULL: none (KEEP, COUNT). */
@@ -82,8 +102,8 @@ struct np_again {
 
 struct np_ruling {
     bool keep;
-    const struct nextport_claim *confirm; /* NULL, or what confirms the lease to this owner */
-    const char *why;                      /* in words, for the log */
+    const struct nextport_claim *confirm; /* what confirms the lease to this owner; NULL: nothing, or it is already */
+    const char *why;                      /* "iis: Blog has it, and not iis: Shop": `it` is the port */
 };
 
 /* Sound is a port that nobody else is known to use: unused, used by the holder recorded, by one that cannot be seen, or, for

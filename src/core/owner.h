@@ -1,8 +1,8 @@
 /* Owners: who a port is for, as labels, and the key that makes two owners the same one.
  *
- * Labels are kept as text, "key=value" lines with a newline between two: project, environment, channel and tenant first, in this order, then
- * free ones by key. Keys are lower case and values as given; no value can hold a line's end, so that the text is unambiguous.
- * The key is the same text with ASCII letters in lower case: other bytes count exactly.
+ * Labels are kept as text, "key=value" lines with a newline between two: project, environment, channel and tenant first,
+ * in this order, then free ones by key. Keys are lower case and values as given; no value can hold a line's end, so that
+ * the text is unambiguous. The key is the same text with ASCII letters in lower case: other bytes count exactly.
  * SPDX-License-Identifier: MIT */
 #ifndef NP_OWNER_H
 #define NP_OWNER_H
