@@ -24,10 +24,31 @@ static enum nextport_status detect(struct np_arena *arena, enum nextport_what wh
     return NEXTPORT_OK;
 }
 
+/* What is written when nobody says how: numbers and lines for programs, else something for people. */
+static const char *usual_format(enum nextport_what what)
+{
+    bool bare = NP_ANSWER(what) & (NP_GRANTS | NP_ANSWER(NEXTPORT_ANSWER_EXPORT));
+    return bare ? np_writer_plain.name : np_writer_table.name;
+}
+
+/* "plain, json or octopus": the formats that can write this answer. */
+static const char *formats_of(struct np_arena *arena, enum nextport_what what)
+{
+    struct np_buf text = {.arena = arena};
+    size_t left = 0;
+    np_buf_puts(&text, "");
+    for (size_t i = 0; np_writers[i]; i++)
+        left += (np_writers[i]->answers & NP_ANSWER(what)) != 0;
+    for (size_t i = 0; np_writers[i]; i++)
+        if (np_writers[i]->answers & NP_ANSWER(what))
+            np_buf_printf(&text, "%s%s", text.len == 0 ? "" : --left == 1 ? " or " : ", ", np_writers[i]->name);
+    return text.ptr;
+}
+
 enum nextport_status nextport_format(struct nextport *np, enum nextport_what what, const char **ret,
                                      struct nextport_error *err)
 {
-    const char *fallback = what == NEXTPORT_ANSWER_NEXT ? "plain" : "table", *format = np->settings.format;
+    const char *fallback = usual_format(what), *format = np->settings.format;
     if (!format) {
         *ret = fallback;
         return NEXTPORT_OK;
@@ -45,7 +66,7 @@ enum nextport_status nextport_format(struct nextport *np, enum nextport_what wha
         return NEXTPORT_OK;
     }
     np_fail(err, NEXTPORT_INPUT, "--format: %s cannot write this answer", format);
-    np_hint(err, "Use %s or json.", fallback);
+    np_hint(err, "Use %s.", formats_of(np->arena, what));
     return err->status;
 }
 

@@ -2,7 +2,9 @@
  * doc/formats.md says what each field means, doc/schema/ holds a JSON Schema for each answer.
  * SPDX-License-Identifier: MIT */
 #include "base/json.h"
+#include "base/text.h"
 #include "core/evidence.h"
+#include "output/kept.h"
 #include "output/writer.h"
 
 enum { SCHEMA = 1 };
@@ -21,15 +23,36 @@ static void add_range(struct np_json *json, uint16_t first, uint16_t last)
     int_or_null(json, "last", last);
 }
 
+static const char *const verdicts[] = {
+    [NEXTPORT_GRANT] = "grant",
+    [NEXTPORT_KEEP] = "keep",
+    [NEXTPORT_MOVE] = "move",
+};
+
 static void add_ports(struct np_json *json, const struct nextport_result *res)
 {
     np_json_begin(json, "ports", '[');
     for (size_t i = 0; i < res->n_ports; i++) {
+        const struct nextport_granted *granted = &res->ports[i];
         np_json_begin(json, NULL, '{');
-        np_json_string(json, "name", res->ports[i].name);
-        np_json_int(json, "port", res->ports[i].port);
-        int_or_null(json, "lease_id", res->ports[i].lease_id);
-        int_or_null(json, "expires", res->ports[i].expires);
+        np_json_string(json, "name", granted->name);
+        np_json_int(json, "port", granted->port);
+        np_json_string(json, "verdict", verdicts[granted->verdict]);
+        int_or_null(json, "moved_from", granted->moved_from);
+        np_json_string(json, "why", granted->why);
+        int_or_null(json, "lease_id", granted->lease_id);
+        int_or_null(json, "expires", granted->expires);
+        np_json_end(json, '}');
+    }
+    np_json_end(json, ']');
+}
+
+static void add_ranges(struct np_json *json, const char *key, const struct nextport_range *ranges, size_t n)
+{
+    np_json_begin(json, key, '[');
+    for (size_t i = 0; i < n; i++) {
+        np_json_begin(json, NULL, '{');
+        add_range(json, ranges[i].first, ranges[i].last);
         np_json_end(json, '}');
     }
     np_json_end(json, ']');
@@ -85,6 +108,7 @@ static void add_claim(struct np_json *json, const struct nextport_claim *claim)
     np_json_string(json, "certainty", np_certainty_name(claim->certainty));
     np_json_string(json, "address", claim->address);
     np_json_string(json, "holder", claim->holder);
+    np_json_string(json, "host", claim->host);
     np_json_string(json, "source", claim->source);
     np_json_string(json, "file", claim->file);
     int_or_null(json, "line", claim->line);
@@ -95,12 +119,20 @@ static void add_claim(struct np_json *json, const struct nextport_claim *claim)
     np_json_end(json, '}');
 }
 
-static void add_claims(struct np_json *json, const struct nextport_result *res)
+static void add_claims(struct np_json *json, const char *key, const struct nextport_claim *claims, size_t n)
 {
-    np_json_begin(json, "claims", '[');
-    for (size_t i = 0; i < res->n_claims; i++)
-        add_claim(json, &res->claims[i]);
+    np_json_begin(json, key, '[');
+    for (size_t i = 0; i < n; i++)
+        add_claim(json, &claims[i]);
     np_json_end(json, ']');
+}
+
+static void add_labels(struct np_json *json, const struct nextport_lease *lease)
+{
+    np_json_begin(json, "labels", '{');
+    for (size_t i = 0; i < lease->n_labels; i++)
+        np_json_string(json, lease->labels[i].key, lease->labels[i].value);
+    np_json_end(json, '}');
 }
 
 static void add_lease(struct np_json *json, const char *key, const struct nextport_lease *lease)
@@ -111,22 +143,30 @@ static void add_lease(struct np_json *json, const char *key, const struct nextpo
     np_json_string(json, "protocol", np_protocol_name(lease->protocol));
     np_json_string(json, "name", lease->name);
     np_json_string(json, "owner", lease->owner);
+    add_labels(json, lease);
     np_json_string(json, "deployment", lease->deployment);
     np_json_string(json, "state", np_state_name(lease->state));
     np_json_string(json, "holder", lease->holder);
     np_json_int(json, "created", lease->created);
+    np_json_int(json, "renewed", lease->renewed);
     int_or_null(json, "expires", lease->expires);
+    np_json_int(json, "looks", lease->looks);
+    np_json_string(json, "process", lease->process);
     np_json_end(json, '}');
+}
+
+static void add_leases(struct np_json *json, const char *key, const struct nextport_result *res)
+{
+    np_json_begin(json, key, '[');
+    for (size_t i = 0; i < res->n_leases; i++)
+        add_lease(json, NULL, &res->leases[i]);
+    np_json_end(json, ']');
 }
 
 static void write_next(struct np_json *json, const struct nextport_result *res)
 {
-    static const char *const verdicts[] = {
-        [NEXTPORT_GRANT] = "grant",
-        [NEXTPORT_KEEP] = "keep",
-        [NEXTPORT_MOVE] = "move",
-    };
     np_json_string(json, "verdict", verdicts[res->verdict]);
+    np_json_string(json, "owner", res->owner);
     np_json_bool(json, "changed", res->changed);
     np_json_bool(json, "dry_run", res->dry_run);
     add_ports(json, res);
@@ -137,19 +177,13 @@ static void write_next(struct np_json *json, const struct nextport_result *res)
 
 static void write_used(struct np_json *json, const struct nextport_result *res)
 {
-    add_claims(json, res);
+    add_claims(json, "claims", res->claims, res->n_claims);
     add_sources(json, res);
 }
 
 static void write_free(struct np_json *json, const struct nextport_result *res)
 {
-    np_json_begin(json, "free", '[');
-    for (size_t i = 0; i < res->n_free; i++) {
-        np_json_begin(json, NULL, '{');
-        add_range(json, res->free[i].first, res->free[i].last);
-        np_json_end(json, '}');
-    }
-    np_json_end(json, ']');
+    add_ranges(json, "free", res->free, res->n_free);
     np_json_int(json, "count", (int64_t)res->free_count);
     add_sources(json, res);
 }
@@ -162,7 +196,7 @@ static void write_why(struct np_json *json, const struct nextport_result *res)
     };
     np_json_int(json, "port", res->port);
     np_json_bool(json, "free", res->is_free);
-    add_claims(json, res);
+    add_claims(json, "claims", res->claims, res->n_claims);
     if (res->n_leases)
         add_lease(json, "lease", &res->leases[0]);
     else
@@ -173,26 +207,95 @@ static void write_why(struct np_json *json, const struct nextport_result *res)
 
 static void write_leases(struct np_json *json, const struct nextport_result *res)
 {
-    np_json_begin(json, "leases", '[');
-    for (size_t i = 0; i < res->n_leases; i++)
-        add_lease(json, NULL, &res->leases[i]);
-    np_json_end(json, ']');
+    add_leases(json, "leases", res);
 }
 
 static void write_release(struct np_json *json, const struct nextport_result *res)
 {
     np_json_bool(json, "changed", res->changed);
-    write_leases(json, res);
+    add_leases(json, "leases", res);
+}
+
+/* adopt, assign, import */
+static void write_leased(struct np_json *json, const struct nextport_result *res)
+{
+    np_json_bool(json, "changed", res->changed);
+    np_json_bool(json, "dry_run", res->dry_run);
+    add_leases(json, "leases", res);
 }
 
 static void write_sweep(struct np_json *json, const struct nextport_result *res)
 {
     np_json_bool(json, "changed", res->changed);
-    np_json_begin(json, "ended", '[');
-    for (size_t i = 0; i < res->n_leases; i++)
-        add_lease(json, NULL, &res->leases[i]);
-    np_json_end(json, ']');
+    add_leases(json, "ended", res);
     np_json_int(json, "confirmed", (int64_t)res->n_confirmed);
+    add_sources(json, res);
+}
+
+static void write_check(struct np_json *json, const struct nextport_result *res)
+{
+    static const char *const severities[] = {
+        [NEXTPORT_HINT] = "hint",
+        [NEXTPORT_HAZARD] = "hazard",
+        [NEXTPORT_ERROR] = "error",
+    };
+    np_json_begin(json, "findings", '[');
+    for (size_t i = 0; i < res->n_findings; i++) {
+        const struct nextport_finding *finding = &res->findings[i];
+        np_json_begin(json, NULL, '{');
+        np_json_string(json, "severity", severities[finding->severity]);
+        np_json_string(json, "slug", finding->slug);
+        add_range(json, finding->first, finding->last);
+        np_json_string(json, "text", finding->text);
+        np_json_string(json, "cure", finding->cure);
+        add_claims(json, "evidence", finding->evidence, finding->n_evidence);
+        np_json_end(json, '}');
+    }
+    np_json_end(json, ']');
+    add_sources(json, res);
+}
+
+/* What the ledger has kept as JSON, as an object of ours; null when it is none. */
+static void add_kept(struct np_json *json, const char *key, const char *text)
+{
+    struct np_buf members = {.arena = json->out->arena};
+    if (!text || !np_json_members(&members, np_text_of(text))) {
+        np_json_null(json, key);
+        return;
+    }
+    np_json_begin(json, key, '{');
+    np_buf_add(json->out, members.ptr, members.len);
+    np_json_end(json, '}');
+}
+
+static void write_log(struct np_json *json, const struct nextport_result *res)
+{
+    np_json_begin(json, "events", '[');
+    for (size_t i = 0; i < res->n_events; i++) {
+        const struct nextport_event *event = &res->events[i];
+        np_json_begin(json, NULL, '{');
+        np_json_int(json, "id", event->id);
+        np_json_int(json, "time", event->time);
+        np_json_string(json, "kind", event->kind);
+        int_or_null(json, "lease", event->lease);
+        int_or_null(json, "port", event->port);
+        np_json_string(json, "name", event->name);
+        np_json_string(json, "owner", event->owner);
+        np_json_string(json, "user", event->user);
+        np_json_string(json, "host", event->host);
+        np_json_string(json, "program", event->program);
+        np_json_string(json, "request", event->request);
+        add_kept(json, "before", event->before);
+        add_kept(json, "after", event->after);
+        np_json_end(json, '}');
+    }
+    np_json_end(json, ']');
+}
+
+static void write_map(struct np_json *json, const struct nextport_result *res)
+{
+    add_ranges(json, "pool", res->pool, res->n_pool);
+    add_claims(json, "claims", res->claims, res->n_claims);
     add_sources(json, res);
 }
 
@@ -216,6 +319,11 @@ static void write_items(struct np_json *json, const struct nextport_result *res)
         np_json_end(json, '}');
     }
     np_json_end(json, ']');
+}
+
+static void write_doctor(struct np_json *json, const struct nextport_result *res)
+{
+    write_items(json, res);
     if (res->raw)
         np_json_string(json, "raw", res->raw);
 }
@@ -224,6 +332,12 @@ static void write_setup(struct np_json *json, const struct nextport_result *res)
 {
     np_json_bool(json, "changed", res->changed);
     write_items(json, res);
+}
+
+static void write_protect(struct np_json *json, const struct nextport_result *res)
+{
+    write_setup(json, res);
+    np_json_string(json, "raw", res->raw);
 }
 
 /* What stood in the way of `next`. */
@@ -239,8 +353,13 @@ static void (*const bodies[])(struct np_json *, const struct nextport_result *) 
     [NEXTPORT_ANSWER_NEXT] = write_next,     [NEXTPORT_ANSWER_USED] = write_used,
     [NEXTPORT_ANSWER_FREE] = write_free,     [NEXTPORT_ANSWER_WHY] = write_why,
     [NEXTPORT_ANSWER_LEASES] = write_leases, [NEXTPORT_ANSWER_RELEASE] = write_release,
-    [NEXTPORT_ANSWER_DOCTOR] = write_items,  [NEXTPORT_ANSWER_SETUP] = write_setup,
+    [NEXTPORT_ANSWER_DOCTOR] = write_doctor, [NEXTPORT_ANSWER_SETUP] = write_setup,
     [NEXTPORT_ANSWER_CONFIG] = write_items,  [NEXTPORT_ANSWER_SWEEP] = write_sweep,
+    [NEXTPORT_ANSWER_ADOPT] = write_leased,  [NEXTPORT_ANSWER_ASSIGN] = write_leased,
+    [NEXTPORT_ANSWER_EXPORT] = NULL,         [NEXTPORT_ANSWER_IMPORT] = write_leased,
+    [NEXTPORT_ANSWER_CHECK] = write_check,   [NEXTPORT_ANSWER_PROTECT] = write_protect,
+    [NEXTPORT_ANSWER_LOG] = write_log,       [NEXTPORT_ANSWER_MAP] = write_map,
+    [NEXTPORT_ANSWER_EXEC] = write_next,
 };
 
 static void add_error(struct np_json *json, const struct nextport_error *err)
@@ -277,11 +396,12 @@ static void write_object(struct np_page *page, const struct nextport_result *res
     np_json_begin(&json, NULL, '{');
     np_json_int(&json, "schema", SCHEMA);
     np_json_string(&json, "host", res ? res->host : page->host);
-    if (res && !(err && res->what == NEXTPORT_ANSWER_NEXT))
+    bool refused = err && res && (NP_ANSWER(res->what) & NP_GRANTS);
+    if (res && !refused && bodies[res->what])
         bodies[res->what](&json, res);
     if (err)
         add_error(&json, err);
-    if (err && res && res->what == NEXTPORT_ANSWER_NEXT)
+    if (refused)
         write_refusal(&json, res);
     if (res)
         add_notes(&json, res);
@@ -312,10 +432,7 @@ static void fail_json(struct np_page *page, const struct nextport_error *err, co
 const struct np_writer np_writer_json = {
     .name = "json",
     .about = "one JSON object on one line (doc/schema)",
-    .answers = NP_ANSWER(NEXTPORT_ANSWER_NEXT) | NP_ANSWER(NEXTPORT_ANSWER_USED) | NP_ANSWER(NEXTPORT_ANSWER_FREE) |
-               NP_ANSWER(NEXTPORT_ANSWER_WHY) | NP_ANSWER(NEXTPORT_ANSWER_LEASES) | NP_ANSWER(NEXTPORT_ANSWER_RELEASE) |
-               NP_ANSWER(NEXTPORT_ANSWER_DOCTOR) | NP_ANSWER(NEXTPORT_ANSWER_SETUP) |
-               NP_ANSWER(NEXTPORT_ANSWER_CONFIG) | NP_ANSWER(NEXTPORT_ANSWER_SWEEP),
+    .answers = NP_ANSWERS & ~NP_ANSWER(NEXTPORT_ANSWER_EXPORT), /* which is JSON already: of plain */
     .write = write_json,
     .fail = fail_json,
 };

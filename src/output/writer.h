@@ -28,6 +28,8 @@ struct np_writer {
 };
 
 #define NP_ANSWER(what) (1u << (what))
+#define NP_ANSWERS (NP_ANSWER(NEXTPORT_ANSWER_EXEC + 1) - 1)                          /* all */
+#define NP_GRANTS (NP_ANSWER(NEXTPORT_ANSWER_NEXT) | NP_ANSWER(NEXTPORT_ANSWER_EXEC)) /* of ports */
 
 extern const struct np_writer *const np_writers[]; /* ends with NULL, in the order that help prints */
 const struct np_writer *np_writer_find(const char *name);

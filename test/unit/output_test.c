@@ -31,7 +31,8 @@ static int close_arena(void **state)
     return 0;
 }
 
-static const struct nextport_granted one_port[] = {{"Port", 49003, 12, NOV_23}};
+static const struct nextport_granted one_port[] = {
+    {.name = "Port", .port = 49003, .lease_id = 12, .expires = NOV_23, .socket = -1}};
 static const struct nextport_reject two_rejects[] = {
     {49000, 49001, 2, NEXTPORT_CONFIGURED, "iis", "Shop"},
     {49002, 49002, 1, NEXTPORT_SOCKET, "probe", NULL},
@@ -145,7 +146,8 @@ static void the_summary_stays_short_however_much_there_is_to_say(void **state)
         rejects[i] = (struct nextport_reject){
             (uint16_t)(49000 + 2 * i), (uint16_t)(49000 + 2 * i), 1, NEXTPORT_CONFIGURED, "iis", huge};
     for (unsigned i = 0; i < 50; i++)
-        ports[i] = (struct nextport_granted){huge, (uint16_t)(50000 + i), i, NOV_23};
+        ports[i] =
+            (struct nextport_granted){.name = huge, .port = (uint16_t)(50000 + i), .lease_id = i, .expires = NOV_23};
     res.rejected = rejects, res.n_rejected = 100, res.rejected_rest = 900;
     res.ports = ports, res.n_ports = 50;
     const char *text = np_summary(arena, &res);
@@ -179,7 +181,8 @@ static void plain_is_the_number_and_a_newline(void **state)
 
 static void plain_gives_one_line_for_each_port_and_no_last_newline_on_request(void **state)
 {
-    static const struct nextport_granted ports[] = {{"A", 1, 1, 1}, {"B", 65535, 2, 1}};
+    static const struct nextport_granted ports[] = {{.name = "A", .port = 1, .expires = 1},
+                                                    {.name = "B", .port = 65535, .expires = 1}};
     struct nextport_result res = granted();
     struct nextport_style bare = NEXTPORT_STYLE_INIT;
     (void)state;
@@ -290,7 +293,7 @@ static void octopus_pads_base64(void **state)
     (void)state;
     quiet.verbosity = -1;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct nextport_granted port = {cases[i].name, 80, 1, 1};
+        struct nextport_granted port = {.name = cases[i].name, .port = 80, .lease_id = 1, .expires = 1};
         struct nextport_result res = granted();
         res.ports = &port;
         assert_string_equal(written("octopus", &quiet, &res).out.ptr,
@@ -384,8 +387,9 @@ static void json_of_next_has_its_fields_in_order(void **state)
     res.sources = half_seen, res.n_sources = 2;
     assert_string_equal(
         written("json", &usual, &res).out.ptr,
-        "{\"schema\":1,\"host\":\"srv1\",\"verdict\":\"grant\",\"changed\":true,\"dry_run\":false,"
-        "\"ports\":[{\"name\":\"Port\",\"port\":49003,\"lease_id\":12,\"expires\":1795442700}],"
+        "{\"schema\":1,\"host\":\"srv1\",\"verdict\":\"grant\",\"owner\":null,\"changed\":true,\"dry_run\":false,"
+        "\"ports\":[{\"name\":\"Port\",\"port\":49003,\"verdict\":\"grant\",\"moved_from\":null,"
+        "\"why\":null,\"lease_id\":12,\"expires\":1795442700}],"
         "\"rejected\":[{\"first\":49000,\"last\":49001,\"count\":2,\"kind\":\"configured\",\"source\":\"iis\","
         "\"holder\":\"Shop\"},{\"first\":49002,\"last\":49002,\"count\":1,\"kind\":\"socket\",\"source\":\"probe\","
         "\"holder\":null}],\"unseen\":[\"iis\"],\"sources\":[{\"source\":\"probe\",\"sight\":\"seen\","
@@ -453,7 +457,8 @@ static struct nextport_result why_taken(void)
 
 #define SITE_JSON                                                                                                      \
     "{\"first\":49001,\"last\":49001,\"protocol\":\"tcp\",\"kind\":\"configured\",\"certainty\":\"declared\","         \
-    "\"address\":\"*\",\"holder\":\"Shop\",\"source\":\"iis\",\"file\":\"/srv/applicationHost.config\",\"line\":12,"   \
+    "\"address\":\"*\",\"holder\":\"Shop\",\"host\":null,\"source\":\"iis\",\"file\":\"/srv/"                          \
+    "applicationHost.config\",\"line\":12,"                                                                            \
     "\"pid\":null,\"count\":1,\"detail\":\"http *:49001:\",\"transient\":false}"
 
 static void json_of_why_has_claims_lease_and_probe(void **state)
@@ -463,8 +468,9 @@ static void json_of_why_has_claims_lease_and_probe(void **state)
     assert_string_equal(written("json", &usual, &res).out.ptr,
                         "{\"schema\":1,\"host\":\"srv1\",\"port\":49001,\"free\":false,\"claims\":[" SITE_JSON "],"
                         "\"lease\":{\"id\":7,\"port\":49001,\"protocol\":\"tcp\",\"name\":\"Port\",\"owner\":null,"
-                        "\"deployment\":null,\"state\":\"pending\",\"holder\":null,\"created\":1795442700,"
-                        "\"expires\":1795529100},\"probe\":\"free\",\"sources\":[],\"notes\":[]}\n");
+                        "\"labels\":{},\"deployment\":null,\"state\":\"pending\",\"holder\":null,"
+                        "\"created\":1795442700,\"renewed\":0,\"expires\":1795529100,\"looks\":0,\"process\":null},"
+                        "\"probe\":\"free\",\"sources\":[],\"notes\":[]}\n");
 }
 
 static void json_of_a_look_that_failed_keeps_what_was_seen(void **state)
