@@ -4,8 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct np_actor actor = {
-    .host = "here", .scope = "", .user = "tester", .machine_id = "0123456789abcdef", .now = 1700000000};
+const struct np_actor actor = {.host = "here",
+                               .scope = "",
+                               .user = "tester",
+                               .program = "nextport test",
+                               .request = "next --test",
+                               .machine_id = "0123456789abcdef",
+                               .now = 1700000000};
 
 char folder[SCRATCH_PATH], path[SCRATCH_PATH + 64];
 struct nextport_error err;
@@ -58,10 +63,19 @@ void commit(struct np_ledger *l)
 enum nextport_status grant(struct np_ledger *l, uint16_t port, int64_t *ret_id)
 {
     struct nextport_lease lease = {.port = port, .protocol = NEXTPORT_TCP, .name = "Port", .expires = 1700086400};
-    enum nextport_status st = OPS.grant(l, &lease, &err);
+    enum nextport_status st = OPS.add(l, &lease, "granted", &err);
     if (ret_id != NULL)
         *ret_id = lease.id;
     return st;
+}
+
+enum nextport_status confirm(struct np_ledger *l, const struct nextport_lease *lease, const char *holder)
+{
+    struct nextport_lease confirmed = *lease;
+    confirmed.state = NEXTPORT_CONFIRMED;
+    confirmed.holder = holder;
+    confirmed.expires = 0;
+    return OPS.save(l, &confirmed, "confirmed", &err);
 }
 
 int64_t grant_one(uint16_t port)

@@ -42,6 +42,7 @@ struct np_ledger *open_as(enum np_access);
 struct np_ledger *begun(void); /* to write */
 void commit(struct np_ledger *);
 enum nextport_status grant(struct np_ledger *, uint16_t port, int64_t *ret_id);
+enum nextport_status confirm(struct np_ledger *, const struct nextport_lease *, const char *holder);
 int64_t grant_one(uint16_t port); /* in a transaction of its own; the lease's id */
 size_t count(struct np_ledger *);
 

@@ -15,15 +15,23 @@ static void a_lease_comes_back_as_it_was_given(void **state)
     (void)state;
     create();
     struct np_ledger *l = begun();
+    static const struct nextport_label labels[] = {{"project", "shop"}, {"environment", "QA"}};
     struct nextport_lease given = {.port = 49001,
                                    .protocol = NEXTPORT_BOTH,
                                    .name = "Shop'; DROP TABLE lease; --",
-                                   .owner = "shop/QA",
+                                   .owner_key = "project=shop\nenvironment=qa",
+                                   .labels = labels,
+                                   .n_labels = 2,
+                                   .state = NEXTPORT_UNSEEN,
+                                   .holder = "iis: Shop QA",
+                                   .process = "17 4711 boot",
+                                   .looks = 2,
                                    .deployment = "Deployments-7",
                                    .expires = 1700604800};
-    assert_ok(OPS.grant(l, &given, &err));
+    assert_ok(OPS.add(l, &given, "granted", &err));
     assert_true(given.id > 0);
     assert_int_equal(given.created, actor.now);
+    assert_int_equal(given.renewed, actor.now);
     assert_ok(grant(l, 49000, NULL));
     commit(l);
 
@@ -34,15 +42,26 @@ static void a_lease_comes_back_as_it_was_given(void **state)
     assert_int_equal(leases.n, 2);
     assert_int_equal(leases.items[0].port, 49000);
     assert_null(leases.items[0].owner);
+    assert_null(leases.items[0].owner_key);
+    assert_null(leases.items[0].process);
+    assert_int_equal(leases.items[0].n_labels, 0);
     assert_null(leases.items[0].deployment);
     assert_null(leases.items[0].holder);
     const struct nextport_lease *got = &leases.items[1];
     assert_int_equal(got->id, given.id);
     assert_int_equal(got->port, 49001);
     assert_int_equal(got->protocol, NEXTPORT_BOTH);
-    assert_int_equal(got->state, NEXTPORT_PENDING);
+    assert_int_equal(got->state, NEXTPORT_UNSEEN);
     assert_string_equal(got->name, given.name);
-    assert_string_equal(got->owner, given.owner);
+    assert_string_equal(got->owner, "shop/QA");
+    assert_string_equal(got->owner_key, given.owner_key);
+    assert_int_equal(got->n_labels, 2);
+    assert_string_equal(got->labels[1].key, "environment");
+    assert_string_equal(got->labels[1].value, "QA");
+    assert_string_equal(got->holder, given.holder);
+    assert_string_equal(got->process, given.process);
+    assert_int_equal(got->looks, 2);
+    assert_int_equal(got->renewed, actor.now);
     assert_string_equal(got->deployment, given.deployment);
     assert_int_equal(got->created, actor.now);
     assert_int_equal(got->expires, given.expires);
@@ -54,16 +73,16 @@ static void a_confirmed_lease_has_a_holder_and_no_end(void **state)
 {
     (void)state;
     create();
-    const struct nextport_lease lease = {.id = grant_one(49000), .port = 49000};
+    const struct nextport_lease lease = {.id = grant_one(49000), .port = 49000, .protocol = NEXTPORT_TCP};
     struct np_ledger *l = begun();
-    assert_ok(OPS.confirm(l, &lease, "Default Web Site", &err));
+    assert_ok(confirm(l, &lease, "iis: Default Web Site"));
     commit(l);
     struct np_arena *a = np_arena_new();
     struct np_leases leases = {.arena = a};
     l = open_as(NP_LEDGER_READ);
     assert_ok(OPS.leases(l, "", SIZE_MAX, &leases, &err));
     assert_int_equal(leases.items[0].state, NEXTPORT_CONFIRMED);
-    assert_string_equal(leases.items[0].holder, "Default Web Site");
+    assert_string_equal(leases.items[0].holder, "iis: Default Web Site");
     assert_int_equal(leases.items[0].expires, 0);
     OPS.close(l);
     np_arena_free(a);
@@ -86,11 +105,20 @@ static void an_owner_has_one_port_for_a_name(void **state)
     (void)state;
     create();
     struct np_ledger *l = begun();
-    struct nextport_lease lease = {.port = 49000, .protocol = NEXTPORT_TCP, .name = "Port", .owner = "shop"};
-    assert_ok(OPS.grant(l, &lease, &err));
+    struct nextport_lease lease = {
+        .port = 49000, .protocol = NEXTPORT_TCP, .name = "Port", .owner_key = "project=shop"};
+    assert_ok(OPS.add(l, &lease, "granted", &err));
     lease.port = 49001;
-    assert_int_equal(OPS.grant(l, &lease, &err), NEXTPORT_CONFLICT);
-    assert_string_equal(err.text, "\"Port\" of this owner has a port already");
+    assert_int_equal(OPS.add(l, &lease, "granted", &err), NEXTPORT_CONFLICT);
+    assert_string_equal(err.text, "this owner has a port \"Port\" already");
+    lease.deployment = "Deployments-7";
+    assert_ok(OPS.add(l, &lease, "granted", &err));
+    commit(l);
+    struct np_actor other = actor;
+    other.scope = "net:1:2";
+    assert_ok(OPS.open(&l, path, NP_LEDGER_WRITE, &other, &err));
+    lease.deployment = NULL;
+    assert_ok(OPS.add(l, &lease, "granted", &err));
     OPS.close(l);
 }
 
@@ -112,7 +140,7 @@ static void an_id_is_never_given_twice(void **state)
 {
     (void)state;
     create();
-    const struct nextport_lease lease = {.id = grant_one(49000), .port = 49000};
+    const struct nextport_lease lease = {.id = grant_one(49000), .port = 49000, .protocol = NEXTPORT_TCP};
     struct np_ledger *l = begun();
     assert_ok(OPS.drop(l, &lease, "withdrawn", &err));
     commit(l);
@@ -123,10 +151,12 @@ static void what_is_not_there_cannot_be_changed(void **state)
 {
     (void)state;
     create();
-    const struct nextport_lease lease = {.id = 7, .port = 49000};
+    struct nextport_lease lease = {.id = 7, .port = 49000, .protocol = NEXTPORT_TCP};
     struct np_ledger *l = begun();
     assert_int_equal(OPS.drop(l, &lease, "released", &err), NEXTPORT_CONFLICT);
-    assert_int_equal(OPS.confirm(l, &lease, NULL, &err), NEXTPORT_CONFLICT);
+    assert_int_equal(OPS.save(l, &lease, "confirmed", &err), NEXTPORT_CONFLICT);
+    assert_int_equal(OPS.save(l, &lease, NULL, &err), NEXTPORT_CONFLICT);
+    assert_string_equal(err.text, "there is no lease 7");
     OPS.close(l);
 }
 
@@ -161,9 +191,9 @@ static void every_change_leaves_an_event_that_cannot_be_changed(void **state)
 {
     (void)state;
     create();
-    const struct nextport_lease lease = {.id = grant_one(49000), .port = 49000};
+    const struct nextport_lease lease = {.id = grant_one(49000), .port = 49000, .protocol = NEXTPORT_TCP};
     struct np_ledger *l = begun();
-    assert_ok(OPS.confirm(l, &lease, "nginx", &err));
+    assert_ok(confirm(l, &lease, "nginx"));
     assert_ok(OPS.drop(l, &lease, "released", &err));
     commit(l);
     sqlite3 *db;
@@ -171,16 +201,19 @@ static void every_change_leaves_an_event_that_cannot_be_changed(void **state)
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db,
                                         "SELECT group_concat(kind || ' ' || ifnull(port, '') || ' ' ||"
-                                        " ifnull(detail ->> 'holder', ''), ', ') FROM event",
+                                        " ifnull(before ->> 'holder', '') || '>' || ifnull(detail ->> 'holder', ''),"
+                                        " ', ') FROM event",
                                         -1, &s, NULL),
                      SQLITE_OK);
     assert_int_equal(sqlite3_step(s), SQLITE_ROW);
     assert_string_equal((const char *)sqlite3_column_text(s, 0),
-                        "created  , granted 49000 , confirmed 49000 nginx, released 49000 nginx");
+                        "created  >, granted 49000 >, confirmed 49000 >nginx, released 49000 nginx>");
     sqlite3_finalize(s);
     sqlite3_close(db);
     assert_int_equal(sql("UPDATE event SET user = 'someone else'"), SQLITE_CONSTRAINT);
     assert_int_equal(sql("DELETE FROM event"), SQLITE_CONSTRAINT);
+    assert_int_equal(sql("INSERT OR REPLACE INTO event(id, time, kind, user, host) VALUES (2, 0, 'kept', '', '')"),
+                     SQLITE_CONSTRAINT);
 }
 
 static void leases_of_the_whole_range_are_read_in_order(void **state)
@@ -233,12 +266,12 @@ static void pending_leases_are_found_by_their_end(void **state)
     struct nextport_lease lease = {.protocol = NEXTPORT_TCP, .name = "Port"};
     for (lease.port = 1; lease.port <= 5; lease.port++) {
         lease.expires = 10 * lease.port;
-        assert_ok(OPS.grant(l, &lease, &err));
+        assert_ok(OPS.add(l, &lease, "granted", &err));
     }
     bool found;
     assert_ok(OPS.find(l, "", 2, a, &lease, &found, &err));
     assert_true(found && lease.port == 2 && lease.expires == 20);
-    assert_ok(OPS.confirm(l, &lease, NULL, &err));
+    assert_ok(confirm(l, &lease, NULL));
     assert_ok(OPS.find(l, "", 6, a, &lease, &found, &err));
     assert_false(found);
     assert_ok(OPS.find(l, "net:1:2", 1, a, &lease, &found, &err));
@@ -249,7 +282,8 @@ static void pending_leases_are_found_by_their_end(void **state)
         unsigned n;
     } rows[] = {{9, 0}, {10, 1}, {30, 2}, {INT64_MAX, 4}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_ok(OPS.pending(l, "", rows[i].until, &ports, &err));
+        const struct np_which which = {.states = NP_STATE(NEXTPORT_PENDING), .until = rows[i].until};
+        assert_ok(OPS.ports(l, "", &which, &ports, &err));
         assert_int_equal(np_portset_count(&ports), rows[i].n);
         assert_false(np_portset_has(&ports, 2));
     }
@@ -407,8 +441,8 @@ static void a_newer_schema_is_left_alone(void **state)
 {
     (void)state;
     create();
-    assert_int_equal(sql("PRAGMA user_version = 2"), SQLITE_OK);
-    assert_refused_always("made by a newer nextport, schema 2; this one knows 1");
+    assert_int_equal(sql("PRAGMA user_version = 3"), SQLITE_OK);
+    assert_refused_always("made by a newer nextport, schema 3; this one knows 2");
 }
 
 /* The version may still be in the log when the file's header has the old one. */
@@ -497,7 +531,7 @@ static void health_tells_the_truth(void **state)
     assert_ok(OPS.health(l, a, &health, &err));
     OPS.close(l);
     assert_null(health.problem);
-    assert_int_equal(health.schema, 1);
+    assert_int_equal(health.schema, 2);
     assert_int_equal(health.n_leases, 1);
     assert_int_equal(health.n_events, 2);
     assert_true(health.bytes >= 4096);

@@ -786,7 +786,7 @@ static void lease_port(uint16_t port)
     struct np_ledger *ledger = NULL;
     struct nextport_lease lease = {.port = port, .protocol = NEXTPORT_TCP, .name = "x", .expires = 2000};
     assert_int_equal(np_ledger_sqlite.open(&ledger, path, NP_LEDGER_WRITE, &actor, &err), NEXTPORT_OK);
-    assert_int_equal(np_ledger_sqlite.grant(ledger, &lease, &err), NEXTPORT_OK);
+    assert_int_equal(np_ledger_sqlite.add(ledger, &lease, "granted", &err), NEXTPORT_OK);
     assert_int_equal(np_ledger_sqlite.end(ledger, true, &err), NEXTPORT_OK);
     np_ledger_sqlite.close(ledger);
 }
