@@ -1125,7 +1125,7 @@ static const char *owner_text(struct np_ledger *l, const struct nextport_lease *
 {
     struct np_buf b = {.arena = l->arena};
     for (size_t i = 0; i < lease->n_labels; i++)
-        np_buf_printf(&b, "%s=%s\n", lease->labels[i].key, lease->labels[i].value);
+        np_buf_printf(&b, "%s%s=%s", i > 0 ? "\n" : "", lease->labels[i].key, lease->labels[i].value);
     return b.ptr;
 }
 
