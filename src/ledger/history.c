@@ -4,7 +4,53 @@
 
 #include "core/owner.h"
 
-/* ---- Adding ---- */
+/* ---- Notes ---- */
+
+static enum nextport_status read_note(struct np_ledger *l, struct np_sql_look *look, struct nextport_error *err)
+{
+    sqlite3_stmt *s = np_sql_prepared(l, RECALL, err);
+    if (s == NULL)
+        return err->status;
+    np_sql_bind(s, 1, look->key);
+    int code = sqlite3_step(s);
+    *look->note = code == SQLITE_ROW ? np_sql_column(s, 0, look->arena) : NULL;
+    sqlite3_reset(s);
+    return code == SQLITE_ROW || code == SQLITE_DONE ? NEXTPORT_OK : np_sql_failed(l, code, err);
+}
+
+enum nextport_status np_history_recall(struct np_ledger *l, const char *key, struct np_arena *a, const char **ret,
+                                       struct nextport_error *err)
+{
+    return np_sql_steadily(l, &(struct np_sql_look){.at = read_note, .key = key, .arena = a, .note = ret}, err);
+}
+
+/* Keeps a value of the ledger's own; `key` is NULL where the statement knows it. */
+static enum nextport_status keep(struct np_ledger *l, enum np_sql which, const char *key, const char *value,
+                                 struct nextport_error *err)
+{
+    sqlite3_stmt *s = np_sql_prepared(l, which, err);
+    if (s == NULL || np_sql_check_begun(l, err) != NEXTPORT_OK)
+        return err->status;
+    np_sql_bind(s, 1, value);
+    if (key != NULL)
+        np_sql_bind(s, 2, key);
+    int code = np_sql_run(s);
+    return code == SQLITE_OK ? NEXTPORT_OK : np_sql_failed(l, code, err);
+}
+
+static enum nextport_status keep_number(struct np_ledger *l, enum np_sql which, int64_t number,
+                                        struct nextport_error *err)
+{
+    return keep(l, which, NULL, np_sprintf(l->arena, "%lld", (long long)number), err);
+}
+
+enum nextport_status np_history_remember(struct np_ledger *l, const char *key, const char *value,
+                                         struct nextport_error *err)
+{
+    return keep(l, REMEMBER, key, value, err);
+}
+
+/* ---- Adding events ---- */
 
 /* Who acts, as ?2 to ?7. */
 static void bind_actor(const struct np_ledger *l, sqlite3_stmt *s, const char *event)
@@ -63,7 +109,7 @@ enum nextport_status np_history_of_ledger(struct np_ledger *l, const char *event
     return code == SQLITE_OK ? NEXTPORT_OK : np_sql_failed(l, code, err);
 }
 
-/* ---- Reading and forgetting ---- */
+/* ---- Reading and forgetting them ---- */
 
 static struct nextport_event read_event(sqlite3_stmt *s, struct np_arena *a)
 {
@@ -156,7 +202,7 @@ static enum nextport_status scan(struct np_ledger *l, int64_t before, unsigned l
 
 static enum nextport_status forget_until(struct np_ledger *l, int64_t before, int64_t last, struct nextport_error *err)
 {
-    if (put(l, SET_META, HORIZON, np_sprintf(l->arena, "%lld", (long long)before), err) != NEXTPORT_OK)
+    if (keep_number(l, SET_HORIZON, before, err) != NEXTPORT_OK)
         return err->status;
     sqlite3_stmt *s = np_sql_prepared(l, FORGET, err);
     if (s == NULL)
@@ -175,43 +221,5 @@ enum nextport_status np_history_forget(struct np_ledger *l, int64_t before, unsi
         return err->status;
     if (old > 0 && forget_until(l, before, last, err) != NEXTPORT_OK)
         return err->status;
-    return put(l, SET_META, CURSOR, np_sprintf(l->arena, "%lld", old > 0 ? (long long)last : 0), err);
-}
-
-/* ---- Notes --------------------------------------------------------------------------------------------------- */
-
-static enum nextport_status read_note(struct np_ledger *l, struct np_sql_look *look, struct nextport_error *err)
-{
-    sqlite3_stmt *s = np_sql_prepared(l, RECALL, err);
-    if (s == NULL)
-        return err->status;
-    np_sql_bind(s, 1, look->key);
-    int code = sqlite3_step(s);
-    *look->note = code == SQLITE_ROW ? np_sql_column(s, 0, look->arena) : NULL;
-    sqlite3_reset(s);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? NEXTPORT_OK : np_sql_failed(l, code, err);
-}
-
-enum nextport_status np_history_recall(struct np_ledger *l, const char *key, struct np_arena *a, const char **ret,
-                                       struct nextport_error *err)
-{
-    return np_sql_steadily(l, &(struct np_sql_look){.at = read_note, .key = key, .arena = a, .note = ret}, err);
-}
-
-static enum nextport_status put(struct np_ledger *l, enum np_sql which, const char *key, const char *value,
-                                struct nextport_error *err)
-{
-    sqlite3_stmt *s = np_sql_prepared(l, which, err);
-    if (s == NULL || np_sql_check_begun(l, err) != NEXTPORT_OK)
-        return err->status;
-    np_sql_bind(s, 1, key);
-    np_sql_bind(s, 2, value);
-    int code = np_sql_run(s);
-    return code == SQLITE_OK ? NEXTPORT_OK : np_sql_failed(l, code, err);
-}
-
-enum nextport_status np_history_remember(struct np_ledger *l, const char *key, const char *value,
-                                         struct nextport_error *err)
-{
-    return put(l, REMEMBER, key, value, err);
+    return keep_number(l, SET_CURSOR, old > 0 ? last : 0, err);
 }

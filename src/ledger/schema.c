@@ -28,6 +28,11 @@
 #define HORIZON "history-horizon" /* events before it may be forgotten */
 #define CURSOR "history-cursor"   /* the last event that `forget` looked at; 0: begin anew */
 
+#define KEEP(key)                                                                                                      \
+    "INSERT INTO meta(key, value) VALUES (" key ", ?1)"                                                                \
+    " ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value"
+#define AFTER_CURSOR "id > ifnull((SELECT CAST(value AS INTEGER) FROM meta WHERE key = '" CURSOR "'), 0)"
+
 static const char *const statements[N_STATEMENTS] = {
     [LEASES] = "SELECT " LEASE_COLUMNS LOWEST,
     [PORTS] = "SELECT port" OF_SCOPE " AND port > ?2",
@@ -51,15 +56,13 @@ static const char *const statements[N_STATEMENTS] = {
     [EVENTS] = "SELECT " EVENT_FIELDS ", program, request, owner, before, detail" NEWEST(
         " OR (kind = 'moved' AND json_extract(before, '$.port') = ?1)"),
     [RECALL] = "SELECT value FROM meta WHERE key = '" NOTE "' || ?1",
-    [REMEMBER] = "INSERT INTO meta(key, value) VALUES ('" NOTE "' || ?1, ?2)"
-                 " ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
-    [SET_META] = "INSERT INTO meta(key, value) VALUES (?1, ?2)"
-                 " ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+    [REMEMBER] = KEEP("'" NOTE "' || ?2"),
+    [SET_HORIZON] = KEEP("'" HORIZON "'"),
+    [SET_CURSOR] = KEEP("'" CURSOR "'"),
     [SCAN] = "SELECT max(id), sum(time < ?2) FROM (SELECT id, time FROM event"
-             " WHERE id > (SELECT ifnull((SELECT CAST(value AS INTEGER) FROM meta WHERE key = '" CURSOR "'), 0))"
-             " ORDER BY id LIMIT ?1)",
+             " WHERE " AFTER_CURSOR " ORDER BY id LIMIT ?1)",
     [FORGET] = "DELETE FROM event WHERE id <= ?2 AND time < ?1 AND lease NOT NULL"
-               " AND id > (SELECT ifnull((SELECT CAST(value AS INTEGER) FROM meta WHERE key = '" CURSOR "'), 0))"
+               " AND " AFTER_CURSOR
                " AND id < (SELECT max(id) FROM event) AND NOT EXISTS (SELECT 1 FROM lease WHERE id = event.lease)",
     [MACHINE_ID] = "SELECT value FROM meta WHERE key = 'machine-id'",
     [REBIND] = "INSERT OR REPLACE INTO meta(key, value) VALUES ('machine-id', ?1)",
