@@ -94,6 +94,7 @@ void np_evidence_claim(struct np_evidence *evidence, const struct nextport_claim
     *to = *claim;
     to->address = np_strdup(arena, claim->address);
     to->holder = np_strdup(arena, claim->holder);
+    to->host = np_strdup(arena, claim->host);
     to->detail = np_strdup(arena, claim->detail);
     to->source = np_strdup(arena, claim->source);
     to->file = np_strdup(arena, claim->file);
@@ -178,6 +179,7 @@ static int compare_claims(const void *pa, const void *pb)
     d = d ? d : compare_number(a->last, b->last);
     d = d ? d : compare_reason(a, b);
     d = d ? d : compare_text(a->address, b->address);
+    d = d ? d : compare_text(a->host, b->host);
     return d ? d : compare_text(a->detail, b->detail);
 }
 

@@ -100,7 +100,7 @@ static void reject(struct planner *p, uint16_t port, struct reason reason)
     count(p, &reason);
     struct nextport_reject *last = plan->n_rejected ? &plan->rejected[plan->n_rejected - 1] : NULL;
     if (last && last->kind == reason.kind && same_text(last->source, reason.source) &&
-        same_text(last->holder, reason.holder) && !plan->rejected_rest) {
+        same_text(last->holder, reason.holder) && last->last < port && !plan->rejected_rest) {
         last->last = port;
         last->count++;
     } else if (plan->n_rejected < REJECTS_SHOWN) {
@@ -179,27 +179,80 @@ static enum nextport_status full(struct planner *p, struct nextport_error *err)
     return err->status;
 }
 
+static uint32_t next_of_pool(const struct planner *p, uint32_t from)
+{
+    return from <= 65535 ? np_portset_next(&p->ask->pool, (uint16_t)from) : 0;
+}
+
+/* A consecutive run that `port` does not go on is given up. */
+static void break_run(struct planner *p, uint32_t port)
+{
+    struct np_plan *plan = p->plan;
+    if (!p->ask->consecutive || !plan->n_ports || plan->ports[plan->n_ports - 1] + UINT32_C(1) == port)
+        return;
+    let_go(p);
+    plan->n_ports = 0;
+}
+
+/* The ports of the pool from `first` to `last`, until there are enough. */
+static enum nextport_status search(struct planner *p, uint32_t first, uint32_t last, struct nextport_error *err)
+{
+    struct np_plan *plan = p->plan;
+    for (uint32_t port = next_of_pool(p, first); port && port <= last && plan->n_ports < p->ask->count;
+         port = next_of_pool(p, port + 1)) {
+        bool is_free;
+        break_run(p, port);
+        if (try_port(p, (uint16_t)port, &is_free, err) != NEXTPORT_OK)
+            return err->status;
+        if (is_free) {
+            p->n_free++;
+            plan->ports[plan->n_ports++] = (uint16_t)port;
+        }
+    }
+    return NEXTPORT_OK;
+}
+
+/* A run that ends where the search began may go on over ports that were found free, and were given up because nothing
+ * before them was known yet. They alone are asked for twice. */
+static enum nextport_status finish_run(struct planner *p, struct nextport_error *err)
+{
+    struct np_plan *plan = p->plan;
+    while (plan->n_ports && plan->n_ports < p->ask->count) {
+        const uint32_t port = plan->ports[plan->n_ports - 1] + UINT32_C(1);
+        enum nextport_probe answer;
+        if (next_of_pool(p, port) != port || np_portset_has(&p->taken, (uint16_t)port))
+            break;
+        if (p->ask->probe(p->ask->probe_ctx, (uint16_t)port, &answer, err) != NEXTPORT_OK)
+            return err->status;
+        if (answer != NEXTPORT_PROBE_FREE)
+            break;
+        plan->ports[plan->n_ports++] = (uint16_t)port;
+    }
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status search_from(struct planner *p, uint32_t begin, struct nextport_error *err)
+{
+    if (search(p, begin, 65535, err) != NEXTPORT_OK)
+        return err->status;
+    if (begin <= 1 || p->plan->n_ports == p->ask->count)
+        return NEXTPORT_OK;
+    break_run(p, 0);
+    if (search(p, 1, begin - 1, err) != NEXTPORT_OK)
+        return err->status;
+    return p->ask->consecutive ? finish_run(p, err) : NEXTPORT_OK;
+}
+
 enum nextport_status np_plan_make(struct np_plan *ret, const struct np_ask *ask, const struct np_evidence *evidence,
                                   const struct np_leases *leases, struct np_arena *arena, struct nextport_error *err)
 {
     struct planner p = {
         .ask = ask, .evidence = evidence, .leases = leases, .arena = arena, .plan = ret, .taken = leases->taken};
+    const unsigned size = np_portset_count(&ask->pool);
     *ret = (struct np_plan){.ports = np_alloc_array(arena, ask->count, sizeof *ret->ports)};
     mark_taken(&p);
-    uint32_t port = np_portset_next(&ask->pool, 1);
-    while (port && ret->n_ports < ask->count) {
-        bool is_free;
-        if (ask->consecutive && ret->n_ports && ret->ports[ret->n_ports - 1] + 1u != port) {
-            let_go(&p);
-            ret->n_ports = 0;
-        }
-        if (try_port(&p, (uint16_t)port, &is_free, err) != NEXTPORT_OK)
-            return err->status;
-        if (is_free) {
-            p.n_free++;
-            ret->ports[ret->n_ports++] = (uint16_t)port;
-        }
-        port = port < 65535 ? np_portset_next(&ask->pool, (uint16_t)(port + 1)) : 0;
-    }
+    const uint32_t begin = ask->seeded && size ? np_portset_nth(&ask->pool, (unsigned)(ask->seed % size)) : 1;
+    if (search_from(&p, begin, err) != NEXTPORT_OK)
+        return err->status;
     return ret->n_ports == ask->count ? NEXTPORT_OK : full(&p, err);
 }

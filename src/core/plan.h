@@ -15,8 +15,9 @@ struct np_ask {
     enum nextport_protocol protocol;
     unsigned count; /* at least 1 */
     bool consecutive;
-    bool
-        seeded; /* begin not at the lowest port but at this one's place in the pool, and go on from the lowest at its end */
+    /* Begin not at the lowest port but at the (seed modulo the pool's size)-th, and go on from the lowest at the pool's
+     * end. A consecutive run does not go over that end. */
+    bool seeded;
     uint64_t seed;
     np_probe_fn *probe;
     void (*let_go)(void *ctx, uint16_t port); /* a held port is not needed after all; NULL allowed */

@@ -53,6 +53,22 @@ uint16_t np_portset_next(const struct np_portset *set, uint16_t from)
     return bits ? (uint16_t)(w * 64u + (unsigned)__builtin_ctzll(bits)) : 0;
 }
 
+uint16_t np_portset_nth(const struct np_portset *set, unsigned below)
+{
+    for (unsigned w = 0; w < 1024; w++) {
+        uint64_t bits = set->word[w];
+        const unsigned here = (unsigned)__builtin_popcountll(bits);
+        if (below >= here) {
+            below -= here;
+            continue;
+        }
+        while (below--)
+            bits &= bits - 1;
+        return (uint16_t)(w * 64u + (unsigned)__builtin_ctzll(bits));
+    }
+    return 0;
+}
+
 bool np_portset_run(const struct np_portset *set, uint32_t from, struct nextport_range *ret)
 {
     uint16_t first = from > 65535 ? 0 : np_portset_next(set, (uint16_t)from);

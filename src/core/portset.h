@@ -15,6 +15,8 @@ bool np_portset_has(const struct np_portset *, uint16_t port);
 unsigned np_portset_count(const struct np_portset *);
 /* The lowest member >= from; 0 when there is none. */
 uint16_t np_portset_next(const struct np_portset *, uint16_t from);
+/* The member with so many below it; 0 when there are not so many. */
+uint16_t np_portset_nth(const struct np_portset *, unsigned below);
 /* The run of members that starts at the lowest member >= from. */
 bool np_portset_run(const struct np_portset *, uint32_t from, struct nextport_range *ret);
 void np_portset_subtract(struct np_portset *, const struct np_portset *);

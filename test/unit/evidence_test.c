@@ -115,6 +115,26 @@ static void only_a_required_source_that_was_not_seen_forbids_an_answer(void **st
     assert_string_equal(np_evidence_blind(evidence)->source, "d");
 }
 
+/* The caller's strings may go. */
+static void a_claim_keeps_every_one_of_its_strings(void **state)
+{
+    struct np_evidence *evidence = *state;
+    char text[] = "text";
+    np_evidence_claim(evidence, &(struct nextport_claim){.first = 1,
+                                                         .last = 1,
+                                                         .address = text,
+                                                         .holder = text,
+                                                         .host = text,
+                                                         .detail = text,
+                                                         .source = text,
+                                                         .file = text});
+    memset(text, 'x', 4);
+    const struct nextport_claim *claim = &evidence->claims[0];
+    const char *const kept[] = {claim->address, claim->holder, claim->host, claim->detail, claim->source, claim->file};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        assert_string_equal(kept[i], "text");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +144,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_keeps_every_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(the_worse_of_two_sightings_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(only_a_required_source_that_was_not_seen_forbids_an_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_claim_keeps_every_one_of_its_strings, setup, teardown),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* Plan cases: each file of test/plan says a situation in lines and what must come of it.
  *
- *     @pool RANGES  @exclude RANGES  @protocol P  @count N  @consecutive
+ *     @pool RANGES  @exclude RANGES  @protocol P  @count N  @consecutive  @seed N
  *     @claim FIRST[-LAST] KIND PROTOCOL SOURCE HOLDER      someone claims it
  *     @lease PORT [NAME]                                   the ledger promised it; no name: that is all we know
  *     @socket PORT   @denied PORT                          what the bind probe finds
@@ -102,6 +102,12 @@ static void line_consecutive(struct scene *scene, char *rest)
     scene->ask.consecutive = true;
 }
 
+static void line_seed(struct scene *scene, char *rest)
+{
+    scene->ask.seeded = true;
+    scene->ask.seed = strtoull(rest, NULL, 10);
+}
+
 static void line_claim(struct scene *scene, char *rest)
 {
     unsigned first, last;
@@ -159,6 +165,7 @@ static const struct {
     {"claim", line_claim},
     {"lease", line_lease},
     {"consecutive", line_consecutive},
+    {"seed", line_seed},
     {"socket", line_socket},
     {"denied", line_denied},
     {"expect", NULL},
@@ -290,20 +297,66 @@ static void no_plan_gives_a_taken_port_or_misses_a_free_one(void **state)
     }
 }
 
+/* Wherever the search begins: as many free ports as there are, and a run of them if there is one. */
+static void no_seed_makes_a_plan_miss_a_free_port_or_a_run_of_them(void **state)
+{
+    (void)state;
+    unsigned random = 20261122;
+    for (int round = 0; round < 4000; round++) {
+        struct scene scene = {.arena = np_arena_new()};
+        scene.evidence.arena = scene.leases.arena = scene.arena;
+        scene.ask = (struct np_ask){.protocol = NEXTPORT_TCP, .probe = probe, .let_go = release, .seeded = true};
+        scene.ask.probe_ctx = &scene.machine;
+        np_portset_add(&scene.ask.pool, 100, 111);
+        np_portset_add(&scene.ask.pool, 65524, 65535);
+        struct np_portset left = scene.ask.pool;
+        struct nextport_range run;
+        unsigned longest = 0;
+        for (uint16_t port = np_portset_next(&scene.ask.pool, 1); port;
+             port = port < 65535 ? np_portset_next(&scene.ask.pool, (uint16_t)(port + 1)) : 0) {
+            random = random * 1103515245u + 12345u;
+            struct np_portset *taken[] = {&scene.machine.taken, &scene.leases.taken};
+            if ((random >> 16) % 5 < 2)
+                np_portset_add(taken[(random >> 16) % 5], port, port);
+        }
+        np_portset_subtract(&left, &scene.machine.taken);
+        np_portset_subtract(&left, &scene.leases.taken);
+        for (uint32_t from = 1; np_portset_run(&left, from, &run); from = run.last + UINT32_C(1))
+            longest = run.last - run.first + 1u > longest ? run.last - run.first + 1u : longest;
+        scene.ask.seed = random >> 4;
+        scene.ask.consecutive = round % 2;
+        scene.ask.count = 1 + (random >> 8) % 6;
+        struct np_plan plan;
+        struct nextport_error err = NEXTPORT_ERROR_INIT;
+        const unsigned possible = scene.ask.consecutive ? longest : np_portset_count(&left);
+        const enum nextport_status status =
+            np_plan_make(&plan, &scene.ask, &scene.evidence, &scene.leases, scene.arena, &err);
+        assert_int_equal(status, possible >= scene.ask.count ? NEXTPORT_OK : NEXTPORT_FULL);
+        for (size_t i = 0; i < plan.n_ports; i++) {
+            assert_true(np_portset_has(&left, plan.ports[i]));
+            assert_false(i && scene.ask.consecutive && plan.ports[i] != plan.ports[i - 1] + 1);
+            np_portset_remove(&left, plan.ports[i], plan.ports[i]);
+        }
+        check_held(&scene, &plan);
+        np_arena_free(scene.arena);
+    }
+}
+
 int main(void)
 {
-    struct CMUnitTest tests[128] = {cmocka_unit_test(no_plan_gives_a_taken_port_or_misses_a_free_one)};
-    enum { MOST = sizeof tests / sizeof *tests - 1 };
+    struct CMUnitTest tests[128] = {cmocka_unit_test(no_plan_gives_a_taken_port_or_misses_a_free_one),
+                                    cmocka_unit_test(no_seed_makes_a_plan_miss_a_free_port_or_a_run_of_them)};
+    enum { FIRST = 2, MOST = sizeof tests / sizeof *tests - FIRST };
     char **names, paths[MOST][SCRATCH_PATH];
     const size_t n = scratch_list(TEST_DIR "/plan", ".case", &names);
     if (n < 3 || n > MOST)
         return 1; /* no cases, or not all of them: nothing was proved */
     for (size_t i = 0; i < n; i++) {
         snprintf(paths[i], sizeof paths[i], "%s/plan/%s", TEST_DIR, names[i]);
-        tests[i + 1] = (struct CMUnitTest){names[i], a_case, NULL, NULL, paths[i]};
+        tests[i + FIRST] = (struct CMUnitTest){names[i], a_case, NULL, NULL, paths[i]};
     }
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    const int failed = _cmocka_run_group_tests("plan", tests, n + 1, NULL, NULL);
+    const int failed = _cmocka_run_group_tests("plan", tests, n + FIRST, NULL, NULL);
     for (size_t i = 0; i < n; i++)
         free(names[i]);
     free(names);

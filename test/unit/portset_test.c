@@ -46,6 +46,22 @@ static void port_0_is_never_a_member(void **state)
     assert_int_equal(np_portset_count(&set), 3);
 }
 
+static void the_nth_member_has_so_many_below_it(void **state)
+{
+    (void)state;
+    struct np_portset set = {{0}};
+    assert_int_equal(np_portset_nth(&set, 0), 0);
+    np_portset_add(&set, 1, 1);
+    np_portset_add(&set, 60, 200);
+    np_portset_add(&set, 65535, 65535);
+    unsigned below = 0;
+    for (uint32_t port = 1; port <= 65535; port++)
+        if (np_portset_has(&set, (uint16_t)port))
+            assert_int_equal(np_portset_nth(&set, below++), port);
+    assert_int_equal(np_portset_nth(&set, below), 0);
+    assert_int_equal(np_portset_nth(&set, UINT32_MAX), 0);
+}
+
 static void a_list_of_ranges_reads_back_as_it_was_meant(void **state)
 {
     (void)state;
@@ -94,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_set_agrees_with_an_array_of_booleans),
         cmocka_unit_test(port_0_is_never_a_member),
+        cmocka_unit_test(the_nth_member_has_so_many_below_it),
         cmocka_unit_test(a_list_of_ranges_reads_back_as_it_was_meant),
         cmocka_unit_test(a_bad_range_says_what_is_wrong_and_changes_nothing),
     };

@@ -156,3 +156,9 @@ const char *np_host_protection(struct np_arena *arena, const struct np_portset *
     return np_sprintf(arena, "First give others what they reserved: 'exclude = %s' in [pool]. Then, once: %s",
                       np_portset_format(arena, &others), command);
 }
+
+const char *np_host_services_file(struct np_arena *arena)
+{
+    (void)arena;
+    return "/etc/services";
+}

@@ -449,3 +449,12 @@ const char *np_host_protection(struct np_arena *arena, const struct np_portset *
                       "are open keep their ports.",
                       start, num, start, num);
 }
+
+const char *np_host_services_file(struct np_arena *arena)
+{
+    char *folder = np_narrow(arena, np_system_folder(arena));
+    for (char *p = folder; *p; p++)
+        if (*p == '\\')
+            *p = '/';
+    return np_sprintf(arena, "%s/drivers/etc/services", folder);
+}
