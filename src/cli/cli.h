@@ -19,14 +19,16 @@ struct cli {
     struct nextport_label *labels; /* as much */
     size_t n_names, n_sources, n_labels;
     const char *deployment;
-    const char *request; /* the command line as one line, for the history */
+    char *request; /* the command line as one line, for the history */
+    size_t *ends;  /* where in it each word of the command line ends */
     unsigned count, keep;
     int64_t id, limit;
     enum nextport_severity fail_on;
     bool consecutive, dry_run, all, raw, rebind, remove, help, version;
     bool fresh, no_move, labels_from_env, apply, undo, in_use, listen;
-    const char *const *args;
+    const char *const *args; /* ends with NULL */
     int n_args;
+    int exit; /* what the program ends with when it failed; 0: the status */
 };
 
 enum {
@@ -103,6 +105,21 @@ enum nextport_status cli_read_stream(struct cli *, const char *file, FILE *, con
  * returns only when the command could not be run. */
 enum nextport_status cli_exec(struct cli *, struct nextport_result **ret);
 
+/* ---- What both systems do of it (exec.c) ---- */
+
+/* What the program ends with, as env(1) and timeout(1) do, so that a command's own statuses can be told from it. */
+enum { CLI_EXEC_FAILED = 125, CLI_EXEC_CANNOT_RUN = 126, CLI_EXEC_NOT_FOUND = 127 };
+
+/* Checks the names and leases; with `listen`, the ports' sockets are in the answer. From here on signals are held. */
+enum nextport_status cli_exec_lease(struct cli *, struct nextport_result **ret);
+/* With --verbose: how the ports were chosen. Without, the command has the standard streams for itself. */
+void cli_exec_say(struct cli *, const struct nextport_result *);
+/* Fills the error, gives the lease back and returns NEXTPORT_FAILED. `exit`: CLI_EXEC_... */
+enum nextport_status cli_exec_give_up(struct cli *, const struct nextport_result *, int exit, const char *fmt, ...)
+    __attribute__((format(NP_PRINTF_FORMAT, 4, 5)));
+/* After any failure of the command `exec`: the error says its status, and the program ends with CLI_EXEC_FAILED. */
+void cli_exec_failed(struct cli *);
+
 /* `help [COMMAND|STATUS]`, and --help. */
 enum nextport_status cli_help(struct cli *, const char *topic);
 
@@ -121,8 +138,13 @@ const char *cli_env(const char *name);
 void cli_look_at_terminal(struct nextport_style *);
 /* From here on the signals that end a program wait, and interrupt only cli_write() while it waits for its reader. */
 void cli_hold_signals(void);
+/* Did one come since they are held? */
+bool cli_has_signal(void);
 /* Ends the program by the signal that came meanwhile, if one did. */
 void cli_obey_signals(void);
+/* For a command that takes this program's place or is run by it: signals, streams and terminal as this program found
+ * them. On Windows this program goes on, and events that would end it still wait. */
+void cli_restore(void);
 /* All bytes: NULL, or why not. What fits into a pipe's smallest atomic write goes out in one. */
 const char *cli_write(enum cli_stream, const char *bytes, size_t n);
 

@@ -129,8 +129,9 @@ static void labels_from_environment(struct cli *cli)
     }
 }
 
-/* The command line as a person would read it again, for the history. NULL when memory is exhausted. */
-static char *request_line(int argc, char **argv)
+/* The command line as a person would read it again, for the history, and where in it each word ends. NULL when memory is
+ * exhausted. */
+static char *request_line(int argc, char **argv, size_t *ends)
 {
     enum { LONGEST = 1000 };
     char *line = calloc(1, LONGEST + 8);
@@ -139,6 +140,7 @@ static char *request_line(int argc, char **argv)
         const char *quote = argv[i][0] == '\0' || strpbrk(argv[i], " \t\"'") ? "'" : "";
         int n = snprintf(line + len, LONGEST - len, "%s%s%s%s", i > 1 ? " " : "", quote, argv[i], quote);
         len += n > 0 ? (size_t)n : 0;
+        ends[i] = len < LONGEST ? len : LONGEST;
     }
     if (len >= LONGEST)
         strcpy(line + LONGEST - 4, "...");
@@ -149,12 +151,16 @@ static enum nextport_status run(struct cli *cli, int argc, char **argv, struct n
 {
     /* the options are read even when the command is unknown, so that the error is written in the format asked for */
     enum nextport_status status = find_command(cli, argc, argv);
+    if (cli->command && cli->command->bit == ON_EXEC)
+        cli->style.format = "plain"; /* standard output is the command's */
     if (!cli->version && cli_parse(cli, argc, argv) != NEXTPORT_OK)
         status = cli->err.status;
     if (status != NEXTPORT_OK)
         return status;
     if (cli->labels_from_env)
         labels_from_environment(cli);
+    if (cli->command && cli->command->bit == ON_EXEC && cli->n_args)
+        cli->request[cli->ends[argc - cli->n_args]] = '\0'; /* the command's words may hold secrets */
     if (cli->version)
         return cli_help(cli, "--version");
     if (cli->help)
@@ -162,7 +168,8 @@ static enum nextport_status run(struct cli *cli, int argc, char **argv, struct n
     if (cli->command->bit != ON_HELP && nextport_load(cli->np, cli->config, &cli->err) != NEXTPORT_OK)
         return cli->err.status;
     const char *format;
-    if (cli->command->bit != ON_HELP && nextport_format(cli->np, cli->command->what, &format, &cli->err) != NEXTPORT_OK)
+    if (!(cli->command->bit & (ON_HELP | ON_EXEC)) &&
+        nextport_format(cli->np, cli->command->what, &format, &cli->err) != NEXTPORT_OK)
         return cli->err.status;
     return cli->command->run(cli, ret);
 }
@@ -170,18 +177,21 @@ static enum nextport_status run(struct cli *cli, int argc, char **argv, struct n
 int cli_main(int argc, char **argv)
 {
     struct cli cli = {.style = NEXTPORT_STYLE_INIT, .err = NEXTPORT_ERROR_INIT, .fail_on = NEXTPORT_ERROR};
-    char *line = request_line(argc, argv); /* before options are read: some are cut in place */
     struct nextport_result *result = NULL;
     cli_prepare();
     cli_look_at_terminal(&cli.style);
     cli.np = nextport_new();
-    cli.request = line;
+    cli.ends = calloc((size_t)argc + 1, sizeof *cli.ends);
+    cli.request =
+        cli.ends ? request_line(argc, argv, cli.ends) : NULL; /* before options are read: some are cut in place */
     cli.names = calloc((size_t)argc + 1, sizeof *cli.names);
     cli.labels = calloc((size_t)argc + 5, sizeof *cli.labels); /* and those of the environment */
     cli.sources = calloc((size_t)argc + 1, sizeof *cli.sources);
     enum nextport_status status = NEXTPORT_FAILED;
-    if (cli.np && cli.names && cli.sources && cli.labels && line) {
+    if (cli.np && cli.names && cli.sources && cli.labels && cli.request) {
         status = run(&cli, argc, argv, &result);
+        if (status != NEXTPORT_OK && cli.command && cli.command->bit == ON_EXEC)
+            cli_exec_failed(&cli);
         status = answer(&cli, status, result);
     }
     nextport_result_free(result);
@@ -189,6 +199,7 @@ int cli_main(int argc, char **argv)
     free(cli.names);
     free(cli.sources);
     free(cli.labels);
-    free(line);
-    return (int)status;
+    free(cli.request);
+    free(cli.ends);
+    return status != NEXTPORT_OK && cli.exit ? cli.exit : (int)status;
 }

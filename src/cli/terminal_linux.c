@@ -19,13 +19,15 @@ int main(int argc, char **argv)
     return cli_main(argc, argv);
 }
 
+static void (*pipe_handler)(int); /* as it was */
+
 void cli_prepare(void)
 {
     /* A closed standard output must fail when it is written, not be some ledger that got its number. */
     for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDONLY) < 0)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDONLY | O_CLOEXEC) < 0)
             _exit(1);
-    signal(SIGPIPE, SIG_IGN);
+    pipe_handler = signal(SIGPIPE, SIG_IGN);
 }
 
 static bool set(const char *name)
@@ -87,6 +89,19 @@ void cli_hold_signals(void)
     held = sigprocmask(SIG_BLOCK, &mask, &free_mask) == 0;
 }
 
+/* One that arrives from here on does what it would have done to the command. */
+void cli_restore(void)
+{
+    struct sigaction present;
+    for (size_t i = 0; i < sizeof ending / sizeof *ending; i++)
+        if (sigaction(ending[i], NULL, &present) == 0 && present.sa_handler == catch)
+            signal(ending[i], SIG_DFL);
+    signal(SIGPIPE, pipe_handler);
+    if (held)
+        sigprocmask(SIG_SETMASK, &free_mask, NULL);
+    held = false;
+}
+
 void cli_obey_signals(void)
 {
     if (held)
@@ -97,8 +112,7 @@ void cli_obey_signals(void)
     raise(caught);
 }
 
-/* Did a signal arrive since they are held? */
-static bool has_signal(void)
+bool cli_has_signal(void)
 {
     sigset_t waiting;
     if (!held || sigpending(&waiting) != 0)
@@ -123,7 +137,7 @@ const char *cli_write(enum cli_stream stream, const char *bytes, size_t n)
 {
     static const char interrupted[] = "interrupted by a signal";
     int fd = stream == CLI_OUT ? STDOUT_FILENO : STDERR_FILENO;
-    if (stream == CLI_OUT && has_signal())
+    if (stream == CLI_OUT && cli_has_signal())
         return interrupted;
     while (n) {
         if (!wait_for_reader(fd))

@@ -60,6 +60,7 @@ int wmain(int argc, wchar_t **wide_argv)
 
 static HANDLE streams[2]; /* by enum cli_stream; NULL: closed */
 static DWORD mode_before;
+static bool mode_changed;
 
 /* A number that names nothing now might be given to a file that is opened later. */
 static HANDLE living(DWORD which)
@@ -73,13 +74,15 @@ static HANDLE living(DWORD which)
     return NULL;
 }
 
+static UINT error_mode; /* as it was */
+
 void cli_prepare(void)
 {
     streams[CLI_OUT] = living(STD_OUTPUT_HANDLE);
     streams[CLI_LOG] = living(STD_ERROR_HANDLE);
     living(STD_INPUT_HANDLE);
-    SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOOPENFILEERRORBOX); /* no window that waits for a click */
-    SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_SYSTEM32);        /* none from where somebody stands */
+    error_mode = SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOOPENFILEERRORBOX); /* no window that waits for a click */
+    SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_SYSTEM32);                     /* none from where somebody stands */
 }
 
 static bool is_console(enum cli_stream stream)
@@ -90,7 +93,16 @@ static bool is_console(enum cli_stream stream)
 
 static void restore_mode(void)
 {
-    SetConsoleMode(streams[CLI_OUT], mode_before);
+    if (mode_changed)
+        SetConsoleMode(streams[CLI_OUT], mode_before);
+}
+
+/* Both are inherited by a program that is run. */
+void cli_restore(void)
+{
+    restore_mode();
+    mode_changed = false;
+    SetErrorMode(error_mode);
 }
 
 /* The console belongs to the shell too, which may not know colours: it gets it back as it was. */
@@ -101,7 +113,8 @@ static bool take_escapes(void)
         return false;
     if ((mode_before & wanted) == wanted)
         return true;
-    return SetConsoleMode(streams[CLI_OUT], mode_before | wanted) && atexit(restore_mode) == 0;
+    mode_changed = SetConsoleMode(streams[CLI_OUT], mode_before | wanted);
+    return mode_changed && atexit(restore_mode) == 0;
 }
 
 const char *cli_env(const char *name)
@@ -173,9 +186,14 @@ void cli_hold_signals(void)
     }
 }
 
+bool cli_has_signal(void)
+{
+    return InterlockedCompareExchange(&caught, 0, 0);
+}
+
 void cli_obey_signals(void)
 {
-    if (InterlockedCompareExchange(&caught, 0, 0))
+    if (cli_has_signal())
         ExitProcess((UINT)CONTROL_C_EXIT); /* as it would have ended by itself */
 }
 
@@ -301,7 +319,7 @@ const char *cli_write(enum cli_stream stream, const char *bytes, size_t n)
         return NULL;
     if (!streams[stream])
         return text_of(ERROR_INVALID_HANDLE);
-    if (stream == CLI_OUT && InterlockedCompareExchange(&caught, 0, 0))
+    if (stream == CLI_OUT && cli_has_signal())
         return text_of(ERROR_OPERATION_ABORTED);
     const DWORD reason = event ? do_job_until_caught(&job) : do_job(&job);
     return reason ? text_of(reason) : NULL;

@@ -119,9 +119,12 @@ bool np_processes_hidden(const struct np_processes *);
 extern const bool np_probe_sees_all;
 
 /* One process, so that another one with its number later is not taken for it: "PID START BOOT", START in the system's own
- * unit, BOOT what names this start of the system. This process's own. */
+ * unit, BOOT what names this start of the system and where numbers and times mean this (Linux: the namespaces of process
+ * numbers and of time; Windows: "-", as START tells it already, and the time of the boot moves with the clock). This
+ * process's own, the same after it has become another program; NULL: the system does not tell (no /proc). */
 const char *np_process_self(struct np_arena *);
-/* Has the process that a text of np_process_self() names ended? What cannot be known has not. */
+/* Has the process that a text of np_process_self() names ended, whether or not its parent knows? What cannot be known, as of
+ * a process of another container, has not; what ran before this system was started has. */
 bool np_process_has_ended(const char *process);
 
 /* The bind probe. Holds every port it found free until it is closed, so that no other program that binds can come

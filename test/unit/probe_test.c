@@ -318,6 +318,51 @@ static void a_free_port_is_held_until_it_is_let_go(void **state)
     assert_int_equal(ask_once(NEXTPORT_TCP, 50001), NEXTPORT_PROBE_FREE);
 }
 
+static bool is_listening(uint16_t port)
+{
+    const struct found found = list(NP_SOCKETS_LISTENING, NEXTPORT_TCP, port);
+    return found.n == 1;
+}
+
+static void a_socket_that_was_taken_holds_the_port_without_the_probe(void **state)
+{
+    (void)state;
+    own_namespace();
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_probe *probe = NULL;
+    assert_int_equal(np_probe_open(&probe, NEXTPORT_BOTH, &err), NEXTPORT_OK);
+    assert_int_equal(ask(probe, 50000), NEXTPORT_PROBE_FREE);
+    assert_int_equal(ask(probe, 50001), NEXTPORT_PROBE_FREE);
+    const int taken = (int)np_probe_take(probe, 50000);
+    assert_true(taken >= 0);
+    assert_true(fcntl(taken, F_GETFD) & FD_CLOEXEC);
+    assert_int_equal(np_probe_take(probe, 50000), -1);
+    assert_int_equal(np_probe_take(probe, 50002), -1);
+    assert_int_equal(ask_once(NEXTPORT_UDP, 50000), NEXTPORT_PROBE_TAKEN);
+    np_probe_close(probe);
+    assert_int_equal(ask_once(NEXTPORT_UDP, 50000), NEXTPORT_PROBE_FREE);
+    assert_int_equal(ask_once(NEXTPORT_TCP, 50000), NEXTPORT_PROBE_TAKEN);
+    assert_int_equal(ask_once(NEXTPORT_TCP, 50001), NEXTPORT_PROBE_FREE);
+    assert_false(is_listening(50000));
+    assert_int_equal(listen(taken, 1), 0);
+    assert_true(is_listening(50000));
+    close(taken);
+    assert_int_equal(ask_once(NEXTPORT_TCP, 50000), NEXTPORT_PROBE_FREE);
+}
+
+static void of_udp_there_is_no_socket_to_take(void **state)
+{
+    (void)state;
+    own_namespace();
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_probe *probe = NULL;
+    assert_int_equal(np_probe_open(&probe, NEXTPORT_UDP, &err), NEXTPORT_OK);
+    assert_int_equal(ask(probe, 50000), NEXTPORT_PROBE_FREE);
+    assert_int_equal(np_probe_take(probe, 50000), -1);
+    assert_int_equal(ask_once(NEXTPORT_UDP, 50000), NEXTPORT_PROBE_TAKEN);
+    np_probe_close(probe);
+}
+
 static void both_means_that_tcp_and_udp_are_free(void **state)
 {
     (void)state;
@@ -561,6 +606,8 @@ int main(void)
         cmocka_unit_test(a_socket_leads_to_its_program),
         cmocka_unit_test(what_this_user_may_not_read_is_known_to_be_hidden),
         cmocka_unit_test(a_free_port_is_held_until_it_is_let_go),
+        cmocka_unit_test(a_socket_that_was_taken_holds_the_port_without_the_probe),
+        cmocka_unit_test(of_udp_there_is_no_socket_to_take),
         cmocka_unit_test(both_means_that_tcp_and_udp_are_free),
         cmocka_unit_test(a_port_that_this_user_may_not_bind_is_denied),
         cmocka_unit_test(more_ports_than_the_soft_limit_of_files_can_be_held),

@@ -83,6 +83,18 @@ void np_probe_release(struct np_probe *probe, uint16_t port)
         }
 }
 
+intptr_t np_probe_take(struct np_probe *probe, uint16_t port)
+{
+    enum { TCP = 0 };
+    for (size_t i = probe->n_held; i-- > 0;)
+        if (probe->held[i].port == port) {
+            const int fd = probe->held[i].fd[TCP];
+            probe->held[i].fd[TCP] = -1;
+            return fd;
+        }
+    return -1;
+}
+
 /* Only a request for a thousand ports and more needs it; servers start with a soft limit of 1024 and a hard one of
  * several thousand at least. */
 static bool raise_limit(struct np_probe *probe)

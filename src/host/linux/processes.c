@@ -1,4 +1,4 @@
-/* Which process has a socket: the links in /proc/PID/fd, read once and ordered by inode.
+/* Which process has a socket: the links in /proc/PID/fd, read once and ordered by inode. And which process is which.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 #include "host/linux/linux.h"
@@ -6,10 +6,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct owner {
@@ -162,4 +165,105 @@ bool np_processes_find(const struct np_processes *processes, uint64_t process_ke
 bool np_processes_hidden(const struct np_processes *processes)
 {
     return processes->hidden;
+}
+
+/* ---- One process ------------------------------------------------------------------------------------------------ */
+
+/* What is read of "PID (NAME) STATE PPID ..": proc_pid_stat(5) counts from 1, and NAME is the second. */
+enum { STATE = 3, THREADS = 20, START = 22 };
+
+struct process {
+    char state;
+    uint64_t threads, start; /* start: ticks since the system's start, as this time namespace counts them */
+};
+
+static bool read_small(const char *path, char *ret, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, ret, size - 1);
+    if (fd >= 0)
+        close(fd);
+    ret[len > 0 ? len : 0] = '\0';
+    return len > 0;
+}
+
+/* The name may hold anything, ") R 1" too: what counts stands behind its last parenthesis. */
+static bool read_process_of(int64_t pid, struct process *ret)
+{
+    char path[32], stat[2048];
+    struct np_text rest, word;
+    snprintf(path, sizeof path, "/proc/%" PRId64 "/stat", pid);
+    const char *end = read_small(path, stat, sizeof stat) ? strrchr(stat, ')') : NULL;
+    if (!end || end[1] != ' ')
+        return false;
+    rest = np_text_of(end + 2);
+    for (int field = STATE; np_text_split(&rest, ' ', &word); field++) {
+        if (field == STATE)
+            ret->state = word.len ? word.ptr[0] : '\0';
+        else if (field == THREADS && !np_text_u64(word, UINT64_MAX, &ret->threads))
+            return false;
+        else if (field == START)
+            return np_text_u64(word, UINT64_MAX, &ret->start);
+    }
+    return false;
+}
+
+/* 0: this kernel has no such namespaces. */
+static uint64_t namespace_of(const char *path)
+{
+    struct stat seen;
+    return stat(path, &seen) == 0 ? (uint64_t)seen.st_ino : 0;
+}
+
+static const char hexadecimal[] = "0123456789abcdef";
+enum { BOOT_DIGITS = 8, BOOT_SIZE = 64 };
+
+/* "1a2b3c4d:PIDS:TIMES": this start of the system, and the namespaces in which numbers and times of processes are what we
+ * take them for. False: /proc is missing, or is another namespace's. */
+static bool boot_text(char ret[BOOT_SIZE])
+{
+    char id[64], self[32];
+    ssize_t len = readlink("/proc/self", self, sizeof self - 1);
+    self[len > 0 ? len : 0] = '\0';
+    if (len <= 0 || strtol(self, NULL, 10) != getpid() ||
+        !read_small("/proc/sys/kernel/random/boot_id", id, sizeof id) || strspn(id, hexadecimal) < BOOT_DIGITS)
+        return false;
+    snprintf(ret, BOOT_SIZE, "%.*s:%" PRIu64 ":%" PRIu64, BOOT_DIGITS, id, namespace_of("/proc/self/ns/pid"),
+             namespace_of("/proc/self/ns/time"));
+    return true;
+}
+
+const char *np_process_self(struct np_arena *arena)
+{
+    char boot[BOOT_SIZE];
+    struct process self = {0};
+    if (!boot_text(boot) || !read_process_of(getpid(), &self))
+        return NULL;
+    return np_sprintf(arena, "%d %" PRIu64 " %s", (int)getpid(), self.start, boot);
+}
+
+/* A zombie has ended, unless it is the first thread of a process whose others go on. */
+static bool is_over(const struct process *process)
+{
+    return process->state == 'X' || (process->state == 'Z' && process->threads <= 1);
+}
+
+bool np_process_has_ended(const char *text)
+{
+    char boot[BOOT_SIZE];
+    struct np_text rest = np_text_of(text), pid_word, start_word, boot_word;
+    uint64_t pid, start;
+    if (!np_text_split(&rest, ' ', &pid_word) || !np_text_split(&rest, ' ', &start_word) ||
+        !np_text_split(&rest, ' ', &boot_word) || !np_text_u64(pid_word, INT32_MAX, &pid) || pid == 0 ||
+        !np_text_u64(start_word, UINT64_MAX, &start) || strspn(boot_word.ptr, hexadecimal) != BOOT_DIGITS ||
+        !boot_text(boot))
+        return false;
+    if (memcmp(boot_word.ptr, boot, BOOT_DIGITS) != 0)
+        return true;
+    if (!np_text_is(boot_word, boot))
+        return false;
+    if (kill((pid_t)pid, 0) != 0 && errno == ESRCH)
+        return true;
+    struct process found = {0}; /* the mount option hidepid= may keep it from us: then it lives */
+    return read_process_of((int64_t)pid, &found) && (found.start != start || is_over(&found));
 }

@@ -82,6 +82,13 @@ void np_probe_release(struct np_probe *probe, uint16_t port)
         }
 }
 
+/* A program of Windows is not handed sockets by number. */
+intptr_t np_probe_take(struct np_probe *probe, uint16_t port)
+{
+    (void)probe, (void)port;
+    return -1;
+}
+
 static bool set(SOCKET socket, int level, int option)
 {
     const DWORD on = 1;

@@ -1,10 +1,12 @@
 /* Which program a process is. The socket table gives the process; its program and the services that run in it are read
- * once. Every user may see all processes, and local users all services; without these a program is still named.
+ * once. Every user may see all processes, and local users all services; without these a program is still named. And which
+ * process is which.
  * SPDX-License-Identifier: MIT */
 #include "host/windows/processes.h"
 
 #include "host/windows/win32.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <tlhelp32.h>
 
@@ -160,4 +162,41 @@ struct np_processes *np_processes_read(struct np_arena *arena)
     const bool whole = list_programs(&programs);
     list_services(&services);
     return np_processes_of(arena, programs.items, programs.n, services.items, services.n, !whole);
+}
+
+/* ---- One process ------------------------------------------------------------------------------------------------ */
+
+/* In units of 100 ns since 1601; false: the system does not tell. */
+static bool start_of(HANDLE process, uint64_t *ret)
+{
+    FILETIME start, end, kernel, user;
+    if (!GetProcessTimes(process, &start, &end, &kernel, &user))
+        return false;
+    *ret = (uint64_t)start.dwHighDateTime << 32 | start.dwLowDateTime;
+    return true;
+}
+
+const char *np_process_self(struct np_arena *arena)
+{
+    uint64_t start;
+    if (!start_of(GetCurrentProcess(), &start))
+        return NULL;
+    return np_sprintf(arena, "%lu %" PRIu64 " -", GetCurrentProcessId(), start);
+}
+
+/* A process that has ended can still be opened while anybody has a handle of it. */
+bool np_process_has_ended(const char *text)
+{
+    struct np_text rest = np_text_of(text), pid_word, start_word;
+    uint64_t pid, start, found;
+    if (!np_text_split(&rest, ' ', &pid_word) || !np_text_split(&rest, ' ', &start_word) ||
+        !np_text_u64(pid_word, UINT32_MAX, &pid) || pid == 0 || !np_text_u64(start_word, UINT64_MAX, &start) ||
+        !np_text_is(rest, "-"))
+        return false;
+    HANDLE process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION | SYNCHRONIZE, FALSE, (DWORD)pid);
+    if (!process)
+        return GetLastError() == ERROR_INVALID_PARAMETER; /* there is none of this number */
+    const bool over = start_of(process, &found) && (found != start || WaitForSingleObject(process, 0) == WAIT_OBJECT_0);
+    CloseHandle(process);
+    return over;
 }
