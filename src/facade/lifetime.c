@@ -1,6 +1,21 @@
-/* The life of leases: what each look does for those it can move on.
+/* The life of leases (doc/lifetimes.md): what each look does for those it can move on.
  * SPDX-License-Identifier: MIT */
 #include "facade/run.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* Remembered by the ledger: when all leases were looked at last. */
+static const char looked_key[] = "looked";
+
+static const unsigned mortal = NP_STATE(NEXTPORT_PENDING) | NP_STATE(NEXTPORT_UNSEEN) | NP_STATE(NEXTPORT_RESTING);
+
+int64_t np_run_ttl(const struct np_run *run, bool owned)
+{
+    const struct np_settings *settings = &run->np->settings;
+    const bool said = np_settings_strength(settings, "lease.pending") == NP_BY_CALLER;
+    return owned && !said ? settings->owned_s : settings->pending_s;
+}
 
 void np_claim_socket(void *ctx, const struct np_socket *socket)
 {
@@ -8,42 +23,87 @@ void np_claim_socket(void *ctx, const struct np_socket *socket)
     np_evidence_claim(ctx, &claim);
 }
 
-static enum nextport_status pending_until(struct np_run *run, int64_t until, struct np_portset *ret,
-                                          struct nextport_error *err)
+static void add(struct np_portset *set, const struct np_portset *more)
 {
-    const struct np_which which = {.states = NP_STATE(NEXTPORT_PENDING), .until = until};
+    for (size_t i = 0; i < sizeof set->word / sizeof *set->word; i++)
+        set->word[i] |= more->word[i];
+}
+
+static void intersect(struct np_portset *set, const struct np_portset *other)
+{
+    for (size_t i = 0; i < sizeof set->word / sizeof *set->word; i++)
+        set->word[i] &= other->word[i];
+}
+
+static uint16_t next_after(const struct np_portset *set, uint16_t port)
+{
+    return port < 65535 ? np_portset_next(set, (uint16_t)(port + 1)) : 0;
+}
+
+/* ---- Looking ------------------------------------------------------------------------------------------------- */
+
+/* Sockets of leased ports, with the program where a lease could record it: that takes a walk over all processes. */
+struct finding {
+    struct np_run *run;
+    const struct np_portset *named;
+    struct np_processes *processes; /* NULL: not read yet */
+};
+
+static void find_socket(void *ctx, const struct np_socket *socket)
+{
+    struct finding *finding = ctx;
+    struct nextport_claim claim = np_socket_claim(socket);
+    const bool named = !socket->transient && np_portset_has(finding->named, socket->port);
+    if (named && !finding->processes)
+        finding->processes = np_processes_read(finding->run->arena);
+    if (named)
+        np_processes_find(finding->processes, socket->process_key, &claim.pid, &claim.holder);
+    np_evidence_claim(&finding->run->evidence, &claim);
+}
+
+/* Listeners alone, which does not grow with the number of connections; the whole table where the probe would not do. */
+static enum nextport_status look_at_sockets(struct np_run *run, const struct np_portset *ports,
+                                            const struct np_portset *named, struct nextport_error *err)
+{
+    struct finding finding = {.run = run, .named = named};
+    const char *partial;
+    if (!np_portset_next(ports, 1) || run->np->settings.root)
+        return NEXTPORT_OK;
+    return np_host_sockets(np_probe_sees_all ? NP_SOCKETS_LISTENING : NP_SOCKETS_ALL, NEXTPORT_BOTH, ports, find_socket,
+                           &finding, &partial, err);
+}
+
+static enum nextport_status ports_in(struct np_run *run, unsigned states, int64_t until, bool processes,
+                                     struct np_portset *ret, struct nextport_error *err)
+{
+    const struct np_which which = {.states = states, .until = until, .processes = processes};
     return run->ops->ports(run->ledger, run->actor.scope, &which, ret, err);
 }
 
-static bool is_due(const struct np_run *run, const struct nextport_lease *lease)
+/* A look that lies in the future was made before the clock went backwards. */
+static enum nextport_status is_look_due(struct np_run *run, struct nextport_error *err)
 {
-    return lease->state == NEXTPORT_PENDING && lease->expires <= run->actor.now;
+    const char *text;
+    if (run->ops->recall(run->ledger, looked_key, run->arena, &text, err) != NEXTPORT_OK)
+        return err->status;
+    const int64_t looked = text ? strtoll(text, NULL, 10) : 0, now = run->actor.now;
+    run->look_is_due = looked > now || now - looked >= run->np->settings.lifetimes.look_s;
+    return NEXTPORT_OK;
 }
 
-/* For a request, only a lease that is due is worth this look: it costs a walk over all listeners, or over the whole table
- * where the probe alone would not do. */
-static enum nextport_status look_at_sockets(struct np_run *run, const struct np_portset *ports,
-                                            struct nextport_error *err)
+enum nextport_status np_run_look_at_leases(struct np_run *run, const struct np_portset *own, struct nextport_error *err)
 {
-    const char *partial;
-    if (!np_portset_next(ports, 1))
-        return NEXTPORT_OK;
-    return np_host_sockets(np_probe_sees_all ? NP_SOCKETS_LISTENING : NP_SOCKETS_ALL, NEXTPORT_BOTH, ports,
-                           np_claim_socket, &run->evidence, &partial, err);
-}
-
-/* Looks whether the pending leases that expire at `until` or before are in use. */
-static enum nextport_status look_at_pending(struct np_run *run, int64_t until, struct nextport_error *err)
-{
-    struct np_portset pending;
-    if (pending_until(run, until, &pending, err) != NEXTPORT_OK)
+    struct np_portset ports, named = *own;
+    if (ports_in(run, mortal, run->actor.now, true, &run->due, err) != NEXTPORT_OK ||
+        is_look_due(run, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
-    return look_at_sockets(run, &pending, err);
-}
-
-enum nextport_status np_run_look_at_due(struct np_run *run, struct nextport_error *err)
-{
-    return look_at_pending(run, run->actor.now, err);
+    ports = run->look_is_due ? run->leases.taken : run->due;
+    add(&ports, own);
+    if (run->look_is_due && ports_in(run, mortal, INT64_MAX, false, &named, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
+    add(&named, &run->due);
+    add(&named, own);
+    return look_at_sockets(run, &ports, &named, err);
 }
 
 static bool hides_something(const struct np_evidence *evidence)
@@ -80,123 +140,218 @@ static enum nextport_status occupied(struct np_run *run, const struct nextport_l
     return NEXTPORT_OK;
 }
 
-static enum nextport_status confirm(struct np_run *run, const struct nextport_lease *lease,
-                                    const struct nextport_claim *use, struct nextport_error *err)
+/* ---- Steps --------------------------------------------------------------------------------------------------- */
+
+/* Everything that a walk over the leases needs. */
+struct walk {
+    struct np_run *run;
+    struct np_portset tcp, udp; /* what is used */
+    struct np_leases all;       /* read whole when all are looked at */
+    bool hidden, read_all;
+};
+
+static void begin_walk(struct walk *walk, struct np_run *run)
 {
-    struct nextport_lease *known = np_leases_at(&run->leases, lease->port);
-    np_note(&run->log, NEXTPORT_VERBOSE, "port %u: seen in use by %s, its lease is confirmed", lease->port,
-            use->holder ? use->holder : use->source);
+    *walk = (struct walk){.run = run, .all = {.arena = run->arena}, .hidden = hides_something(&run->evidence)};
+    for (size_t i = 0; i < run->evidence.n_claims; i++) {
+        const struct nextport_claim *claim = &run->evidence.claims[i];
+        if (np_claim_is_use(claim) && claim->protocol & NEXTPORT_TCP)
+            np_portset_add(&walk->tcp, claim->first, claim->last);
+        if (np_claim_is_use(claim) && claim->protocol & NEXTPORT_UDP)
+            np_portset_add(&walk->udp, claim->first, claim->last);
+    }
+}
+
+static bool is_used(const struct walk *walk, const struct nextport_lease *lease)
+{
+    return (lease->protocol & NEXTPORT_TCP && np_portset_has(&walk->tcp, lease->port)) ||
+           (lease->protocol & NEXTPORT_UDP && np_portset_has(&walk->udp, lease->port));
+}
+
+/* What to do with a lease. The probe is asked last, and only when the answer may end it. */
+static enum nextport_status decide(struct walk *walk, const struct nextport_lease *lease, struct np_seen *seen,
+                                   enum np_lease_step *ret, struct nextport_error *err)
+{
+    struct np_run *run = walk->run;
+    const struct np_lifetimes *lifetimes = &run->np->settings.lifetimes;
+    const bool used = is_used(walk, lease);
+    const bool since = run->actor.now - lease->renewed >= lifetimes->look_s;
+    *seen = (struct np_seen){.use = used ? np_lease_use(&run->evidence, lease->port, lease->protocol) : NULL,
+                             .hidden = walk->hidden,
+                             .look = lease->state == NEXTPORT_UNSEEN ? since : run->look_is_due,
+                             .ended = lease->process && np_process_has_ended(lease->process)};
+    *ret = np_lease_next_step(lease, run->actor.now, seen, lifetimes);
+    if (*ret != NP_LEASE_EXPIRE && *ret != NP_LEASE_REST)
+        return NEXTPORT_OK;
+    if (occupied(run, lease, &seen->occupied, err) != NEXTPORT_OK)
+        return err->status;
+    *ret = np_lease_next_step(lease, run->actor.now, seen, lifetimes);
+    return NEXTPORT_OK;
+}
+
+static void say(struct np_run *run, const struct nextport_lease *lease, enum np_lease_step step,
+                const struct np_seen *seen)
+{
+    static const char *const words[] = {
+        [NP_LEASE_KEEP] = NULL,
+        [NP_LEASE_CONFIRM] = NULL,
+        [NP_LEASE_MISS] = "no longer seen in use, its lease is absent",
+        [NP_LEASE_COUNT] = NULL,
+        [NP_LEASE_REST] = "its process has ended, it rests",
+        [NP_LEASE_REBASE] = "the clock went backwards, its lease counts from now",
+        [NP_LEASE_EXPIRE] = NULL,
+    };
+    static const char *const ends[] = {
+        [NEXTPORT_PENDING] = "promised, never seen in use, its lease has expired",
+        [NEXTPORT_CONFIRMED] = "its lease has expired",
+        [NEXTPORT_UNSEEN] = "not seen in use for long, its lease has expired",
+        [NEXTPORT_RESTING] = "has rested and is free again",
+    };
+    const char *word = step == NP_LEASE_EXPIRE ? ends[lease->state] : words[step];
+    if (step == NP_LEASE_CONFIRM)
+        np_note(&run->log, NEXTPORT_VERBOSE, "port %u: seen in use by %s, its lease is confirmed", lease->port,
+                seen->use->holder ? seen->use->holder : seen->use->source);
+    else if (word)
+        np_note(&run->log, NEXTPORT_VERBOSE, "port %u: %s", lease->port, word);
+}
+
+static enum nextport_status make(struct np_run *run, const struct nextport_lease *lease, enum np_lease_step step,
+                                 const struct np_seen *seen, struct nextport_error *err)
+{
+    const char *event = np_lease_event(step, lease->state);
+    say(run, lease, step, seen);
+    if (step == NP_LEASE_EXPIRE) {
+        np_leases_remove(&run->leases, lease->port);
+        *(struct nextport_lease *)np_push(run->arena, &run->ended, &run->n_ended, &run->ended_capacity, sizeof *lease) =
+            *lease;
+        return run->ops->drop(run->ledger, lease, event, err);
+    }
+    struct nextport_lease after = *lease, *known = np_leases_at(&run->leases, lease->port);
+    np_lease_apply(&after, step, run->actor.now, seen->use ? np_holder_of(run->arena, seen->use) : NULL,
+                   &run->np->settings.lifetimes);
+    run->n_confirmed += step == NP_LEASE_CONFIRM;
     if (known)
-        known->state = NEXTPORT_CONFIRMED;
-    run->n_confirmed++;
-    struct nextport_lease confirmed = *lease;
-    confirmed.state = NEXTPORT_CONFIRMED;
-    confirmed.holder = use->holder;
-    confirmed.expires = 0;
-    return run->ops->save(run->ledger, &confirmed, "confirmed", err);
+        *known = after;
+    return run->ops->save(run->ledger, &after, event, err);
 }
 
-static enum nextport_status expire(struct np_run *run, const struct nextport_lease *lease, struct nextport_error *err)
+/* *ret_found: the lease of this port, as it was when this transaction began or as it is. */
+static enum nextport_status read_lease(struct walk *walk, uint16_t port, struct nextport_lease *ret, bool *ret_found,
+                                       struct nextport_error *err)
 {
-    np_note(&run->log, NEXTPORT_VERBOSE, "port %u: promised, never seen in use, its lease has expired", lease->port);
-    np_leases_remove(&run->leases, lease->port);
-    struct nextport_lease *ended = np_push(run->arena, &run->ended, &run->n_ended, &run->ended_capacity, sizeof *ended);
-    *ended = *lease;
-    return run->ops->drop(run->ledger, lease, "expired", err);
+    struct np_run *run = walk->run;
+    const struct nextport_lease *known = walk->read_all ? np_leases_at(&walk->all, port) : NULL;
+    *ret_found = known != NULL;
+    if (known)
+        *ret = *known;
+    if (walk->read_all)
+        return NEXTPORT_OK;
+    return run->ops->find(run->ledger, run->actor.scope, port, run->arena, ret, ret_found, err);
 }
 
-static enum nextport_status step(struct np_run *run, uint16_t port, bool hidden, size_t *stepped,
-                                 struct nextport_error *err)
+static enum nextport_status step(struct walk *walk, uint16_t port, size_t *stepped, struct nextport_error *err)
 {
     struct nextport_lease lease;
-    bool found, taken = false;
-    if (run->ops->find(run->ledger, run->actor.scope, port, run->arena, &lease, &found, err) != NEXTPORT_OK)
+    struct np_seen seen;
+    enum np_lease_step next;
+    bool found;
+    if (read_lease(walk, port, &lease, &found, err) != NEXTPORT_OK)
         return err->status;
     if (!found)
         return NEXTPORT_OK;
-    const struct nextport_claim *use = np_lease_use(&run->evidence, port, lease.protocol);
-    if (is_due(run, &lease) && !use && occupied(run, &lease, &taken, err) != NEXTPORT_OK)
+    if (lease.state == NEXTPORT_CONFIRMED && !lease.process && is_used(walk, &lease) &&
+        lease.renewed <= walk->run->actor.now)
+        return NEXTPORT_OK; /* most are, so not worth finding out by what */
+    if (decide(walk, &lease, &seen, &next, err) != NEXTPORT_OK)
         return err->status;
-    enum np_lease_step next =
-        np_lease_next_step(&lease, run->actor.now, &(struct np_seen){.use = use, .occupied = taken, .hidden = hidden},
-                           &run->np->settings.lifetimes);
     *stepped += next != NP_LEASE_KEEP;
-    switch (next) {
-    case NP_LEASE_KEEP:
-        break;
-    case NP_LEASE_CONFIRM:
-        return confirm(run, &lease, use, err);
-    case NP_LEASE_EXPIRE:
-        return expire(run, &lease, err);
-    case NP_LEASE_MISS:
-    case NP_LEASE_COUNT:
-    case NP_LEASE_REST:
-    case NP_LEASE_REBASE:
-        break;
-    }
-    return NEXTPORT_OK;
+    return next == NP_LEASE_KEEP ? NEXTPORT_OK : make(walk->run, &lease, next, &seen, err);
 }
 
-/* The pending leases that this look may move on: those on a port that something claims, and those due. */
-static enum nextport_status movable(struct np_run *run, struct np_portset *ret, struct nextport_error *err)
+/* The leases that this look may move on: those due, those on a port that something uses, or all. */
+static enum nextport_status movable(struct walk *walk, const struct np_portset *own, struct np_portset *ret,
+                                    struct nextport_error *err)
 {
-    struct np_portset claimed = {{0}}, due, unleased, idle;
-    if (pending_until(run, run->actor.now, &due, err) != NEXTPORT_OK)
-        return err->status;
-    for (size_t i = 0; i < run->evidence.n_claims; i++)
-        np_portset_add(&claimed, run->evidence.claims[i].first, run->evidence.claims[i].last);
-    unleased = claimed;
-    np_portset_subtract(&unleased, &run->leases.taken);
-    np_portset_subtract(&claimed, &unleased);
-    *ret = due;
-    if (!np_portset_next(&claimed, 1))
+    const unsigned waiting = NP_STATE(NEXTPORT_PENDING) | NP_STATE(NEXTPORT_UNSEEN);
+    struct np_run *run = walk->run;
+    struct np_portset used = walk->tcp;
+    add(&used, &walk->udp);
+    *ret = run->look_is_due ? run->leases.taken : run->due;
+    intersect(&used, &run->leases.taken);
+    np_portset_subtract(&used, ret);
+    if (np_portset_next(&used, 1)) {
+        struct np_portset idle;
+        if (ports_in(run, waiting, INT64_MAX, false, &idle, err) != NEXTPORT_OK)
+            return err->status;
+        intersect(&used, &idle);
+        add(ret, &used);
+    }
+    np_portset_subtract(ret, own);
+    walk->read_all = run->look_is_due && np_portset_next(ret, 1);
+    if (!walk->read_all)
         return NEXTPORT_OK;
-    if (pending_until(run, INT64_MAX, ret, err) != NEXTPORT_OK)
-        return err->status;
-    idle = *ret;
-    np_portset_subtract(&idle, &claimed);
-    np_portset_subtract(&idle, &due);
-    np_portset_subtract(ret, &idle);
-    return NEXTPORT_OK;
+    return run->ops->leases(run->ledger, run->actor.scope, SIZE_MAX, &walk->all, err);
 }
 
-/* Moves on the leases that can be, a bounded number, the lowest ports first. */
-enum nextport_status np_run_steps(struct np_run *run, size_t *ret_stepped, struct nextport_error *err)
+/* All leases were looked at; what was hidden will have to be looked at again. */
+static enum nextport_status remember_look(struct walk *walk, struct nextport_error *err)
+{
+    struct np_run *run = walk->run;
+    if (!run->look_is_due || walk->hidden)
+        return NEXTPORT_OK;
+    run->look_is_due = false;
+    return run->ops->remember(run->ledger, looked_key, np_sprintf(run->arena, "%" PRId64, run->actor.now), err);
+}
+
+enum nextport_status np_run_steps(struct np_run *run, const struct np_portset *own, size_t *ret_stepped,
+                                  struct nextport_error *err)
 {
     struct np_portset candidates;
-    bool hidden = hides_something(&run->evidence);
+    struct walk walk;
+    begin_walk(&walk, run);
     *ret_stepped = 0;
-    if (movable(run, &candidates, err) != NEXTPORT_OK)
+    if (movable(&walk, own, &candidates, err) != NEXTPORT_OK)
         return err->status;
-    for (uint16_t port = np_portset_next(&candidates, 1); port && *ret_stepped < NP_STEPS_AT_ONCE;
-         port = port < 65535 ? np_portset_next(&candidates, (uint16_t)(port + 1)) : 0)
-        if (step(run, port, hidden, ret_stepped, err) != NEXTPORT_OK)
+    uint16_t port = np_portset_next(&candidates, 1);
+    for (; port && *ret_stepped < NP_STEPS_AT_ONCE; port = next_after(&candidates, port))
+        if (step(&walk, port, ret_stepped, err) != NEXTPORT_OK)
             return err->status;
-    return NEXTPORT_OK;
+    return port ? NEXTPORT_OK : remember_look(&walk, err);
 }
 
-enum nextport_status np_run_foresee(struct np_run *run, struct nextport_error *err)
+enum nextport_status np_run_foresee(struct np_run *run, const struct np_portset *own, struct nextport_error *err)
 {
-    struct np_portset due = {{0}};
-    bool hidden = hides_something(&run->evidence);
-    for (size_t i = 0; i < run->leases.n; i++)
-        if (is_due(run, &run->leases.items[i]))
-            np_portset_add(&due, run->leases.items[i].port, run->leases.items[i].port);
-    if (look_at_sockets(run, &due, err) != NEXTPORT_OK)
+    struct np_portset look = *own;
+    struct walk walk;
+    run->due = (struct np_portset){{0}};
+    for (size_t i = 0; i < run->leases.n; i++) {
+        const struct nextport_lease *lease = &run->leases.items[i];
+        if (lease->process || (lease->state != NEXTPORT_CONFIRMED && lease->expires <= run->actor.now))
+            np_portset_add(&run->due, lease->port, lease->port);
+    }
+    add(&look, &run->due);
+    if (look_at_sockets(run, &look, &look, err) != NEXTPORT_OK)
         return err->status;
-    for (uint16_t port = np_portset_next(&due, 1); port;
-         port = port < 65535 ? np_portset_next(&due, (uint16_t)(port + 1)) : 0) {
-        const struct nextport_lease *lease = np_leases_at(&run->leases, port);
-        const struct nextport_claim *use = np_lease_use(&run->evidence, port, lease->protocol);
-        bool taken = false;
-        if (!use && occupied(run, lease, &taken, err) != NEXTPORT_OK)
+    np_portset_subtract(&run->due, own);
+    begin_walk(&walk, run);
+    for (uint16_t port = np_portset_next(&run->due, 1); port; port = next_after(&run->due, port)) {
+        struct np_seen seen;
+        enum np_lease_step next;
+        if (decide(&walk, np_leases_at(&run->leases, port), &seen, &next, err) != NEXTPORT_OK)
             return err->status;
-        if (np_lease_next_step(lease, run->actor.now,
-                               &(struct np_seen){.use = use, .occupied = taken, .hidden = hidden},
-                               &run->np->settings.lifetimes) == NP_LEASE_EXPIRE)
+        if (next == NP_LEASE_EXPIRE)
             np_leases_remove(&run->leases, port);
     }
     return NEXTPORT_OK;
+}
+
+enum nextport_status np_run_release(struct np_run *run, const struct nextport_lease *lease, struct nextport_error *err)
+{
+    struct nextport_lease after = *lease, *known = np_leases_at(&run->leases, lease->port);
+    np_lease_apply(&after, NP_LEASE_REST, run->actor.now, NULL, &run->np->settings.lifetimes);
+    if (known)
+        *known = after;
+    return run->ops->save(run->ledger, &after, "released", err);
 }
 
 /* ---- Sweep --------------------------------------------------------------------------------------------------- */
@@ -214,34 +369,37 @@ static enum nextport_status look_at_declarations(struct np_run *run, struct next
 static enum nextport_status note_what_stays(struct np_run *run, struct nextport_error *err)
 {
     struct np_portset due;
-    if (pending_until(run, run->actor.now, &due, err) != NEXTPORT_OK)
+    if (ports_in(run, mortal, run->actor.now, false, &due, err) != NEXTPORT_OK)
         return err->status;
     const unsigned n = (unsigned)np_portset_count(&due);
     if (n && hides_something(&run->evidence))
         np_note(&run->log, NEXTPORT_WARNING, "%u due lease%s kept: what was not seen may use %s", n,
                 n == 1 ? " is" : "s are", n == 1 ? "its port" : "their ports");
     else if (n)
-        np_note(&run->log, NEXTPORT_VERBOSE, "%u due lease%s kept: something has %s", n, n == 1 ? " is" : "s are",
-                n == 1 ? "its port" : "their ports");
+        np_note(&run->log, NEXTPORT_VERBOSE, "%u due lease%s kept: something has %s, or too few looks have missed %s",
+                n, n == 1 ? " is" : "s are", n == 1 ? "its port" : "their ports", n == 1 ? "it" : "them");
     return NEXTPORT_OK;
 }
 
 /* One transaction's worth. *ret_more: there may be more to do. */
 static enum nextport_status sweep_some(struct np_run *run, bool *ret_more, struct nextport_error *err)
 {
+    const struct np_portset nobodys = {{0}};
     size_t stepped;
     const size_t declared = run->evidence.n_claims;
     run->leases = (struct np_leases){.arena = run->arena};
     if (run->ops->leases(run->ledger, run->actor.scope, NP_LEASES_NAMED, &run->leases, err) != NEXTPORT_OK)
         return np_wrap(err, "read ledger %s", run->path);
-    if (look_at_pending(run, INT64_MAX, err) != NEXTPORT_OK)
+    if (np_run_look_at_leases(run, &nobodys, err) != NEXTPORT_OK)
         return np_wrap(err, "look for the use of leases");
-    if (np_run_steps(run, &stepped, err) != NEXTPORT_OK)
+    if (np_run_steps(run, &nobodys, &stepped, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
     *ret_more = stepped == NP_STEPS_AT_ONCE;
-    if (!*ret_more && note_what_stays(run, err) != NEXTPORT_OK)
+    if (!*ret_more &&
+        (note_what_stays(run, err) != NEXTPORT_OK ||
+         run->ops->forget(run->ledger, run->actor.now - run->np->settings.history_s, 10000, err) != NEXTPORT_OK))
         return np_wrap(err, "ledger %s", run->path);
-    if (run->ops->end(run->ledger, stepped > 0, err) != NEXTPORT_OK)
+    if (run->ops->end(run->ledger, true, err) != NEXTPORT_OK)
         return np_wrap(err, "commit to ledger %s", run->path);
     run->res->changed = run->res->changed || stepped > 0;
     run->evidence.n_claims = declared; /* sockets are looked at afresh each time */
@@ -299,6 +457,7 @@ enum nextport_status nextport_sweep(struct nextport *np, struct nextport_result 
 {
     struct np_run run;
     np_run_init(&run, np, NEXTPORT_ANSWER_SWEEP);
+    run.actor.request = "sweep";
     enum nextport_status status = look_and_sweep(&run, err);
     run.res->leases = run.ended;
     run.res->n_leases = run.n_ended;

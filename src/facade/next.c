@@ -64,44 +64,6 @@ static enum nextport_status request_names(struct np_run *run, const struct nextp
     return NEXTPORT_OK;
 }
 
-static enum nextport_status plan(struct np_run *run, const struct np_ask *ask, struct np_plan *ret,
-                                 struct nextport_error *err)
-{
-    size_t stepped = 0;
-    enum nextport_status status;
-    bool dry = !run->ledger && run->probe;
-    if ((run->ledger && np_run_look_at_due(run, err) != NEXTPORT_OK) ||
-        (dry && np_run_foresee(run, err) != NEXTPORT_OK))
-        return np_wrap(err, "look for the use of leases that are due");
-    do {
-        if (run->ledger && np_run_steps(run, &stepped, err) != NEXTPORT_OK)
-            return np_wrap(err, "ledger %s", run->path);
-        status = np_plan_make(ret, ask, &run->evidence, &run->leases, run->arena, err);
-    } while (status == NEXTPORT_FULL && stepped == NP_STEPS_AT_ONCE);
-    return status;
-}
-
-static enum nextport_status record(struct np_run *run, const struct np_plan *plan, const char *const *names,
-                                   struct nextport_error *err)
-{
-    struct nextport_granted *granted = np_alloc_array(run->arena, plan->n_ports, sizeof *granted);
-    for (size_t i = 0; i < plan->n_ports; i++) {
-        struct nextport_lease lease = {.port = plan->ports[i],
-                                       .protocol = run->np->settings.protocol,
-                                       .name = names[i],
-                                       .state = NEXTPORT_PENDING,
-                                       .created = run->actor.now,
-                                       .expires = run->actor.now + run->np->settings.pending_s};
-        if (run->ledger && run->ops->add(run->ledger, &lease, "granted", err) != NEXTPORT_OK)
-            return np_wrap(err, "lease port %u in %s", lease.port, run->path);
-        granted[i] = (struct nextport_granted){
-            .name = names[i], .port = lease.port, .lease_id = lease.id, .expires = lease.expires, .socket = -1};
-    }
-    run->res->ports = granted;
-    run->res->n_ports = plan->n_ports;
-    return NEXTPORT_OK;
-}
-
 static void let_go_of_port(void *probe, uint16_t port)
 {
     np_probe_release(probe, port);
@@ -174,8 +136,9 @@ static enum nextport_status look_at_held(struct np_run *run, const struct np_pla
 /* Reads declarations before the lock, and again under it what has changed meanwhile. */
 static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, struct nextport_error *err)
 {
-    struct np_scope scope = {.ports = run->pool, .protocol = run->np->settings.protocol};
+    struct np_scope scope = {.protocol = run->np->settings.protocol};
     bool present;
+    np_portset_add(&scope.ports, 1, 65535); /* leases may lie outside the pool */
     if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, &scope, err) != NEXTPORT_OK ||
         np_run_blind(run, err) != NEXTPORT_OK)
         return err->status;
@@ -201,36 +164,71 @@ static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, str
     return np_run_blind(run, err);
 }
 
-static enum nextport_status choose(struct np_run *run, const struct nextport_request *request, const char *const *names,
-                                   size_t n_names, struct nextport_error *err)
+/* Moves leases on, and plans the ports that are new. */
+static enum nextport_status plan(struct np_run *run, const struct np_wants *wants, const struct np_ask *ask,
+                                 struct np_plan *ret, struct nextport_error *err)
 {
-    struct np_plan plan_made = {0};
-    struct np_ask ask = {.pool = run->pool,
-                         .protocol = run->np->settings.protocol,
-                         .count = (unsigned)n_names,
-                         .consecutive = request->consecutive};
-    if (open_probe(run, &ask, err) != NEXTPORT_OK)
-        return err->status;
+    size_t stepped = 0;
+    enum nextport_status status = NEXTPORT_OK;
+    *ret = (struct np_plan){0};
+    do {
+        if (run->ledger && np_run_steps(run, &wants->ports, &stepped, err) != NEXTPORT_OK)
+            return np_wrap(err, "ledger %s", run->path);
+        if (ask->count > 0)
+            status = np_plan_make(ret, ask, &run->evidence, &run->leases, run->arena, err);
+    } while (status == NEXTPORT_FULL && stepped == NP_STEPS_AT_ONCE);
+    return status;
+}
+
+static enum nextport_status look_at_leases(struct np_run *run, const struct np_wants *wants, struct nextport_error *err)
+{
+    enum nextport_status status = NEXTPORT_OK;
+    if (run->ledger)
+        status = np_run_look_at_leases(run, &wants->ports, err);
+    else if (run->probe)
+        status = np_run_foresee(run, &wants->ports, err);
+    return status == NEXTPORT_OK ? status : np_wrap(err, "look for the use of leases");
+}
+
+static enum nextport_status plan_free(struct np_run *run, const struct np_wants *wants, const struct np_ask *ask,
+                                      struct np_plan *ret, struct nextport_error *err)
+{
     enum nextport_status status;
     bool is_free = true;
     do {
-        status = plan(run, &ask, &plan_made, err);
-        if (status == NEXTPORT_OK && look_at_held(run, &plan_made, &is_free, err) != NEXTPORT_OK)
+        status = plan(run, wants, ask, ret, err);
+        if (status == NEXTPORT_OK && look_at_held(run, ret, &is_free, err) != NEXTPORT_OK)
             return err->status;
     } while (status == NEXTPORT_OK && !is_free);
-    run->res->rejected = plan_made.rejected;
-    run->res->n_rejected = plan_made.n_rejected;
-    run->res->rejected_rest = plan_made.rejected_rest;
-    run->res->exhausted = plan_made.exhausted;
+    run->res->rejected = ret->rejected;
+    run->res->n_rejected = ret->n_rejected;
+    run->res->rejected_rest = ret->rejected_rest;
+    run->res->exhausted = ret->exhausted;
+    return status;
+}
+
+static enum nextport_status choose(struct np_run *run, struct np_wants *wants, struct nextport_error *err)
+{
+    struct np_plan made;
+    struct np_ask ask = {
+        .pool = run->pool, .protocol = run->np->settings.protocol, .consecutive = wants->request->consecutive};
+    if (open_probe(run, &ask, err) != NEXTPORT_OK || np_run_find_own(run, wants, err) != NEXTPORT_OK ||
+        look_at_leases(run, wants, err) != NEXTPORT_OK || np_run_rule(run, wants, err) != NEXTPORT_OK)
+        return err->status;
+    ask.count = wants->n_new;
+    ask.seeded = run->np->settings.select_owner && run->owner.n_labels > 0;
+    ask.seed = ask.seeded ? np_owner_seed(run->owner.key, wants->items[0].name) : 0;
+    const enum nextport_status status = plan_free(run, wants, &ask, &made, err);
     if (status != NEXTPORT_OK)
         return status;
-    if (record(run, &plan_made, names, err) != NEXTPORT_OK)
+    if (np_run_record(run, wants, made.ports, err) != NEXTPORT_OK || np_run_trim(run, wants, err) != NEXTPORT_OK)
         return err->status;
-    if (run->ledger && request->before_commit)
-        request->before_commit(request->ctx);
+    if (run->ledger && wants->request->before_commit)
+        wants->request->before_commit(wants->request->ctx);
     if (run->ledger && run->ops->end(run->ledger, true, err) != NEXTPORT_OK)
         return np_wrap(err, "commit to ledger %s", run->path);
     run->res->changed = run->ledger != NULL;
+    np_run_hand_out_sockets(run, wants);
     return NEXTPORT_OK;
 }
 
@@ -242,27 +240,41 @@ static enum nextport_status check_request(const struct nextport *np, const struc
         np_hint(err, "Add --dry-run to see which port the files leave free.");
         return err->status;
     }
-    return NEXTPORT_OK;
+    if (request->deployment && !request->n_labels) {
+        np_fail(err, NEXTPORT_INPUT, "a deployment needs an owner");
+        np_hint(err, "Say whose it is: --project NAME, and --environment, --channel, --tenant where they differ.");
+        return err->status;
+    }
+    return request->deployment ? np_check_word(request->deployment, "deployment", err) : NEXTPORT_OK;
+}
+
+static enum nextport_status ask(struct np_run *run, struct np_wants *wants, struct nextport_error *err)
+{
+    const struct nextport_request *request = wants->request;
+    const char **names = NULL;
+    if (check_request(run->np, request, err) != NEXTPORT_OK ||
+        np_owner_make(&run->owner, request->labels, request->n_labels, run->arena, err) != NEXTPORT_OK ||
+        request_names(run, request, &names, &wants->n, err) != NEXTPORT_OK || np_run_pool(run, err) != NEXTPORT_OK)
+        return err->status;
+    run->res->owner = run->owner.shown;
+    wants->items = np_alloc_array(run->arena, wants->n, sizeof *wants->items);
+    for (size_t i = 0; i < wants->n; i++)
+        wants->items[i].name = names[i];
+    if (look_and_begin(run, request->dry_run, err) != NEXTPORT_OK)
+        return err->status;
+    return choose(run, wants, err);
 }
 
 enum nextport_status nextport_next(struct nextport *np, const struct nextport_request *request,
                                    struct nextport_result **ret, struct nextport_error *err)
 {
     struct np_run run;
-    const char **names = NULL;
-    size_t n_names = 0;
+    struct np_wants wants = {.request = request};
     np_run_init(&run, np, NEXTPORT_ANSWER_NEXT);
+    run.actor.request = request->text;
     run.res->verdict = NEXTPORT_GRANT;
     run.res->dry_run = request->dry_run;
-    enum nextport_status status = check_request(np, request, err);
-    if (status == NEXTPORT_OK)
-        status = request_names(&run, request, &names, &n_names, err);
-    if (status == NEXTPORT_OK)
-        status = np_run_pool(&run, err);
-    if (status == NEXTPORT_OK)
-        status = look_and_begin(&run, request->dry_run, err);
-    if (status == NEXTPORT_OK)
-        status = choose(&run, request, names, n_names, err);
+    const enum nextport_status status = ask(&run, &wants, err);
     if (status != NEXTPORT_OK)
         run.res->ports = NULL, run.res->n_ports = 0;
     bool partial = status == NEXTPORT_FULL || status == NEXTPORT_BLIND;

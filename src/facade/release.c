@@ -2,28 +2,24 @@
  * SPDX-License-Identifier: MIT */
 #include "facade/run.h"
 
-typedef bool lease_match_fn(const struct nextport_lease *, const void *ctx);
+#include <string.h>
+
+typedef bool match_fn(const struct nextport_lease *, const void *ctx);
+typedef enum nextport_status end_fn(struct np_run *, const struct nextport_lease *, struct nextport_error *);
 
 /* Ends every lease that matches, in one transaction; the result lists them. */
-static enum nextport_status end_leases(struct np_run *run, lease_match_fn *match, const void *ctx, const char *event,
+static enum nextport_status end_leases(struct np_run *run, match_fn *match, const void *ctx, end_fn *end,
                                        struct nextport_error *err)
 {
-    bool present;
     size_t capacity = 0;
     struct nextport_lease *ended = NULL;
-    if (np_run_ledger_place(run, err) != NEXTPORT_OK || np_run_ledger_begin(run, false, &present, err) != NEXTPORT_OK)
-        return err->status;
-    if (!present)
-        return NEXTPORT_OK;
-    if (run->ops->leases(run->ledger, run->actor.scope, SIZE_MAX, &run->leases, err) != NEXTPORT_OK)
-        return np_wrap(err, "read ledger %s", run->path);
     for (size_t i = 0; i < run->leases.n; i++) {
-        const struct nextport_lease *lease = &run->leases.items[i];
-        if (!match(lease, ctx))
+        const struct nextport_lease lease = run->leases.items[i];
+        if (!match(&lease, ctx))
             continue;
-        if (run->ops->drop(run->ledger, lease, event, err) != NEXTPORT_OK)
-            return np_wrap(err, "end the lease of port %u in %s", lease->port, run->path);
-        *(struct nextport_lease *)np_push(run->arena, &ended, &run->res->n_leases, &capacity, sizeof *ended) = *lease;
+        if (end(run, &lease, err) != NEXTPORT_OK)
+            return np_wrap(err, "end the lease of port %u in %s", lease.port, run->path);
+        *(struct nextport_lease *)np_push(run->arena, &ended, &run->res->n_leases, &capacity, sizeof *ended) = lease;
     }
     run->res->leases = ended;
     run->res->changed = run->res->n_leases > 0;
@@ -32,30 +28,108 @@ static enum nextport_status end_leases(struct np_run *run, lease_match_fn *match
     return NEXTPORT_OK;
 }
 
-static bool in_answer(const struct nextport_lease *lease, const void *ctx)
+/* *ret_present false: there is no ledger, so nothing to end. */
+static enum nextport_status begin(struct np_run *run, bool *ret_present, struct nextport_error *err)
+{
+    if (np_run_ledger_place(run, err) != NEXTPORT_OK ||
+        np_run_ledger_begin(run, false, ret_present, err) != NEXTPORT_OK)
+        return err->status;
+    if (*ret_present && run->ops->leases(run->ledger, run->actor.scope, SIZE_MAX, &run->leases, err) != NEXTPORT_OK)
+        return np_wrap(err, "read ledger %s", run->path);
+    return NEXTPORT_OK;
+}
+
+/* ---- Withdrawing --------------------------------------------------------------------------------------------- */
+
+/* What was there before the request stays. */
+static bool was_new(const struct nextport_lease *lease, const void *ctx)
 {
     const struct nextport_result *answer = ctx;
     for (size_t i = 0; i < answer->n_ports; i++)
-        if (answer->ports[i].lease_id == lease->id)
+        if (answer->ports[i].lease_id == lease->id && answer->ports[i].verdict == NEXTPORT_GRANT)
             return true;
     return false;
+}
+
+static enum nextport_status withdraw(struct np_run *run, const struct nextport_lease *lease, struct nextport_error *err)
+{
+    return run->ops->drop(run->ledger, lease, "withdrawn", err);
 }
 
 enum nextport_status nextport_withdraw(struct nextport *np, const struct nextport_result *answer,
                                        struct nextport_error *err)
 {
     struct np_run run;
+    bool present;
     if (!answer->changed)
         return NEXTPORT_OK;
     np_run_init(&run, np, NEXTPORT_ANSWER_RELEASE);
-    enum nextport_status status = end_leases(&run, in_answer, answer, "withdrawn", err);
+    enum nextport_status status = begin(&run, &present, err);
+    if (status == NEXTPORT_OK && present)
+        status = end_leases(&run, was_new, answer, withdraw, err);
     return np_run_done(&run, false, NULL, status);
 }
 
-static bool is_named(const struct nextport_lease *lease, const void *ctx)
+/* ---- Releasing ----------------------------------------------------------------------------------------------- */
+
+struct choice {
+    const struct nextport_selection *which;
+    const struct np_owner *owner;
+};
+
+static bool is_text(const char *asked, const char *has)
 {
-    const struct nextport_selection *which = ctx;
-    return which->port ? lease->port == which->port : lease->id == which->id;
+    return !asked || (has && strcmp(asked, has) == 0);
+}
+
+static bool is_at(const struct nextport_selection *which, const struct nextport_lease *lease)
+{
+    return (!which->port || which->port == lease->port) && (!which->id || which->id == lease->id);
+}
+
+static bool is_owners(const struct np_owner *owner, const struct nextport_lease *lease)
+{
+    return !owner->n_labels || (lease->owner_key && strcmp(owner->key, lease->owner_key) == 0);
+}
+
+static bool is_chosen(const struct nextport_lease *lease, const void *ctx)
+{
+    const struct choice *choice = ctx;
+    return lease->state != NEXTPORT_RESTING && is_at(choice->which, lease) && is_owners(choice->owner, lease) &&
+           is_text(choice->which->name, lease->name) && is_text(choice->which->deployment, lease->deployment);
+}
+
+/* A port that is named together with an owner must be this owner's. */
+static enum nextport_status check_owner(const struct np_run *run, const struct nextport_selection *which,
+                                        struct nextport_error *err)
+{
+    for (size_t i = 0; (which->port || which->id) && i < run->leases.n; i++) {
+        const struct nextport_lease *lease = &run->leases.items[i];
+        if (!is_at(which, lease) || lease->state == NEXTPORT_RESTING || is_owners(&run->owner, lease))
+            continue;
+        np_fail(err, NEXTPORT_DENIED, "port %u is leased to %s, not to %s", lease->port,
+                lease->owner ? lease->owner : "nobody", run->owner.shown);
+        np_hint(err, "'nextport leases' shows whose is whose.");
+        return err->status;
+    }
+    return NEXTPORT_OK;
+}
+
+static enum nextport_status release(struct np_run *run, const struct nextport_selection *which,
+                                    struct nextport_error *err)
+{
+    const struct choice choice = {which, &run->owner};
+    bool present;
+    if (!which->port && !which->id && !which->n_labels)
+        return np_fail(err, NEXTPORT_INPUT, "nothing is selected to be released");
+    if (np_owner_make(&run->owner, which->labels, which->n_labels, run->arena, err) != NEXTPORT_OK ||
+        begin(run, &present, err) != NEXTPORT_OK)
+        return err->status;
+    if (!present)
+        return NEXTPORT_OK;
+    if (check_owner(run, which, err) != NEXTPORT_OK)
+        return err->status;
+    return end_leases(run, is_chosen, &choice, np_run_release, err);
 }
 
 enum nextport_status nextport_release(struct nextport *np, const struct nextport_selection *which,
@@ -64,6 +138,7 @@ enum nextport_status nextport_release(struct nextport *np, const struct nextport
     struct np_run run;
     np_run_init(&run, np, NEXTPORT_ANSWER_RELEASE);
     run.res->port = which->port;
-    enum nextport_status status = end_leases(&run, is_named, which, "released", err);
+    run.actor.request = which->text;
+    enum nextport_status status = release(&run, which, err);
     return np_run_done(&run, status == NEXTPORT_OK, ret, status);
 }

@@ -17,6 +17,7 @@ void np_run_init(struct np_run *run, struct nextport *np, enum nextport_what wha
     run->actor = (struct np_actor){.host = run->res->host,
                                    .scope = np_host_scope(arena),
                                    .user = np_host_user(arena),
+                                   .program = "nextport " NEXTPORT_VERSION,
                                    .machine_id = np_host_machine_id(arena),
                                    .now = np_host_now()};
 }

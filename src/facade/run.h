@@ -6,6 +6,7 @@
 #ifndef NP_RUN_H
 #define NP_RUN_H
 
+#include "core/owner.h"
 #include "core/settings.h"
 #include "host/host.h"
 #include "ledger/ledger.h"
@@ -40,6 +41,9 @@ struct np_run {
     struct np_ledger *ledger; /* open and begun */
     struct np_leases leases;
     struct np_probe *probe;
+    struct np_owner owner; /* whose ports are asked */
+    struct np_portset due; /* leases that time may end now */
+    bool look_is_due;      /* at all leases, used or not */
     /* what the steps did: the leases they ended, the number they confirmed */
     struct nextport_lease *ended;
     size_t n_ended, ended_capacity, n_confirmed;
@@ -98,12 +102,51 @@ void np_run_honour_machine(struct np_run *);
 
 enum { NP_STEPS_AT_ONCE = 64 };
 
-/* Looks whether the leases that are due are in use. */
 void np_claim_socket(void *evidence, const struct np_socket *); /* an np_socket_fn */
-enum nextport_status np_run_look_at_due(struct np_run *, struct nextport_error *);
-/* Moves on the leases that can be, NP_STEPS_AT_ONCE at most, the lowest ports first. */
-enum nextport_status np_run_steps(struct np_run *, size_t *ret_stepped, struct nextport_error *);
+/* How long a pending lease lives: longer with an owner, unless the caller said how long. */
+int64_t np_run_ttl(const struct np_run *, bool owned);
+
+/* Which leases this request may move on, and whether they are in use: looks at the sockets of the ports of `own`, of those
+ * leases that are due and, once in a while, of all. */
+enum nextport_status np_run_look_at_leases(struct np_run *, const struct np_portset *own, struct nextport_error *);
+/* Moves on the leases that can be, but for `own`: NP_STEPS_AT_ONCE at most, the lowest ports first. */
+enum nextport_status np_run_steps(struct np_run *, const struct np_portset *own, size_t *ret_stepped,
+                                  struct nextport_error *);
 /* A dry run answers as the real one would: takes out of `leases`, and of nothing else, what that would end. */
-enum nextport_status np_run_foresee(struct np_run *, struct nextport_error *);
+enum nextport_status np_run_foresee(struct np_run *, const struct np_portset *own, struct nextport_error *);
+
+/* ---- Requests of owners (owned.c) ---- */
+
+/* One port of a request on its way to an answer. */
+struct np_want {
+    const char *name;
+    const struct nextport_lease *own; /* the owner's lease of this name, or NULL */
+    struct np_ruling ruling;          /* on it */
+    enum nextport_protocol protocol;  /* of the lease to be */
+};
+
+struct np_wants {
+    const struct nextport_request *request;
+    struct np_want *items; /* `n`, by the order asked */
+    size_t n;
+    unsigned n_new;          /* those that get another port than they have, or a first one */
+    struct np_leases owned;  /* every lease of the owner */
+    struct np_portset ports; /* of its leases that this request is about */
+};
+
+/* The leases that the owner has, if it has any. */
+enum nextport_status np_run_find_own(struct np_run *, struct np_wants *, struct nextport_error *);
+/* Which of them stay as they are. NEXTPORT_CONFLICT: one does not, and may not move; or the owner's command still runs. */
+enum nextport_status np_run_rule(struct np_run *, struct np_wants *, struct nextport_error *);
+/* Writes the answer into the ledger, if it is open, and into the result; `fresh` has n_new ports. */
+enum nextport_status np_run_record(struct np_run *, const struct np_wants *, const uint16_t *fresh,
+                                   struct nextport_error *);
+/* Releases what older deployments have, but for the newest that are to be kept and what is still in use. */
+enum nextport_status np_run_trim(struct np_run *, const struct np_wants *, struct nextport_error *);
+/* Hands the sockets that hold the ports to the caller, if it asked for them. */
+void np_run_hand_out_sockets(struct np_run *, const struct np_wants *);
+
+/* Gives a lease back: it rests, and is then free. */
+enum nextport_status np_run_release(struct np_run *, const struct nextport_lease *, struct nextport_error *);
 
 #endif
