@@ -88,6 +88,7 @@ static enum nextport_status is_look_due(struct np_run *run, struct nextport_erro
         return err->status;
     const int64_t looked = text ? strtoll(text, NULL, 10) : 0, now = run->actor.now;
     run->look_is_due = looked > now || now - looked >= run->np->settings.lifetimes.look_s;
+    run->look_at_all = run->look_at_all || run->look_is_due;
     return NEXTPORT_OK;
 }
 
@@ -97,9 +98,9 @@ enum nextport_status np_run_look_at_leases(struct np_run *run, const struct np_p
     if (ports_in(run, mortal, run->actor.now, true, &run->due, err) != NEXTPORT_OK ||
         is_look_due(run, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
-    ports = run->look_is_due ? run->leases.taken : run->due;
+    ports = run->look_at_all ? run->leases.taken : run->due;
     add(&ports, own);
-    if (run->look_is_due && ports_in(run, mortal, INT64_MAX, false, &named, err) != NEXTPORT_OK)
+    if (run->look_at_all && ports_in(run, mortal, INT64_MAX, false, &named, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
     add(&named, &run->due);
     add(&named, own);
@@ -276,7 +277,7 @@ static enum nextport_status movable(struct walk *walk, const struct np_portset *
     struct np_run *run = walk->run;
     struct np_portset used = walk->tcp;
     add(&used, &walk->udp);
-    *ret = run->look_is_due ? run->leases.taken : run->due;
+    *ret = run->look_at_all ? run->leases.taken : run->due;
     intersect(&used, &run->leases.taken);
     np_portset_subtract(&used, ret);
     if (np_portset_next(&used, 1)) {
@@ -287,7 +288,7 @@ static enum nextport_status movable(struct walk *walk, const struct np_portset *
         add(ret, &used);
     }
     np_portset_subtract(ret, own);
-    walk->read_all = run->look_is_due && np_portset_next(ret, 1);
+    walk->read_all = run->look_at_all && np_portset_next(ret, 1);
     if (!walk->read_all)
         return NEXTPORT_OK;
     return run->ops->leases(run->ledger, run->actor.scope, SIZE_MAX, &walk->all, err);
@@ -299,7 +300,7 @@ static enum nextport_status remember_look(struct walk *walk, struct nextport_err
     struct np_run *run = walk->run;
     if (!run->look_is_due || walk->hidden)
         return NEXTPORT_OK;
-    run->look_is_due = false;
+    run->look_is_due = run->look_at_all = false;
     return run->ops->remember(run->ledger, looked_key, np_sprintf(run->arena, "%" PRId64, run->actor.now), err);
 }
 
@@ -458,6 +459,7 @@ enum nextport_status nextport_sweep(struct nextport *np, struct nextport_result 
     struct np_run run;
     np_run_init(&run, np, NEXTPORT_ANSWER_SWEEP);
     run.actor.request = "sweep";
+    run.look_at_all = true;
     enum nextport_status status = look_and_sweep(&run, err);
     run.res->leases = run.ended;
     run.res->n_leases = run.n_ended;

@@ -43,7 +43,8 @@ struct np_run {
     struct np_probe *probe;
     struct np_owner owner; /* whose ports are asked */
     struct np_portset due; /* leases that time may end now */
-    bool look_is_due;      /* at all leases, used or not */
+    bool look_is_due;      /* at all leases, and it counts for those that it does not see */
+    bool look_at_all;      /* whether it counts or not */
     /* what the steps did: the leases they ended, the number they confirmed */
     struct nextport_lease *ended;
     size_t n_ended, ended_capacity, n_confirmed;

@@ -522,5 +522,8 @@ def test_the_locale_changes_nothing(nextport, ledger, german, words):
     for env in ({"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C"}, german):
         done = nextport(*words, env=env)
         said.append((done.status, done.out))
-        nextport("release", "49000")
+        if ledger.exists():
+            ledger.unlink()
+            for beside in ("-wal", "-shm"):
+                ledger.with_name(ledger.name + beside).unlink(missing_ok=True)
     assert said[0] == said[1] == said[2]

@@ -91,4 +91,4 @@ def test_a_configured_use_confirms_a_lease(nextport, site):
     file = site("app.config", "Shop", 49000)
     assert nextport("next", "--iis-config", file).port == 49001
     lease, *_ = nextport("leases", "--format", "json").json["leases"]
-    assert (lease["port"], lease["state"], lease["holder"], lease["expires"]) == (49000, "confirmed", "Shop", None)
+    assert (lease["port"], lease["state"], lease["holder"], lease["expires"]) == (49000, "confirmed", "iis: Shop", None)

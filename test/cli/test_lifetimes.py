@@ -128,12 +128,24 @@ def test_a_dry_run_gives_no_port_that_is_due_but_in_use(nextport, due, holder):
     assert nextport("next", "--dry-run").port == 49001
 
 
-def test_a_released_port_is_free_at_once_and_its_history_stays(nextport, leases, ledger):
+def test_a_released_port_rests_before_somebody_else_gets_it_and_its_history_stays(nextport, due, leases, ledger):
     assert nextport("next").port == 49000
     assert nextport("release", 49000).status == 0
-    assert leases() == {}
+    assert leases() == {49000: "quarantined"}
+    assert nextport("next").port == 49001
+    due()
     assert nextport("next").port == 49000
-    assert events(ledger) == [("granted", 49000), ("released", 49000), ("granted", 49000)]
+    assert events(ledger)[:3] == [("granted", 49000), ("released", 49000), ("granted", 49001)]
+    assert sorted(events(ledger)[3:5]) == [("expired", 49001), ("rested", 49000)]
+
+
+def test_only_its_owner_gets_a_released_port_back_at_once(nextport, leases):
+    shop, other = ("--project", "shop"), ("--project", "other")
+    assert nextport("next", *shop).port == 49000
+    assert nextport("release", *shop).status == 0
+    assert nextport("next", *other).port == 49001
+    assert nextport("next", *shop).port == 49000
+    assert leases() == {49000: "pending", 49001: "pending"}
 
 
 @pytest.mark.linux("network namespaces")

@@ -50,7 +50,7 @@ static int teardown(void **state)
 static size_t leases(struct fixture *f)
 {
     struct nextport_result *result = NULL;
-    assert_int_equal(nextport_leases(f->np, &result, &f->err), NEXTPORT_OK);
+    assert_int_equal(nextport_leases(f->np, NULL, &result, &f->err), NEXTPORT_OK);
     size_t n = result->n_leases;
     nextport_result_free(result);
     return n;
@@ -74,7 +74,7 @@ static void a_granted_port_is_a_lease_in_the_ledger(void **state)
     assert_int_equal(first->n_ports, 1);
     assert_string_equal(first->ports[0].name, "Port");
     assert_true(second->ports[0].port > first->ports[0].port);
-    assert_int_equal(nextport_leases(f->np, &known, &f->err), NEXTPORT_OK);
+    assert_int_equal(nextport_leases(f->np, NULL, &known, &f->err), NEXTPORT_OK);
     assert_int_equal(known->n_leases, 2);
     assert_int_equal(known->leases[0].id, first->ports[0].lease_id);
     assert_int_equal(known->leases[0].expires, first->ports[0].expires);
@@ -131,10 +131,12 @@ static void a_release_is_repeatable(void **state)
 {
     struct fixture *f = *state;
     struct nextport_result *granted = next(f, 0), *result = NULL;
-    assert_int_equal(nextport_release(f->np, granted->ports[0].port, 0, &result, &f->err), NEXTPORT_OK);
+    struct nextport_selection which = NEXTPORT_SELECTION_INIT;
+    which.port = granted->ports[0].port;
+    assert_int_equal(nextport_release(f->np, &which, &result, &f->err), NEXTPORT_OK);
     assert_true(result->changed);
     nextport_result_free(result);
-    assert_int_equal(nextport_release(f->np, granted->ports[0].port, 0, &result, &f->err), NEXTPORT_OK);
+    assert_int_equal(nextport_release(f->np, &which, &result, &f->err), NEXTPORT_OK);
     assert_false(result->changed);
     nextport_result_free(result);
     nextport_result_free(granted);
