@@ -232,20 +232,28 @@ static enum nextport_status not_granted(struct np_ledger *l, const struct nextpo
     return np_fail(err, NEXTPORT_CONFLICT, "port %u is leased already", lease->port);
 }
 
-/* "" for nobody. */
-static const char *owner_text(struct np_ledger *l, const struct nextport_lease *lease)
+/* The owner's text ("": nobody), looked at before it is kept: the ledger never holds one that it could not read. */
+static enum nextport_status owner_text(struct np_ledger *l, const struct nextport_lease *lease, const char **ret,
+                                       struct nextport_error *err)
 {
+    struct np_owner owner = {.key = ""};
     struct np_buf b = {.arena = l->arena};
     for (size_t i = 0; i < lease->n_labels; i++)
         np_buf_printf(&b, "%s%s=%s", i > 0 ? "\n" : "", lease->labels[i].key, lease->labels[i].value);
-    return b.ptr;
+    *ret = b.ptr != NULL ? b.ptr : "";
+    if (b.ptr != NULL && !np_owner_parse(&owner, b.ptr, l->arena))
+        return np_fail(err, NEXTPORT_FAILED, "its labels are no owner");
+    if (strcmp(owner.key, lease->owner_key != NULL ? lease->owner_key : "") != 0)
+        return np_fail(err, NEXTPORT_FAILED, "its labels and its key are two owners'");
+    return NEXTPORT_OK;
 }
 
 enum nextport_status np_rows_add(struct np_ledger *l, struct nextport_lease *lease, const char *event,
                                  struct nextport_error *err)
 {
     sqlite3_stmt *s = np_sql_prepared(l, ADD, err);
-    if (s == NULL || np_sql_check_begun(l, err) != NEXTPORT_OK)
+    const char *owner;
+    if (s == NULL || np_sql_check_begun(l, err) != NEXTPORT_OK || owner_text(l, lease, &owner, err) != NEXTPORT_OK)
         return err->status;
     const int64_t created = lease->created != 0 ? lease->created : l->actor.now;
     const int64_t renewed = lease->renewed != 0 ? lease->renewed : l->actor.now;
@@ -253,7 +261,7 @@ enum nextport_status np_rows_add(struct np_ledger *l, struct nextport_lease *lea
     sqlite3_bind_int64(s, 2, lease->port);
     np_sql_bind(s, 3, np_protocol_name(lease->protocol));
     np_sql_bind_or_empty(s, 4, lease->owner_key);
-    np_sql_bind_or_empty(s, 5, owner_text(l, lease));
+    np_sql_bind(s, 5, owner);
     np_sql_bind_or_empty(s, 6, lease->deployment);
     np_sql_bind_or_empty(s, 7, lease->name);
     np_sql_bind(s, 8, np_state_name(lease->state));

@@ -104,9 +104,14 @@ static void an_owner_has_one_port_for_a_name(void **state)
 {
     (void)state;
     create();
+    static const struct nextport_label labels[] = {{"project", "Shop"}};
     struct np_ledger *l = begun();
-    struct nextport_lease lease = {
-        .port = 49000, .protocol = NEXTPORT_TCP, .name = "Port", .owner_key = "project=shop"};
+    struct nextport_lease lease = {.port = 49000,
+                                   .protocol = NEXTPORT_TCP,
+                                   .name = "Port",
+                                   .owner_key = "project=shop",
+                                   .labels = labels,
+                                   .n_labels = 1};
     assert_ok(OPS.add(l, &lease, "granted", &err));
     lease.port = 49001;
     assert_int_equal(OPS.add(l, &lease, "granted", &err), NEXTPORT_CONFLICT);
