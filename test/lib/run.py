@@ -37,6 +37,7 @@ SANITIZERS = {
 SEEDS = {
     "source": ["test/source/*/*.in"],
     "settings": ["test/settings/*.conf", "test/settings/*.in"],
+    "labels": ["test/labels/*.in"],
 }
 
 
