@@ -239,16 +239,26 @@ static bool is_done(const struct state *state, const struct np_sysctl_wanted *wa
            np_sysctl_covers(&state->last->ports, pool);
 }
 
-static const char *overruled(struct np_arena *arena, const struct state *state, const struct np_sysctl_wanted *wanted,
-                             const struct np_portset *pool)
+static bool is_overruled(const struct state *state, const struct np_portset *pool)
 {
-    if (!state->last || strcmp(state->last->name, NP_SYSCTL_NAME) < 0 || np_sysctl_covers(&state->last->ports, pool))
-        return NULL;
-    return np_sprintf(
-        arena,
-        "%s sets the same list and is read later, so the pool is not protected after the next start. Write "
-        "into it: " NP_SYSCTL_KEY " = %s",
-        state->last->path, np_portset_format(arena, &wanted->file.all));
+    return state->last && strcmp(state->last->name, NP_SYSCTL_NAME) > 0 && !np_sysctl_covers(&state->last->ports, pool);
+}
+
+/* What the next start may undo. */
+static const char *warn(struct np_arena *arena, const struct state *state, const struct np_sysctl_wanted *wanted,
+                        const struct np_portset *pool)
+{
+    const char *namespace = state->present.scope[0]
+                                ? "This is a network namespace of its own, and the list of such a one begins empty: "
+                                  "let whatever makes it run 'nextport protect --apply' each time."
+                                : NULL;
+    if (!is_overruled(state, pool))
+        return namespace;
+    return np_sprintf(arena,
+                      "%s sets the same list and is read later, so the pool is not protected after the next start. "
+                      "Write into it: " NP_SYSCTL_KEY " = %s%s%s",
+                      state->last->path, np_portset_format(arena, &wanted->file.all), namespace ? ". " : "",
+                      namespace ? namespace : "");
 }
 
 static const char *shown(struct np_arena *arena, const struct np_portset *set)
@@ -268,7 +278,7 @@ enum nextport_status np_host_protect_plan(struct np_arena *arena, const struct n
     *ret = (struct np_protection){.text = np_sysctl_compose(arena, &wanted->file),
                                   .place = PLACE,
                                   .cannot = wanted->cannot,
-                                  .warning = overruled(arena, state, wanted, pool)};
+                                  .warning = warn(arena, state, wanted, pool)};
     ret->in_force = is_done(state, wanted, pool, ret->text);
     ret->present = np_sprintf(arena, "reserved: %s", shown(arena, &state->present.live));
     if (is_not_this(state))
