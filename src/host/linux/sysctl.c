@@ -172,15 +172,27 @@ static const char *why_not(struct np_arena *arena, const struct np_sysctl_presen
     return NULL;
 }
 
+/* What is reserved for others at the next start: by their files, and by ours, where it is of this namespace. */
+static struct np_portset of_others_later(const struct np_sysctl_present *present)
+{
+    struct np_portset ret = {{0}};
+    if (present->file && strcmp(present->file->scope, present->scope) == 0) {
+        ret = present->file->all;
+        np_portset_subtract(&ret, &present->file->ours);
+    }
+    unite(&ret, &present->elsewhere);
+    return ret;
+}
+
 void np_sysctl_want(struct np_arena *arena, const struct np_sysctl_present *present, const struct np_portset *pool,
                     struct np_sysctl_wanted *ret)
 {
-    const struct np_portset others = np_sysctl_without(present);
+    const struct np_portset others = np_sysctl_without(present), later = of_others_later(present);
     *ret = (struct np_sysctl_wanted){.live = others, .file = {.all = others, .ours = *pool, .scope = present->scope}};
     unite(&ret->live, pool);
     unite(&ret->file.all, pool);
-    unite(&ret->file.all, &present->elsewhere);
+    unite(&ret->file.all, &later);
     np_portset_subtract(&ret->file.ours, &others);
-    np_portset_subtract(&ret->file.ours, &present->elsewhere);
+    np_portset_subtract(&ret->file.ours, &later);
     ret->cannot = why_not(arena, present, ret);
 }
