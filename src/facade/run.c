@@ -114,12 +114,15 @@ enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scop
         else if (wanted && source->look(&look, err) != NEXTPORT_OK)
             return np_wrap(err, "look at %s", source->name);
     }
+    if (look.ret_os)
+        run->os = look.ret_os;
     return NEXTPORT_OK;
 }
 
 void np_run_forget(struct np_run *run)
 {
     run->evidence.n_claims = run->evidence.n_sightings = run->log.n_notes = 0;
+    run->os = NULL;
 }
 
 enum nextport_status np_run_blind(struct np_run *run, struct nextport_error *err)

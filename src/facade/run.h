@@ -30,6 +30,7 @@ struct np_run {
     struct nextport_result *res;
     struct np_log log;
     struct np_evidence evidence;
+    const struct np_os_ports *os; /* what the last look learned of the system; NULL: nothing */
     struct np_portset pool;
     struct np_reader *reader; /* below the root */
     struct np_reader *given;  /* of files that a person named; the same one when there is no root */
@@ -83,6 +84,10 @@ enum nextport_status np_run_blind(struct np_run *, struct nextport_error *);
 enum nextport_status np_run_look_at_all(struct np_run *, const struct np_scope *, struct nextport_error *);
 /* Was there a look, whole or partial, to answer with? */
 bool np_run_has_looked(enum nextport_status);
+
+/* May the system still give a port of the pool to an outgoing connection? From what the last look learned, so it costs
+ * next to nothing; false when that is not known. (protect.c) */
+bool np_run_may_be_taken(const struct np_run *);
 
 /* ---- The ledger (run.c) ---- */
 

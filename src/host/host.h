@@ -153,6 +153,7 @@ struct np_os_range {
 struct np_os_ports {
     uint16_t ephemeral_first, ephemeral_last; /* ports of outgoing TCP connections */
     struct np_portset reserved;               /* Linux: kept out of automatic assignment by an administrator */
+    struct np_portset protected;              /* what of that np_host_protect() put there */
     const char *reserved_by;                  /* where that is set */
     const struct np_os_range *excluded;       /* Windows: by programs and administrators */
     size_t n_excluded;
@@ -170,14 +171,16 @@ struct np_protection {
     const char *place;   /* the file, or NULL: commands */
     const char *present; /* what is in force now, in words */
     bool in_force;       /* nothing is left to do */
-    bool ours;           /* there is something of ours to undo */
-    const char *cannot;  /* NULL, or why the system cannot be told this, and what to do instead */
+    const char *ours;    /* what np_host_unprotect() would take back, in words; NULL: nothing */
+    const char *cannot;  /* NULL, or why the system cannot be told this, and what to do instead: sentences */
+    const char *warning; /* NULL, or what may come in the way of it nevertheless, and what to do: sentences */
 };
 
 enum nextport_status np_host_protect_plan(struct np_arena *, const struct np_portset *pool, struct np_protection *ret,
                                           struct nextport_error *);
-/* Does it, reads it back, and makes it last over a restart. NEXTPORT_DENIED without the privilege. *ret_changed: it was not
- * so before. */
+/* Does it, reads it back, and makes it last over a restart. NEXTPORT_DENIED without the privilege, NEXTPORT_FAILED when it
+ * cannot be, and NEXTPORT_CONFLICT when something that is not ours is in the way; nothing is changed then. *ret_changed: it
+ * was not so before. */
 enum nextport_status np_host_protect(struct np_arena *, const struct np_portset *pool, bool *ret_changed,
                                      struct nextport_error *);
 /* Takes back what np_host_protect() did, and nothing else. */

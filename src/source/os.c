@@ -22,15 +22,25 @@ static bool covers_a_range(struct nextport_range reserved, const struct np_ports
     return false;
 }
 
-/* A list that covers a whole range of the machine's configured pool keeps outgoing connections out of it: that is its
- * protection. Anything else was reserved for some other program, even if a request asks for just those ports. */
+static void say_protected(struct np_look *look, const struct np_os_ports *os, struct nextport_range run)
+{
+    np_note(look->ret->log, NEXTPORT_VERBOSE, "ports %u-%u are protected from outgoing connections (%s)", run.first,
+            run.last, os->reserved_by);
+}
+
+/* What 'nextport protect' put into the list is protection. Of the rest, a range that covers a whole range of the machine's
+ * configured pool keeps outgoing connections out of it, and is protection too. Anything else was reserved for some other
+ * program, even if a request asks for just those ports. */
 static void claim_reserved(struct np_look *look, const struct np_os_ports *os)
 {
+    struct np_portset others = os->reserved;
     struct nextport_range run;
-    for (uint32_t from = 1; np_portset_run(&os->reserved, from, &run); from = run.last + UINT32_C(1)) {
+    np_portset_subtract(&others, &os->protected);
+    for (uint32_t from = 1; np_portset_run(&os->protected, from, &run); from = run.last + UINT32_C(1))
+        say_protected(look, os, run);
+    for (uint32_t from = 1; np_portset_run(&others, from, &run); from = run.last + UINT32_C(1)) {
         if (covers_a_range(run, &look->settings->machine_pool)) {
-            np_note(look->ret->log, NEXTPORT_VERBOSE, "ports %u-%u are protected from outgoing connections (%s)",
-                    run.first, run.last, os->reserved_by);
+            say_protected(look, os, run);
             continue;
         }
         np_evidence_claim(look->ret, &(struct nextport_claim){.first = run.first,
@@ -71,19 +81,20 @@ static void claim_privileged(struct np_look *look, const struct np_os_ports *os)
 
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
-    struct np_os_ports os;
+    struct np_os_ports *os = np_alloc(look->ret->arena, sizeof *os);
     if (look->settings->root) {
         sight(look, NEXTPORT_ABSENT, "--root reads files only", NULL);
         return NEXTPORT_OK;
     }
-    if (np_host_os_ports(look->ret->arena, look->thorough, &os, err)) {
+    if (np_host_os_ports(look->ret->arena, look->thorough, os, err)) {
         sight(look, NEXTPORT_UNREADABLE, err->text, err->hint[0] ? err->hint : NULL);
         *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
         return NEXTPORT_OK;
     }
-    claim_reserved(look, &os);
-    claim_excluded(look, &os);
-    claim_privileged(look, &os);
+    look->ret_os = os;
+    claim_reserved(look, os);
+    claim_excluded(look, os);
+    claim_privileged(look, os);
     sight(look, NEXTPORT_SEEN, NULL, NULL);
     return NEXTPORT_OK;
 }

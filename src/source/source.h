@@ -15,6 +15,8 @@ struct np_look {
     struct np_portset ports;         /* only these matter; a source may ignore it */
     enum nextport_protocol protocol; /* of sockets */
     bool thorough;                   /* for a person to read, not for `next`: with programs, and nothing from a cache */
+    const struct np_os_ports
+        *ret_os; /* what the system said, in the arena of `ret`; left alone when it was not asked */
 };
 
 /* Reads a file that a configuration includes, for parsers that stay pure. Returns what np_reader_read() does. */

@@ -9,4 +9,12 @@
 enum nextport_status np_fail_errno(struct nextport_error *err, enum nextport_status status, int errnum, const char *fmt,
                                    ...) NP_PRINTF(4, 5);
 
+/* The kernel's list of ports kept out of automatic assignment, in this network namespace. NEXTPORT_BLIND when it cannot
+ * be read. */
+#define NP_RESERVED_PORTS "/proc/sys/net/ipv4/ip_local_reserved_ports"
+enum nextport_status np_read_reserved(struct np_portset *ret, struct nextport_error *err);
+
+/* What of that list np_host_protect() put there. What cannot be known is nobody's of ours. */
+struct np_portset np_protected_ports(struct np_arena *, const struct np_portset *live);
+
 #endif

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 #include "host/linux/linux.h"
+#include "host/linux/sysctl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,29 +63,11 @@ static enum nextport_status read_ephemeral(struct np_os_ports *os, struct nextpo
     return NEXTPORT_OK;
 }
 
-/* "80,8000-8003\n"; an empty list is a newline. Bit 0 of the kernel's set means nothing. */
-static bool parse_reserved(struct np_portset *ret, struct np_text text)
-{
-    struct np_text part, low;
-    text = np_text_trim(text);
-    while (text.len > 0 && np_text_split(&text, ',', &part)) {
-        uint16_t first, last;
-        if (!np_text_split(&part, '-', &low) || !parse_number(low, &first))
-            return false;
-        last = first;
-        if ((part.ptr && !parse_number(part, &last)) || last < first)
-            return false;
-        if (last > 0)
-            np_portset_add(ret, first ? first : 1, last);
-    }
-    return true;
-}
-
 /* A list that does not fit the buffer is cut without a word, so a full buffer means: ask again with room for the
  * longest list there can be, every second port. The usual list is a line. */
-static enum nextport_status read_reserved(struct np_os_ports *os, struct nextport_error *err)
+enum nextport_status np_read_reserved(struct np_portset *ret, struct nextport_error *err)
 {
-    static const char path[] = SYSCTL "ip_local_reserved_ports";
+    static const char path[] = NP_RESERVED_PORTS;
     enum { LONGEST = 32768 * 6 + 2 };
     char small[4096], *large = NULL;
     struct np_text text = {.ptr = small};
@@ -94,9 +77,10 @@ static enum nextport_status read_reserved(struct np_os_ports *os, struct nextpor
         errnum = large ? read_once(path, large, LONGEST, &text.len) : ENOMEM;
     }
     enum nextport_status status = NEXTPORT_OK;
+    *ret = (struct np_portset){{0}};
     if (errnum)
         status = unreadable(errnum, path, err);
-    else if (!parse_reserved(&os->reserved, text))
+    else if (!np_sysctl_parse(ret, text))
         status = malformed(path, err);
     free(large);
     return status;
@@ -127,15 +111,18 @@ static bool has_bind_capability(void)
            data[CAP_TO_INDEX(CAP_NET_BIND_SERVICE)].effective & CAP_TO_MASK(CAP_NET_BIND_SERVICE);
 }
 
-/* Three small files: there is nothing to be remembered. */
+/* Three small files: there is nothing to be remembered. A fourth one, ours, says whose a reserved port is; most machines
+ * reserve none. */
 enum nextport_status np_host_os_ports(struct np_arena *arena, bool fresh, struct np_os_ports *ret,
                                       struct nextport_error *err)
 {
-    (void)arena, (void)fresh;
+    (void)fresh;
     *ret =
         (struct np_os_ports){.may_bind_low = has_bind_capability(), .reserved_by = "net.ipv4.ip_local_reserved_ports"};
-    if (read_ephemeral(ret, err) || read_reserved(ret, err) || read_unprivileged(ret, err))
+    if (read_ephemeral(ret, err) || np_read_reserved(&ret->reserved, err) || read_unprivileged(ret, err))
         return err->status;
+    if (np_portset_next(&ret->reserved, 1))
+        ret->protected = np_protected_ports(arena, &ret->reserved);
     return NEXTPORT_OK;
 }
 
