@@ -47,6 +47,15 @@ bool np_equal_nocase(const char *a, const char *b)
     return np_text_is_nocase(np_text_of(a), b);
 }
 
+int np_compare_nocase(const char *a, const char *b)
+{
+    if (!a || !b)
+        return (a != NULL) - (b != NULL);
+    while (*a && fold(*a) == fold(*b))
+        a++, b++;
+    return (unsigned char)fold(*a) - (unsigned char)fold(*b);
+}
+
 bool np_text_split(struct np_text *rest, char separator, struct np_text *part)
 {
     if (!rest->ptr)

@@ -86,20 +86,34 @@ bool np_protocol_parse(struct np_text text, enum nextport_protocol *ret)
     return false;
 }
 
+/* With strings of the arena's own. */
+static struct nextport_claim copy(struct np_arena *arena, const struct nextport_claim *claim)
+{
+    struct nextport_claim to = *claim;
+    to.address = np_strdup(arena, claim->address);
+    to.holder = np_strdup(arena, claim->holder);
+    to.host = np_strdup(arena, claim->host);
+    to.scheme = np_strdup(arena, claim->scheme);
+    to.detail = np_strdup(arena, claim->detail);
+    to.source = np_strdup(arena, claim->source);
+    to.file = np_strdup(arena, claim->file);
+    if (!to.count)
+        to.count = 1;
+    return to;
+}
+
 void np_evidence_claim(struct np_evidence *evidence, const struct nextport_claim *claim)
 {
-    struct np_arena *arena = evidence->arena;
     struct nextport_claim *to =
-        np_push(arena, &evidence->claims, &evidence->n_claims, &evidence->claims_capacity, sizeof *to);
-    *to = *claim;
-    to->address = np_strdup(arena, claim->address);
-    to->holder = np_strdup(arena, claim->holder);
-    to->host = np_strdup(arena, claim->host);
-    to->detail = np_strdup(arena, claim->detail);
-    to->source = np_strdup(arena, claim->source);
-    to->file = np_strdup(arena, claim->file);
-    if (!to->count)
-        to->count = 1;
+        np_push(evidence->arena, &evidence->claims, &evidence->n_claims, &evidence->claims_capacity, sizeof *to);
+    *to = copy(evidence->arena, claim);
+}
+
+void np_evidence_fact(struct np_evidence *evidence, const char *slug, const struct nextport_claim *where)
+{
+    struct np_fact *fact =
+        np_push(evidence->arena, &evidence->facts, &evidence->n_facts, &evidence->facts_capacity, sizeof *fact);
+    *fact = (struct np_fact){slug, copy(evidence->arena, where)};
 }
 
 const struct nextport_sighting *np_evidence_sighting(const struct np_evidence *evidence, const char *source)
@@ -164,6 +178,7 @@ static int compare_reason(const struct nextport_claim *a, const struct nextport_
     int d = compare_number(a->kind, b->kind);
     d = d ? d : compare_text(a->source, b->source);
     d = d ? d : compare_text(a->holder, b->holder);
+    d = d ? d : compare_text(a->host, b->host);
     d = d ? d : compare_number((uint64_t)a->pid, (uint64_t)b->pid);
     d = d ? d : compare_number(a->transient, b->transient);
     d = d ? d : compare_number(a->protocol, b->protocol);
@@ -179,7 +194,6 @@ static int compare_claims(const void *pa, const void *pb)
     d = d ? d : compare_number(a->last, b->last);
     d = d ? d : compare_reason(a, b);
     d = d ? d : compare_text(a->address, b->address);
-    d = d ? d : compare_text(a->host, b->host);
     return d ? d : compare_text(a->detail, b->detail);
 }
 

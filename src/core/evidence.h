@@ -6,6 +6,13 @@
 #include "base/log.h"
 #include "core/portset.h"
 
+/* What a source noticed that is about no port, for the audit: `where` has no ports and is unresolved, its detail says what
+ * was seen. */
+struct np_fact {
+    const char *slug; /* of the finding: "shared-configuration"; static */
+    struct nextport_claim where;
+};
+
 struct np_evidence {
     struct np_arena *arena; /* owns every string */
     struct np_log *log;     /* warnings about what was read */
@@ -13,10 +20,14 @@ struct np_evidence {
     size_t n_claims, claims_capacity;
     struct nextport_sighting *sightings;
     size_t n_sightings, sightings_capacity;
+    struct np_fact *facts;
+    size_t n_facts, facts_capacity;
 };
 
 /* Copies the claim and its strings into the arena; count 0 is taken as 1. */
 void np_evidence_claim(struct np_evidence *, const struct nextport_claim *);
+/* Copies the strings of `where` into the arena. */
+void np_evidence_fact(struct np_evidence *, const char *slug, const struct nextport_claim *where);
 /* One sighting for each source: a second call for the same source keeps the worse one. */
 void np_evidence_sight(struct np_evidence *, const char *source, enum nextport_sight, enum nextport_policy,
                        const char *why, const char *hint);

@@ -121,7 +121,7 @@ enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scop
 
 void np_run_forget(struct np_run *run)
 {
-    run->evidence.n_claims = run->evidence.n_sightings = run->log.n_notes = 0;
+    run->evidence.n_claims = run->evidence.n_sightings = run->evidence.n_facts = run->log.n_notes = 0;
     run->os = NULL;
 }
 

@@ -466,6 +466,22 @@ static void enter_firewall(struct document *doc, const char **attributes)
     follow_source(doc, attributes, FIREWALL_FILE);
 }
 
+/* Servers that share their configuration share their ports. */
+static void share(struct document *doc, const char *path)
+{
+    doc->iis->redirected = keep(doc->iis, path);
+    np_evidence_fact(
+        doc->iis->ret, "shared-configuration",
+        &(struct nextport_claim){.protocol = NEXTPORT_TCP,
+                                 .kind = NEXTPORT_CONFIGURED,
+                                 .certainty = NEXTPORT_UNRESOLVED,
+                                 .holder = "IIS",
+                                 .detail = np_sprintf(doc->iis->ret->arena, "redirected to %s", doc->iis->redirected),
+                                 .source = "iis",
+                                 .file = doc->file,
+                                 .line = line_of(doc)});
+}
+
 static void enter_redirection(struct document *doc, const char **attributes)
 {
     const char *enabled = attribute(attributes, "enabled"), *path = attribute(attributes, "path");
@@ -477,7 +493,7 @@ static void enter_redirection(struct document *doc, const char **attributes)
     else if (!path || !*path)
         refuse(doc, "the configuration is redirected, but not where to");
     else
-        doc->iis->redirected = keep(doc->iis, path);
+        share(doc, path);
 }
 
 /* ---- Bindings ------------------------------------------------------------------------------------------------- */
@@ -637,30 +653,24 @@ static void look_at_use(struct iis *iis, const struct use *use)
         return;
     }
     bool any = n < 3 || !fields[0].len;
+    const struct np_text host = n == 3 ? np_text_trim(fields[2]) : (struct np_text){"", 0};
     claim_use(iis, use,
               (struct nextport_claim){.first = port,
                                       .last = port,
                                       .kind = NEXTPORT_CONFIGURED,
                                       .certainty = scheme ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL,
-                                      .address = any ? "*" : np_text_dup(iis->ret->arena, fields[0])});
+                                      .address = any ? "*" : np_text_dup(iis->ret->arena, fields[0]),
+                                      .host = host.len > 0 ? np_text_dup(iis->ret->arena, host) : NULL,
+                                      .scheme = scheme ? scheme->protocol : NULL});
 }
 
 /* ---- Sites ---------------------------------------------------------------------------------------------------- */
 
-static int compare_nocase(const char *a, const char *b)
-{
-    for (;; a++, b++) {
-        int x = *a >= 'A' && *a <= 'Z' ? *a - 'A' + 'a' : *a, y = *b >= 'A' && *b <= 'Z' ? *b - 'A' + 'a' : *b;
-        if (x != y || !x)
-            return x - y;
-    }
-}
-
 /* A binding's key is protocol and information, without regard to case. */
 static int compare_keys(const struct use *a, const struct use *b)
 {
-    int d = compare_nocase(a->binding->info, b->binding->info);
-    d = d ? d : compare_nocase(a->binding->protocol, b->binding->protocol);
+    int d = np_compare_nocase(a->binding->info, b->binding->info);
+    d = d ? d : np_compare_nocase(a->binding->protocol, b->binding->protocol);
     return d ? d : a->binding->cleared - b->binding->cleared;
 }
 
@@ -862,11 +872,12 @@ static void sight(struct np_look *look, enum nextport_sight what, const char *wh
 static enum nextport_status look_at_file(struct np_look *look, struct np_reader *reader, const char *path,
                                          struct nextport_error *err)
 {
-    const size_t n_claims = look->ret->n_claims, n_notes = look->ret->log->n_notes;
+    const size_t n_claims = look->ret->n_claims, n_facts = look->ret->n_facts, n_notes = look->ret->log->n_notes;
     enum nextport_status status = try_file(look->ret, reader, path, err);
     for (unsigned i = 1; i < TRIES && status == NEXTPORT_RETRY; i++) {
         np_host_pause_ms(PAUSE_MS);
         look->ret->n_claims = n_claims;
+        look->ret->n_facts = n_facts;
         look->ret->log->n_notes = n_notes;
         status = try_file(look->ret, reader, path, err);
     }
@@ -966,11 +977,16 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
     return NEXTPORT_OK;
 }
 
+/* HTTP.sys listens for sites, the port sharing service for net.tcp and a service of its own for FTP. */
+static const char *const programs[] = {"System", "w3wp", "iisexpress", "SMSvcHost", "ftpsvc", NULL};
+
 const struct np_source np_source_iis = {
     .name = "iis",
     .about = "sites of IIS, started or stopped, in applicationHost.config",
     .policy = NEXTPORT_REQUIRE,
     .files = true,
+    .adopts = "project",
+    .programs = programs,
     .look = look,
     .parse = parse,
 };

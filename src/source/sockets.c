@@ -93,6 +93,8 @@ const struct np_source np_source_sockets = {
     .name = "sockets",
     .about = "TCP and UDP sockets of every state, from the kernel",
     .policy = NEXTPORT_REQUIRE,
+    .adopts = "project",
+    .adopts_when_asked = true,
     .look = look,
 };
 

@@ -38,7 +38,7 @@ struct np_source {
     const char *adopts;
     bool adopts_when_asked; /* only where the source is named */
     /* The programs that have the sockets of this source's claims, ending in NULL: their holder is the claim's, and no
-     * stranger. NULL: not known. */
+     * stranger. "w3wp" is also w3wp.exe, and "ftpsvc" a service of that name in svchost.exe. NULL: not known. */
     const char *const *programs;
     /* Looks, and makes exactly one sighting. A status other than NEXTPORT_OK is a failure of the look itself. NULL: the
      * facade itself asks (the probe, the ledger); the row gives name and policy. */
