@@ -139,7 +139,7 @@ static enum nextport_status check_octopus_name(const char *name, struct nextport
 const struct np_writer np_writer_octopus = {
     .name = "octopus",
     .about = "an output variable of an Octopus Deploy step",
-    .answers = NP_ANSWER(NEXTPORT_ANSWER_NEXT),
+    .answers = NP_GRANTS,
     .detect = detect_octopus,
     .check_name = check_octopus_name,
     .write = write_octopus,

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* A log line stays readable, whatever a site is called and however many ports were passed over. */
-enum { NAME_COLUMNS = 40, PORTS_SHOWN = 4, REJECTS_SHOWN = 3 };
+enum { NAME_COLUMNS = 40, REASON_COLUMNS = 80, PORTS_SHOWN = 4, REJECTS_SHOWN = 3 };
 
 /* Days since 1970-01-01 to a date of the proleptic Gregorian calendar. Years begin in March, so that the leap day comes
  * last and month lengths follow one formula; 400 years are one cycle of 146,097 days. */
@@ -92,30 +92,73 @@ bool np_unseen(const struct nextport_sighting *sighting)
     return sighting->sight == NEXTPORT_PARTIAL || sighting->sight == NEXTPORT_UNREADABLE;
 }
 
+static bool all_alike(const struct nextport_result *res)
+{
+    for (size_t i = 1; i < res->n_ports; i++)
+        if (res->ports[i].verdict != res->ports[0].verdict)
+            return false;
+    return true;
+}
+
+/* What became of one of several ports, where it is not what became of all. */
+static void add_own_verdict(struct np_buf *out, const struct nextport_granted *granted)
+{
+    if (granted->verdict == NEXTPORT_MOVE)
+        np_buf_printf(out, " (before %u)", granted->moved_from);
+    else
+        np_buf_puts(out, granted->verdict == NEXTPORT_KEEP ? " (kept)" : " (fresh)");
+}
+
 static void add_ports(struct np_buf *out, const struct nextport_result *res)
 {
+    bool alike = all_alike(res);
     np_buf_puts(out, res->n_ports == 1 ? "port " : "ports ");
-    for (size_t i = 0; i < res->n_ports && i < PORTS_SHOWN; i++)
+    for (size_t i = 0; i < res->n_ports && i < PORTS_SHOWN; i++) {
         np_buf_printf(out, "%s%u for %s", i ? ", " : "", res->ports[i].port,
                       short_name(out->arena, res->ports[i].name));
+        if (!alike || (res->n_ports > 1 && res->ports[i].verdict == NEXTPORT_MOVE))
+            add_own_verdict(out, &res->ports[i]);
+    }
     if (res->n_ports > PORTS_SHOWN)
         np_buf_printf(out, " and %zu more up to %u", res->n_ports - PORTS_SHOWN, res->ports[res->n_ports - 1].port);
 }
 
-static void add_lease(struct np_buf *out, const struct nextport_result *res)
+static const char *short_reason(struct np_arena *arena, const char *foreign)
+{
+    return np_elide(arena, np_neutral(arena, foreign, false), REASON_COLUMNS, false, false);
+}
+
+/* "fresh", "kept for shop/QA: iis: Shop has it", "moved from 49001 to 49004 for shop/QA, because sockets: node has it"; of
+ * several ports the reason of the first. */
+static void add_verdict(struct np_buf *out, const struct nextport_result *res)
 {
     static const char *const modes[] = {
         [NEXTPORT_GRANT] = "fresh",
         [NEXTPORT_KEEP] = "kept",
         [NEXTPORT_MOVE] = "moved",
     };
+    static const struct nextport_granted none = {.verdict = NEXTPORT_GRANT};
+    const struct nextport_granted *first = res->n_ports && all_alike(res) ? &res->ports[0] : &none;
+    np_buf_puts(out, modes[res->verdict]);
+    if (res->n_ports == 1 && first->moved_from)
+        np_buf_printf(out, " from %u to %u", first->moved_from, first->port);
+    if (res->owner)
+        np_buf_printf(out, " for %s", short_name(out->arena, res->owner));
+    if (first->why)
+        np_buf_printf(out, "%s%s", first->verdict == NEXTPORT_MOVE ? ", because " : ": ",
+                      short_reason(out->arena, first->why));
+}
+
+static void add_lease(struct np_buf *out, const struct nextport_result *res)
+{
+    np_buf_puts(out, res->dry_run ? " would be given, " : ", ");
+    add_verdict(out, res);
     if (res->dry_run)
-        np_buf_printf(out, " would be given, %s; dry run, no lease", modes[res->verdict]);
+        np_buf_puts(out, "; dry run, no lease");
     else if (res->n_ports && res->ports[0].expires)
-        np_buf_printf(out, ", %s, pending until %s UTC", modes[res->verdict],
-                      np_time_text(out->arena, res->ports[0].expires));
+        np_buf_printf(out, ", pending until %s UTC", np_time_text(out->arena, res->ports[0].expires));
     else
-        np_buf_printf(out, ", %s, confirmed", modes[res->verdict]);
+        np_buf_puts(out, ", confirmed");
 }
 
 static void add_rejects(struct np_buf *out, const struct nextport_result *res)
@@ -130,13 +173,67 @@ static void add_rejects(struct np_buf *out, const struct nextport_result *res)
         np_buf_printf(out, " and %" PRIu64 " more", rest);
 }
 
+static void sum_grants(struct np_buf *out, const struct nextport_result *res)
+{
+    add_ports(out, res);
+    add_lease(out, res);
+    add_rejects(out, res);
+}
+
+char *np_count_text(struct np_arena *arena, uint64_t n, const char *one, const char *many)
+{
+    return np_sprintf(arena, "%" PRIu64 " %s", n, n == 1 ? one : many);
+}
+
+/* "port 49001 of shop/QA", "3 ports" */
+static void add_leases(struct np_buf *out, const struct nextport_result *res)
+{
+    const struct nextport_lease *lease = &res->leases[0];
+    if (res->n_leases > 1)
+        np_buf_printf(out, "%zu ports", res->n_leases);
+    else
+        np_buf_printf(out, "port %u%s%s", lease->port, lease->owner ? " of " : "",
+                      lease->owner ? short_name(out->arena, lease->owner) : "");
+}
+
+static void sum_release(struct np_buf *out, const struct nextport_result *res)
+{
+    const struct nextport_lease *lease = &res->leases[0];
+    np_buf_puts(out, "gave back ");
+    add_leases(out, res);
+    if (lease->state == NEXTPORT_RESTING && lease->expires)
+        np_buf_printf(out, ", kept from others until %s UTC", np_time_text(out->arena, lease->expires));
+}
+
+/* adopt, assign, import */
+static void sum_leased(struct np_buf *out, const struct nextport_result *res)
+{
+    np_buf_puts(out, res->dry_run ? "would lease " : res->changed ? "leased " : "had leased ");
+    add_leases(out, res);
+    np_buf_puts(out, res->dry_run ? "; dry run, no lease" : res->changed ? "" : " already");
+}
+
+static void sum_sweep(struct np_buf *out, const struct nextport_result *res)
+{
+    np_buf_printf(out, "%s ended, %" PRIu64 " confirmed", np_count_text(out->arena, res->n_leases, "lease", "leases"),
+                  res->n_confirmed);
+}
+
 const char *np_summary(struct np_arena *arena, const struct nextport_result *res)
 {
+    static void (*const sums[])(struct np_buf *, const struct nextport_result *) = {
+        [NEXTPORT_ANSWER_NEXT] = sum_grants,     [NEXTPORT_ANSWER_EXEC] = sum_grants,
+        [NEXTPORT_ANSWER_RELEASE] = sum_release, [NEXTPORT_ANSWER_ADOPT] = sum_leased,
+        [NEXTPORT_ANSWER_ASSIGN] = sum_leased,   [NEXTPORT_ANSWER_IMPORT] = sum_leased,
+        [NEXTPORT_ANSWER_SWEEP] = sum_sweep,
+    };
     struct np_buf out = {.arena = arena};
+    /* nothing done is said by the answer itself */
+    bool nothing = !(NP_ANSWER(res->what) & NP_GRANTS) && !res->n_leases && !res->n_confirmed;
+    if (!sums[res->what] || nothing)
+        return NULL;
     np_buf_printf(&out, "%s: ", res->host);
-    add_ports(&out, res);
-    add_lease(&out, res);
-    add_rejects(&out, res);
+    sums[res->what](&out, res);
     return out.ptr;
 }
 

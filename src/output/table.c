@@ -5,7 +5,7 @@
 #include <string.h>
 
 const struct np_writer *const np_writers[] = {
-    &np_writer_plain, &np_writer_table, &np_writer_json, &np_writer_octopus, NULL,
+    &np_writer_plain, &np_writer_table, &np_writer_json, &np_writer_octopus, &np_writer_junit, NULL,
 };
 
 const struct np_writer *np_writer_find(const char *name)

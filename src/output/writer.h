@@ -34,11 +34,12 @@ struct np_writer {
 extern const struct np_writer *const np_writers[]; /* ends with NULL, in the order that help prints */
 const struct np_writer *np_writer_find(const char *name);
 
-extern const struct np_writer np_writer_plain, np_writer_table, np_writer_json, np_writer_octopus;
+extern const struct np_writer np_writer_plain, np_writer_table, np_writer_json, np_writer_octopus, np_writer_junit;
 
 /* ---- What people read is said in the same words by every writer (summary.c) ---- */
 
-/* One sentence about how the ports were chosen. Holds foreign text: for np_log_line(), or through np_neutral(). */
+/* One sentence about how the ports were chosen, or what was changed; NULL for answers that say it themselves. Holds foreign
+ * text: for np_log_line(), or through np_neutral(). */
 const char *np_summary(struct np_arena *, const struct nextport_result *);
 
 char *np_time_text(struct np_arena *, int64_t seconds); /* "2026-11-23 14:05", UTC */
@@ -48,6 +49,8 @@ char *np_reject_text(struct np_arena *, const struct nextport_reject *); /* "490
 const char *np_elide(struct np_arena *, const char *text, size_t columns, bool unicode, bool keep_tail);
 /* Was there something that this source could not see? */
 bool np_unseen(const struct nextport_sighting *);
+/* "2 errors", "1 error" */
+char *np_count_text(struct np_arena *, uint64_t n, const char *one, const char *many);
 
 /* One line of a log: "nextport: ", the text made harmless, a newline. */
 void np_log_line(struct np_buf *, bool ascii, const char *fmt, ...) NP_PRINTF(3, 4);

@@ -595,8 +595,8 @@ static void leases_show_utc_times(void **state)
     struct nextport_result res = {.what = NEXTPORT_ANSWER_LEASES, .leases = &lease, .n_leases = 1};
     (void)state;
     assert_string_equal(written("table", &usual, &res).out.ptr,
-                        "PORT   PROTO  NAME  STATE    ID  CREATED (UTC)     EXPIRES (UTC)\n"
-                        "49001  tcp    Port  pending   7  2026-11-23 14:05  2026-11-24 14:05\n");
+                        "PORT   NAME  STATE    EXPIRES (UTC)     CREATED (UTC)     PROTO  ID\n"
+                        "49001  Port  pending  2026-11-24 14:05  2026-11-23 14:05  tcp     7\n");
 }
 
 static void doctor_marks_what_is_bad_without_colour_too(void **state)

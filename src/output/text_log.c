@@ -1,0 +1,96 @@
+/* The table of `log`: one line for each event, the newest last.
+ * SPDX-License-Identifier: MIT */
+#include "base/text.h"
+#include "output/grid.h"
+#include "output/kept.h"
+
+#include <string.h>
+
+static const struct {
+    const char *kind;
+    enum np_tint tint;
+} tints[] = {
+    {"granted", NP_GREEN},   {"assigned", NP_GREEN}, {"adopted", NP_GREEN}, {"imported", NP_GREEN},
+    {"confirmed", NP_GREEN}, {"moved", NP_YELLOW},   {"absent", NP_YELLOW}, {"rebased", NP_YELLOW},
+    {"rebound", NP_YELLOW},  {"released", NP_DIM},   {"ended", NP_DIM},     {"expired", NP_DIM},
+    {"rested", NP_DIM},      {"withdrawn", NP_DIM},  {"kept", NP_DIM},
+};
+
+static enum np_tint tint_of(const struct nextport_event *event)
+{
+    for (size_t i = 0; event->kind && i < sizeof tints / sizeof *tints; i++)
+        if (strcmp(tints[i].kind, event->kind) == 0)
+            return tints[i].tint;
+    return NP_PLAIN;
+}
+
+/* "49001", and of a lease that moved "49001 -> 49004". */
+static const char *port_text(struct np_page *page, const struct nextport_event *event)
+{
+    struct np_arena *arena = page->arena;
+    if (!event->port)
+        return NULL;
+    const char *now = np_range_text(arena, event->port, event->port);
+    const char *before = np_json_member(arena, event->before, "port"),
+               *after = np_json_member(arena, event->after, "port");
+    if (!before || !after || strcmp(before, after) == 0)
+        return now;
+    return np_safe(page, np_sprintf(arena, "%.5s -> %.5s", before, after));
+}
+
+/* The owner; and the port's name, when it has one of its own. */
+static const char *whose(struct np_page *page, const struct nextport_event *event)
+{
+    bool named = event->name && strcmp(event->name, "Port") != 0;
+    if (!event->owner || !named)
+        return np_safe(page, event->owner ? event->owner : event->name);
+    return np_safe(page, np_sprintf(page->arena, "%s %s", event->owner, event->name));
+}
+
+/* The user, and the machine when it is not this one. */
+static const char *who(struct np_page *page, const struct nextport_event *event, const char *here)
+{
+    bool elsewhere = event->host && here && strcmp(event->host, here) != 0;
+    if (!event->user || !elsewhere)
+        return np_safe(page, event->user ? event->user : event->host);
+    return np_safe(page, np_sprintf(page->arena, "%s@%s", event->user, event->host));
+}
+
+/* What was asked; of what was seen rather than asked, who was seen. */
+static const char *what(struct np_page *page, const struct nextport_event *event)
+{
+    if (event->kind && strcmp(event->kind, "confirmed") == 0) {
+        const char *holder = np_json_member(page->arena, event->after, "holder");
+        if (holder)
+            return np_safe(page, holder);
+    }
+    return np_safe(page, event->request ? event->request : event->program);
+}
+
+void np_table_log(struct np_page *page, const struct nextport_result *res)
+{
+    enum { TIME, EVENT, PORT, FOR, WHO, WHAT, N };
+    static const struct np_column columns[N] = {
+        [TIME] = {.title = "TIME (UTC)"},
+        [EVENT] = {.title = "EVENT"},
+        [PORT] = {.title = "PORT"},
+        [FOR] = {.title = "FOR", .elastic = true},
+        [WHO] = {.title = "WHO", .elastic = true},
+        [WHAT] = {.title = "WHAT", .elastic = true},
+    };
+    struct np_grid grid = {.page = page, .columns = columns, .n_columns = N};
+    for (size_t i = 0; i < res->n_events; i++) {
+        const struct nextport_event *event = &res->events[i];
+        struct np_row *row = np_grid_row(&grid);
+        row->tint = tint_of(event);
+        row->cells[TIME] = np_time_text(page->arena, event->time);
+        row->cells[EVENT] = np_safe(page, event->kind);
+        row->cells[PORT] = port_text(page, event);
+        row->cells[FOR] = whose(page, event);
+        row->cells[WHO] = who(page, event, res->host);
+        row->cells[WHAT] = what(page, event);
+    }
+    np_grid_print(&grid);
+    if (!res->n_events)
+        np_line(page, NP_PLAIN, "nothing has happened yet");
+}
