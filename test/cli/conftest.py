@@ -34,7 +34,7 @@ from wine import CLONE_NEWNET  # noqa: E402,F401
 # what the person or the deployment tool around the tests has set must not steer them
 for name in list(os.environ):
     if name.startswith(("NEXTPORT_", "Tentacle", "AgentProgram", "XDG_")):
-        if name not in ("NEXTPORT_BUILD", "NEXTPORT_ROUNDS", "NEXTPORT_WINEPREFIX"):
+        if name not in ("NEXTPORT_BUILD", "NEXTPORT_ROUNDS", "NEXTPORT_SEED", "NEXTPORT_STEPS", "NEXTPORT_WINEPREFIX"):
             del os.environ[name]
 
 

@@ -46,6 +46,7 @@ class Length:
 
     def __init__(self, full):
         self.rounds = {"release": 100 if full else 20, "asan": 10 if full else 2, "windows": 10 if full else 2}
+        self.steps = {"release": 5000 if full else 300, "asan": 1000 if full else 100}
         self.fuzz_seconds = 600 if full else 10
 
 
@@ -229,7 +230,7 @@ def judge_report(tally, suffix, report):
 
 
 def cli(tally, length, builds):
-    own = ("test_race.py", "test_project.py")
+    own = ("test_race.py", "test_project.py", "test_allocation.py", "test_model.py")
     files = [path for path in sorted((ROOT / "test" / "cli").glob("test_*.py")) if path.name not in own]
     for name in builds:
         pytest(tally, "cli", name, files)
@@ -238,6 +239,16 @@ def cli(tally, length, builds):
 def race(tally, length, builds):
     for name in builds:
         pytest(tally, "race", name, [ROOT / "test/cli/test_race.py"], NEXTPORT_ROUNDS=str(length.rounds[name]))
+
+
+def model(tally, length, builds):
+    """What was thought out, tried: every order of steps on paper, and a walk at random with the real program."""
+    files = [ROOT / "test/cli/test_model.py", ROOT / "test/cli/test_allocation.py"]
+    for name in builds:
+        if name == "release":
+            pytest(tally, "model", name, files, NEXTPORT_STEPS=str(length.steps[name]))
+        elif name == "asan":
+            pytest(tally, "model", name, files[:1], NEXTPORT_STEPS=str(length.steps[name]))
 
 
 def project(tally, length, builds):
@@ -317,7 +328,7 @@ def fuzz(tally, length, builds):
     tally.step("fuzz", before, started)
 
 
-SUITES = {"project": project, "unit": unit, "cli": cli, "race": race, "package": package, "fuzz": fuzz}
+SUITES = {"project": project, "unit": unit, "cli": cli, "race": race, "model": model, "package": package, "fuzz": fuzz}
 
 
 def main(words):
