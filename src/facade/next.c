@@ -1,5 +1,6 @@
 /* Granting and ending leases: look, lock, look again at what changed, plan, record, commit.
  * SPDX-License-Identifier: MIT */
+#include "core/hazards.h"
 #include "facade/run.h"
 
 #include <string.h>
@@ -133,6 +134,64 @@ static enum nextport_status look_at_held(struct np_run *run, const struct np_pla
     return NEXTPORT_OK;
 }
 
+static void claim_avoided(struct np_run *run, const struct np_portset *ports, const char *holder)
+{
+    struct nextport_range range;
+    for (uint32_t from = 1; np_portset_run(ports, from, &range); from = range.last + 1u)
+        np_evidence_claim(&run->evidence, &(struct nextport_claim){.first = range.first,
+                                                                   .last = range.last,
+                                                                   .protocol = NEXTPORT_BOTH,
+                                                                   .kind = NEXTPORT_RESERVED,
+                                                                   .source = "avoid",
+                                                                   .holder = holder});
+}
+
+/* Ports that the request would rather not have (pool.avoid). A list of services that is not there names none. */
+static enum nextport_status avoid(struct np_run *run, struct nextport_error *err)
+{
+    enum { LARGEST = 4 << 20 };
+    struct np_portset browser = {{0}}, services = {{0}};
+    struct np_text bytes;
+    const char *why, *file = np_host_services_file(run->arena);
+    if (run->np->settings.avoid_browser)
+        np_hazards_browser(&browser);
+    claim_avoided(run, &browser, "browsers block it");
+    if (!run->np->settings.avoid_services || !file)
+        return NEXTPORT_OK;
+    switch (np_reader_read(run->reader, file, LARGEST, &bytes, &why)) {
+    case NP_READ_OK:
+        np_hazards_services(&services, bytes);
+        claim_avoided(run, &services, "a known service");
+        return NEXTPORT_OK;
+    case NP_READ_ABSENT:
+        return NEXTPORT_OK;
+    case NP_READ_DENIED:
+    case NP_READ_BAD:
+        break;
+    }
+    np_fail(err, NEXTPORT_BLIND, "%s: %s", file, why);
+    np_hint(err, "It was asked to avoid the services in it; make it readable, or leave --avoid services out.");
+    return err->status;
+}
+
+/* Says once for each ledger that the system gives ports of the pool to outgoing connections too: what is leased now may be
+ * taken when its application starts. */
+static enum nextport_status tell_of_the_system(struct np_run *run, struct nextport_error *err)
+{
+    static const char key[] = "told-ephemeral";
+    const char *told;
+    if (!np_run_may_be_taken(run))
+        return NEXTPORT_OK;
+    if (run->ops->recall(run->ledger, key, run->arena, &told, err) != NEXTPORT_OK)
+        return err->status;
+    if (told)
+        return NEXTPORT_OK;
+    np_note(&run->log, NEXTPORT_INFO,
+            "the system gives ports of this pool to outgoing connections too; 'nextport protect' shows what keeps them "
+            "out (said once)");
+    return run->ops->remember(run->ledger, key, "yes", err);
+}
+
 /* Reads declarations before the lock, and again under it what has changed meanwhile. */
 static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, struct nextport_error *err)
 {
@@ -158,7 +217,7 @@ static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, str
         if (run->ops->leases(run->ledger, run->actor.scope, NP_LEASES_NAMED, &run->leases, err) != NEXTPORT_OK)
             return np_wrap(err, "read ledger %s", run->path);
     }
-    if (look_beside_probe(run, err) != NEXTPORT_OK)
+    if (look_beside_probe(run, err) != NEXTPORT_OK || avoid(run, err) != NEXTPORT_OK)
         return err->status;
     np_run_honour_machine(run);
     return np_run_blind(run, err);
@@ -223,6 +282,8 @@ static enum nextport_status choose(struct np_run *run, struct np_wants *wants, s
         return status;
     if (np_run_record(run, wants, made.ports, err) != NEXTPORT_OK || np_run_trim(run, wants, err) != NEXTPORT_OK)
         return err->status;
+    if (run->ledger && tell_of_the_system(run, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
     if (run->ledger && wants->request->before_commit)
         wants->request->before_commit(wants->request->ctx);
     if (run->ledger && run->ops->end(run->ledger, true, err) != NEXTPORT_OK)
