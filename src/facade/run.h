@@ -84,6 +84,11 @@ enum nextport_status np_run_look_at_all(struct np_run *, const struct np_scope *
 /* Was there a look, whole or partial, to answer with? */
 bool np_run_has_looked(enum nextport_status);
 
+/* Leaves out the claims that do not touch these ports; those of no port stay. */
+void np_run_keep_claims(struct np_run *, const struct np_portset *);
+/* The runs of a set, into the answer. */
+void np_run_ranges(struct np_run *, const struct np_portset *, const struct nextport_range **ret, size_t *ret_n);
+
 /* ---- The ledger (run.c) ---- */
 
 /* Which ledger: fills path and place. */
