@@ -251,6 +251,11 @@ enum nextport_status np_owner_make(struct np_owner *ret, const struct nextport_l
     *ret = (struct np_owner){.text = "", .key = ""};
     if (np_owner_make_filter(&owner, labels, n, arena, err) != NEXTPORT_OK)
         return err->status;
+    if (n && !owner.n_labels) { /* whoever names an owner does not mean nobody, and still less everybody */
+        np_fail(err, NEXTPORT_INPUT, "every label is empty: they name no owner");
+        np_hint(err, "Give --project as well.");
+        return err->status;
+    }
     for (size_t i = 0; i < owner.n_labels; i++) {
         if (rank(owner.labels[i].key) == N_USUAL || rank(owner.labels[0].key) == 0)
             continue;

@@ -20,9 +20,10 @@ struct np_owner {
     const char *shown;
 };
 
-/* Checks and orders labels given by a person. NEXTPORT_INPUT: a key or value that is none, a key given twice, too many, a
- * value with "#{", which is a variable that was not substituted, or environment, channel or tenant without project. An
- * empty value of channel or tenant is no label: deployment tools pass one for "none". */
+/* Checks and orders labels given by a person; none of them are nobody. NEXTPORT_INPUT: a key or value that is none, a key
+ * given twice, too many, a value with "#{", which is a variable that was not substituted, or environment, channel or tenant
+ * without project. An empty value of channel or tenant is no label: deployment tools pass one for "none"; but if no other
+ * is given, that is refused. */
 enum nextport_status np_owner_make(struct np_owner *ret, const struct nextport_label *, size_t n, struct np_arena *,
                                    struct nextport_error *);
 

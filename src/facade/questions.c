@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* Claims outside the ports asked are left out, those that reach in stay whole. */
-static void keep_claims(struct np_run *run, const struct np_portset *ports)
+/* Those that reach in stay whole. */
+void np_run_keep_claims(struct np_run *run, const struct np_portset *ports)
 {
     size_t kept = 0;
     for (size_t i = 0; i < run->evidence.n_claims; i++) {
@@ -57,21 +57,20 @@ enum nextport_status nextport_used(struct nextport *np, const struct nextport_qu
         np_portset_add(&scope.ports, 1, 65535);
     if (status == NEXTPORT_OK)
         status = np_run_look_at_all(&run, &scope, err);
-    keep_claims(&run, &scope.ports);
+    np_run_keep_claims(&run, &scope.ports);
     np_evidence_sort(&run.evidence, query->all);
     run.res->claims = run.evidence.claims;
     run.res->n_claims = run.evidence.n_claims;
     return np_run_done(&run, np_run_has_looked(status), ret, status);
 }
 
-static void ranges(struct np_arena *arena, const struct np_portset *set, const struct nextport_range **ret,
-                   size_t *ret_n)
+void np_run_ranges(struct np_run *run, const struct np_portset *set, const struct nextport_range **ret, size_t *ret_n)
 {
-    struct nextport_range *items = NULL, run;
+    struct nextport_range *items = NULL, range;
     size_t capacity = 0;
     *ret_n = 0;
-    for (uint32_t from = 1; np_portset_run(set, from, &run); from = run.last + 1u)
-        *(struct nextport_range *)np_push(arena, &items, ret_n, &capacity, sizeof run) = run;
+    for (uint32_t from = 1; np_portset_run(set, from, &range); from = range.last + 1u)
+        *(struct nextport_range *)np_push(run->arena, &items, ret_n, &capacity, sizeof range) = range;
     *ret = items;
 }
 
@@ -90,8 +89,8 @@ enum nextport_status nextport_unused(struct nextport *np, struct nextport_result
         if (claim->first && (claim->kind == NEXTPORT_LEASED || claim->protocol & np->settings.protocol))
             np_portset_remove(&unused, claim->first, claim->last);
     }
-    ranges(run.arena, &run.pool, &run.res->pool, &run.res->n_pool);
-    ranges(run.arena, &unused, &run.res->free, &run.res->n_free);
+    np_run_ranges(&run, &run.pool, &run.res->pool, &run.res->n_pool);
+    np_run_ranges(&run, &unused, &run.res->free, &run.res->n_free);
     run.res->free_count = np_portset_count(&unused);
     return np_run_done(&run, np_run_has_looked(status), ret, status);
 }
@@ -133,7 +132,7 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
     run.res->port = port;
     np_portset_add(&scope.ports, port, port);
     enum nextport_status status = np_run_look_at_all(&run, &scope, err);
-    keep_claims(&run, &scope.ports);
+    np_run_keep_claims(&run, &scope.ports);
     np_evidence_sort(&run.evidence, false);
     run.res->claims = run.evidence.claims;
     run.res->n_claims = run.evidence.n_claims;
@@ -160,15 +159,42 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
     return np_run_done(&run, np_run_has_looked(status), ret, status);
 }
 
+static bool is_text(const char *asked, const char *has)
+{
+    return !asked || (has && strcmp(asked, has) == 0);
+}
+
+static bool is_selected(const struct nextport_lease *lease, const struct nextport_selection *which,
+                        const struct np_owner *owner)
+{
+    return (!which->port || which->port == lease->port) && (!which->id || which->id == lease->id) &&
+           is_text(which->name, lease->name) && is_text(which->deployment, lease->deployment) &&
+           np_owner_matches(lease->labels, lease->n_labels, owner);
+}
+
+static enum nextport_status select_leases(struct np_run *run, const struct nextport_selection *which,
+                                          struct nextport_error *err)
+{
+    struct np_owner owner;
+    size_t kept = 0;
+    if (np_owner_make_filter(&owner, which->labels, which->n_labels, run->arena, err) != NEXTPORT_OK ||
+        np_run_ledger_look(run, SIZE_MAX, err) != NEXTPORT_OK)
+        return err->status;
+    for (size_t i = 0; i < run->leases.n; i++)
+        if (is_selected(&run->leases.items[i], which, &owner))
+            run->leases.items[kept++] = run->leases.items[i];
+    run->res->leases = run->leases.items;
+    run->res->n_leases = kept;
+    return NEXTPORT_OK;
+}
+
 enum nextport_status nextport_leases(struct nextport *np, const struct nextport_selection *which,
                                      struct nextport_result **ret, struct nextport_error *err)
 {
+    static const struct nextport_selection all = NEXTPORT_SELECTION_INIT;
     struct np_run run;
-    (void)which;
     np_run_init(&run, np, NEXTPORT_ANSWER_LEASES);
-    enum nextport_status status = np_run_ledger_look(&run, SIZE_MAX, err);
-    run.res->leases = run.leases.items;
-    run.res->n_leases = run.leases.n;
+    enum nextport_status status = select_leases(&run, which ? which : &all, err);
     return np_run_done(&run, status == NEXTPORT_OK, ret, status);
 }
 

@@ -88,6 +88,10 @@ bool np_run_has_looked(enum nextport_status);
 /* May the system still give a port of the pool to an outgoing connection? From what the last look learned, so it costs
  * next to nothing; false when that is not known. (protect.c) */
 bool np_run_may_be_taken(const struct np_run *);
+/* Leaves out the claims that do not touch these ports; those of no port stay. */
+void np_run_keep_claims(struct np_run *, const struct np_portset *);
+/* The runs of a set, into the answer. */
+void np_run_ranges(struct np_run *, const struct np_portset *, const struct nextport_range **ret, size_t *ret_n);
 
 /* ---- The ledger (run.c) ---- */
 
