@@ -129,31 +129,38 @@ struct proof {
     struct nextport_claim *items;
     size_t n, capacity, n_total;
     const char *names[NAMED_MAX];
-    size_t n_names;
-    const char *last_name;
+    size_t n_names; /* more than NAMED_MAX: there are others */
 };
+
+static bool is_named(const struct proof *proof, const char *name)
+{
+    for (size_t i = 0; i < proof->n_names && i < NAMED_MAX; i++)
+        if (strcmp(proof->names[i], name) == 0)
+            return true;
+    return false;
+}
 
 static void prove(struct auditor *a, struct proof *proof, const struct nextport_claim *claim)
 {
     if (proof->n_total++ < EVIDENCE_MAX)
         *(struct nextport_claim *)np_push(a->arena, &proof->items, &proof->n, &proof->capacity, sizeof *claim) = *claim;
-    if (!claim->holder || (proof->last_name && strcmp(proof->last_name, claim->holder) == 0))
+    if (!claim->holder || is_named(proof, claim->holder))
         return;
-    proof->last_name = claim->holder;
-    if (proof->n_names++ < NAMED_MAX)
-        proof->names[proof->n_names - 1] = claim->holder;
+    if (proof->n_names < NAMED_MAX)
+        proof->names[proof->n_names] = claim->holder;
+    proof->n_names++;
 }
 
-/* "Shop", "Blog" and 5 more */
+/* "Shop", "Blog", "Wiki" and others */
 static const char *names_of(struct auditor *a, const struct proof *proof)
 {
     struct np_buf out = {.arena = a->arena};
-    const size_t shown = proof->n_names < NAMED_MAX ? proof->n_names : NAMED_MAX, rest = proof->n_names - shown;
+    const size_t n = proof->n_names < NAMED_MAX ? proof->n_names : NAMED_MAX;
+    const bool others = proof->n_names > NAMED_MAX;
     np_buf_puts(&out, "");
-    for (size_t i = 0; i < shown; i++)
-        np_buf_printf(&out, "%s\"%s\"", i == 0 ? "" : i + 1 == shown && !rest ? " and " : ", ", proof->names[i]);
-    if (rest)
-        np_buf_printf(&out, " and %zu more", rest);
+    for (size_t i = 0; i < n; i++)
+        np_buf_printf(&out, "%s\"%s\"", i == 0 ? "" : i + 1 == n && !others ? " and " : ", ", proof->names[i]);
+    np_buf_puts(&out, others ? " and others" : "");
     return out.ptr;
 }
 

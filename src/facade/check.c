@@ -50,10 +50,11 @@ static enum nextport_sight sight_of(const struct np_run *run, const struct np_so
 /* Was everything looked at, running and configured? */
 static bool is_whole(const struct np_run *run)
 {
-    for (size_t i = 0; i < run->evidence.n_sightings; i++)
-        if (run->evidence.sightings[i].sight == NEXTPORT_PARTIAL ||
-            run->evidence.sightings[i].sight == NEXTPORT_UNREADABLE)
+    for (size_t i = 0; i < run->evidence.n_sightings; i++) {
+        const struct nextport_sighting *s = &run->evidence.sightings[i];
+        if (s->sight == NEXTPORT_PARTIAL || s->sight == NEXTPORT_UNREADABLE || s->policy == NEXTPORT_OFF)
             return false;
+    }
     return sight_of(run, &np_source_sockets) == NEXTPORT_SEEN;
 }
 

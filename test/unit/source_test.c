@@ -71,9 +71,11 @@ static void print_claim(struct np_buf *out, const struct nextport_claim *claim)
                   np_protocol_name(claim->protocol), claim->first);
     if (claim->last != claim->first)
         np_buf_printf(out, "-%u", claim->last);
-    np_buf_printf(out, " %s \"%s\" (%s) %s:%u\n", claim->address ? claim->address : "-",
-                  np_neutral(out->arena, claim->holder, false), np_neutral(out->arena, claim->detail, false),
-                  claim->file, claim->line);
+    np_buf_printf(out, " %s", claim->address ? claim->address : "-");
+    if (claim->host)
+        np_buf_printf(out, " for %s", np_neutral(out->arena, claim->host, false));
+    np_buf_printf(out, " \"%s\" (%s) %s:%u\n", np_neutral(out->arena, claim->holder, false),
+                  np_neutral(out->arena, claim->detail, false), claim->file, claim->line);
 }
 
 static void print_findings(struct np_buf *out, const struct np_evidence *evidence, enum nextport_status status,
