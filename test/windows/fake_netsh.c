@@ -2,6 +2,9 @@
  * WINEDLLOVERRIDES=netsh.exe=n. Prints FAKE_NETSH_DIR\NAME, where NAME is made of the question: "ipv4-excluded-tcp",
  * "ipv6-dynamic-tcp"; nothing when there is no such file. Appends NAME to FAKE_NETSH_DIR\calls. The first line of
  * FAKE_NETSH_DIR\status, if it is there, is what it ends with.
+ *
+ * Obeys "int ipv4 set dynamicport tcp start=.. num=.." by writing what it prints from then on, and appends
+ * "ipv4-set-tcp START NUM" to the calls; while there is FAKE_NETSH_DIR\deaf-ipv4-tcp, it does not obey.
  * SPDX-License-Identifier: MIT */
 #include <windows.h>
 
@@ -34,7 +37,7 @@ static int name_question(char *ret, size_t size, int argc, char **argv)
 /* One write at the end of the file, so that lines of several callers do not mix. */
 static void note_call(const char *name)
 {
-    char path[MAX_PATH], line[64];
+    char path[MAX_PATH], line[128];
     DWORD n;
     snprintf(path, sizeof path, "%s/calls", dir);
     const int length = snprintf(line, sizeof line, "%s\n", name);
@@ -42,6 +45,34 @@ static void note_call(const char *name)
     if (file == INVALID_HANDLE_VALUE || !WriteFile(file, line, (DWORD)length, &n, NULL))
         exit(90);
     CloseHandle(file);
+}
+
+/* "netsh int ipv4 set dynamicport tcp start=32616 num=16384" */
+static int is_command(int argc, char **argv, unsigned *start, unsigned *num)
+{
+    return argc == 8 && strcmp(argv[1], "int") == 0 && strcmp(argv[3], "set") == 0 &&
+           strcmp(argv[4], "dynamicport") == 0 && sscanf(argv[6], "start=%u", start) == 1 &&
+           sscanf(argv[7], "num=%u", num) == 1;
+}
+
+static int obey(const char *family, const char *protocol, unsigned start, unsigned num)
+{
+    char name[64], call[96];
+    snprintf(call, sizeof call, "%s-set-%s %u %u", family, protocol, start, num);
+    note_call(call);
+    snprintf(name, sizeof name, "deaf-%s-%s", family, protocol);
+    FILE *deaf = open_file(name, "rb");
+    if (deaf) {
+        fclose(deaf);
+        return 1;
+    }
+    snprintf(name, sizeof name, "%s-dynamic-%s", family, protocol);
+    FILE *file = open_file(name, "wb");
+    if (!file)
+        return 93;
+    fprintf(file, "\r\nProtocol %s Dynamic Port Range\r\n---------------------------------\r\n", protocol);
+    fprintf(file, "Start Port      : %u\r\nNumber of Ports : %u\r\n\r\n", start, num);
+    return fclose(file) == 0 ? 0 : 94;
 }
 
 static int ending(void)
@@ -58,7 +89,10 @@ static int ending(void)
 int main(int argc, char **argv)
 {
     char name[64], bytes[4096];
+    unsigned start, num;
     dir = getenv("FAKE_NETSH_DIR");
+    if (dir && is_command(argc, argv, &start, &num))
+        return obey(argv[2], argv[5], start, num);
     if (!dir || !name_question(name, sizeof name, argc, argv))
         return 92;
     note_call(name);

@@ -5,8 +5,10 @@
  * the ledger, and only believed where strangers cannot have written it. The file is a convenience: one that is damaged,
  * of another start or cannot be written is no error, only slower. Callers that find none may all ask; the last one wins.
  * SPDX-License-Identifier: MIT */
-#include "host/windows/guard.h"
+#include "host/windows/dynamic.h"
 #include "host/windows/netsh.h"
+#include "host/windows/os.h"
+#include "host/windows/shelf.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,16 +35,16 @@ static void add_fact(struct np_arena *arena, struct facts *facts, enum nextport_
 /* ---- Asking -------------------------------------------------------------------------------------------------- */
 
 static const struct question {
-    const wchar_t *arguments;
+    const char *arguments;
     enum nextport_protocol protocol;
     bool dynamic, ipv6;
 } questions[] = {
-    {L"int ipv4 show dynamicport tcp", NEXTPORT_TCP, true, false},
-    {L"int ipv6 show dynamicport tcp", NEXTPORT_TCP, true, true},
-    {L"int ipv4 show excludedportrange protocol=tcp", NEXTPORT_TCP, false, false},
-    {L"int ipv6 show excludedportrange protocol=tcp", NEXTPORT_TCP, false, true},
-    {L"int ipv4 show excludedportrange protocol=udp", NEXTPORT_UDP, false, false},
-    {L"int ipv6 show excludedportrange protocol=udp", NEXTPORT_UDP, false, true},
+    {"int ipv4 show dynamicport tcp", NEXTPORT_TCP, true, false},
+    {"int ipv6 show dynamicport tcp", NEXTPORT_TCP, true, true},
+    {"int ipv4 show excludedportrange protocol=tcp", NEXTPORT_TCP, false, false},
+    {"int ipv6 show excludedportrange protocol=tcp", NEXTPORT_TCP, false, true},
+    {"int ipv4 show excludedportrange protocol=udp", NEXTPORT_UDP, false, false},
+    {"int ipv6 show excludedportrange protocol=udp", NEXTPORT_UDP, false, true},
 };
 
 /* Where the ranges of IPv4 and IPv6 differ, what reaches from the lower to the upper end: a pool beside it is safe from
@@ -74,25 +76,24 @@ static bool learn_excluded(struct np_arena *arena, struct facts *facts, enum nex
 
 /* Twice, because a process may fail to start for reasons that pass: a scanner that has the file, a moment without
  * memory. What it says is not asked for again. */
-static enum nextport_status run_netsh(struct np_arena *arena, const struct question *question, struct np_text *ret,
-                                      DWORD *ret_ended, struct nextport_error *err)
+enum nextport_status np_netsh_run(struct np_arena *arena, const char *arguments, struct np_text *ret, DWORD *ret_ended,
+                                  enum nextport_status status, struct nextport_error *err)
 {
     enum { LIMIT = 1 << 20, WAIT_MS = 15000, PAUSE_MS = 100 };
-    if (np_run_program(arena, L"netsh.exe", question->arguments, LIMIT, WAIT_MS, ret, ret_ended, NEXTPORT_BLIND, err) ==
-        NEXTPORT_OK)
+    const wchar_t *words = np_wide(arena, arguments);
+    if (np_run_program(arena, L"netsh.exe", words, LIMIT, WAIT_MS, ret, ret_ended, status, err) == NEXTPORT_OK)
         return NEXTPORT_OK;
     Sleep(PAUSE_MS);
-    return np_run_program(arena, L"netsh.exe", question->arguments, LIMIT, WAIT_MS, ret, ret_ended, NEXTPORT_BLIND,
-                          err);
+    return np_run_program(arena, L"netsh.exe", words, LIMIT, WAIT_MS, ret, ret_ended, status, err);
 }
 
 static enum nextport_status ask(struct np_arena *arena, const struct question *question, struct facts *facts,
                                 struct nextport_error *err)
 {
-    const char *arguments = np_narrow(arena, question->arguments);
+    const char *arguments = question->arguments;
     struct np_text said;
     DWORD ended;
-    if (run_netsh(arena, question, &said, &ended, err) == NEXTPORT_OK) {
+    if (np_netsh_run(arena, arguments, &said, &ended, NEXTPORT_BLIND, err) == NEXTPORT_OK) {
         /* A whole answer is one, whatever it ended with: netsh's statuses are not documented. */
         if (question->dynamic ? learn_dynamic(facts, said) : learn_excluded(arena, facts, question->protocol, said))
             return NEXTPORT_OK;
@@ -131,7 +132,7 @@ static void merge_equal(struct facts *facts)
 }
 
 /* Only where the system says so itself: any other failure is no reason not to ask. */
-static bool has_no_ipv6(void)
+bool np_has_no_ipv6(void)
 {
     struct nextport_error ignored = NEXTPORT_ERROR_INIT;
     if (np_winsock(&ignored) != NEXTPORT_OK)
@@ -145,7 +146,7 @@ static bool has_no_ipv6(void)
 
 static enum nextport_status ask_all(struct np_arena *arena, struct facts *facts, struct nextport_error *err)
 {
-    const bool only_ipv4 = has_no_ipv6();
+    const bool only_ipv4 = np_has_no_ipv6();
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
         if (!(only_ipv4 && questions[i].ipv6) && ask(arena, &questions[i], facts, err) != NEXTPORT_OK)
             return err->status;
@@ -211,116 +212,9 @@ static bool parse_facts(struct np_arena *arena, struct np_text text, struct fact
     return false;
 }
 
-/* ---- Where it lies ------------------------------------------------------------------------------------------- */
-
-struct shelf {
-    enum np_place place;
-    const char *folder;
-    struct np_trust trust;
-};
-
-/* The folder of a ledger, if it is there and only those may write in it who may write the ledger. None is ever made for
- * this. */
-static bool find_shelf(struct np_arena *arena, enum np_place place, struct shelf *ret)
-{
-    struct nextport_error err = NEXTPORT_ERROR_INIT;
-    const char *ledger = NULL;
-    bool there = false;
-    *ret = (struct shelf){.place = place, .trust = np_guard_trust(arena, place)};
-    if (place == NP_PLACE_MACHINE)
-        ledger = np_host_machine_ledger(arena);
-    else if (np_host_user_ledger(arena, &ledger, &err) != NEXTPORT_OK)
-        return false;
-    if (np_guard_full_path(arena, ledger, &ledger, &err) != NEXTPORT_OK ||
-        np_guard_vet_above(ledger, &ret->trust, &err) != NEXTPORT_OK)
-        return false;
-    ret->folder = np_strndup(arena, ledger, (size_t)(strrchr(ledger, '/') - ledger));
-    return np_guard_vet(ret->folder, true, &ret->trust, false, &there, &err) == NEXTPORT_OK && there;
-}
-
-static wchar_t *path_in(struct np_arena *arena, const struct shelf *shelf, const char *name)
-{
-    return np_wide_path(arena, np_sprintf(arena, "%s/%s", shelf->folder, name));
-}
-
-static const char file_name[] = "os-ports", new_name[] = "os-ports-new";
-
-/* Members of the group may lease ports; what counts as evidence is not theirs to say. */
-static bool is_sound(HANDLE file, const struct shelf *shelf)
-{
-    struct nextport_error err = NEXTPORT_ERROR_INIT;
-    const struct np_trust trust = {.user = shelf->trust.user};
-    return np_guard_vet_handle(file, file_name, false, &trust, false, &err) == NEXTPORT_OK;
-}
-
-static bool read_shelf(struct np_arena *arena, const struct shelf *shelf, struct np_text *ret)
-{
-    enum { LIMIT = 1 << 20 };
-    const wchar_t *path = path_in(arena, shelf, file_name);
-    HANDLE file = path ? CreateFileW(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
-                                     OPEN_EXISTING, FILE_FLAG_OPEN_REPARSE_POINT, NULL)
-                       : INVALID_HANDLE_VALUE;
-    if (file == INVALID_HANDLE_VALUE)
-        return false;
-    LARGE_INTEGER size;
-    DWORD n = 0;
-    bool ok = is_sound(file, shelf) && GetFileSizeEx(file, &size) && size.QuadPart > 0 && size.QuadPart <= LIMIT;
-    if (ok) {
-        char *bytes = np_alloc(arena, (size_t)size.QuadPart);
-        ok = ReadFile(file, bytes, (DWORD)size.QuadPart, &n, NULL) && n == (DWORD)size.QuadPart;
-        *ret = (struct np_text){bytes, n};
-    }
-    CloseHandle(file);
-    return ok;
-}
-
-/* A new file, never one that is there: it could be a link that a member of the group laid for an administrator. What a
- * writer that was killed has left is removed; what another one has open just now cannot be. Its rights are its own from
- * the first moment, not those that the folder gives. */
-static HANDLE make_new(struct np_arena *arena, const wchar_t *path, enum np_place place)
-{
-    SECURITY_ATTRIBUTES with = {.nLength = sizeof with,
-                                .lpSecurityDescriptor = np_guard_promise(arena, place, NP_PROMISED_FILE, NULL)};
-    if (!with.lpSecurityDescriptor)
-        return INVALID_HANDLE_VALUE;
-    HANDLE file = CreateFileW(path, GENERIC_WRITE, 0, &with, CREATE_NEW, FILE_FLAG_OPEN_REPARSE_POINT, NULL);
-    if (file == INVALID_HANDLE_VALUE && GetLastError() == ERROR_FILE_EXISTS && DeleteFileW(path))
-        file = CreateFileW(path, GENERIC_WRITE, 0, &with, CREATE_NEW, FILE_FLAG_OPEN_REPARSE_POINT, NULL);
-    return file;
-}
-
-/* While somebody reads the old file, it may refuse to be replaced. */
-static bool replace(const wchar_t *made, const wchar_t *path)
-{
-    enum { TRIES = 20, PAUSE_MS = 5 };
-    for (int i = 0; i < TRIES; i++) {
-        if (MoveFileExW(made, path, MOVEFILE_REPLACE_EXISTING))
-            return true;
-        DWORD reason = GetLastError();
-        if (reason != ERROR_ACCESS_DENIED && reason != ERROR_SHARING_VIOLATION)
-            break;
-        np_host_pause_ms(PAUSE_MS);
-    }
-    return false;
-}
-
-static bool write_shelf(struct np_arena *arena, const struct shelf *shelf, struct np_text text)
-{
-    const wchar_t *path = path_in(arena, shelf, file_name), *made = path_in(arena, shelf, new_name);
-    HANDLE file = path && made ? make_new(arena, made, shelf->place) : INVALID_HANDLE_VALUE;
-    if (file == INVALID_HANDLE_VALUE)
-        return false;
-    DWORD n = 0;
-    bool ok = WriteFile(file, text.ptr, (DWORD)text.len, &n, NULL) && n == text.len;
-    ok = CloseHandle(file) && ok;
-    ok = ok && replace(made, path);
-    if (!ok)
-        DeleteFileW(made);
-    return ok;
-}
-
 /* ---- Remembering --------------------------------------------------------------------------------------------- */
 
+static const char file_name[] = "os-ports";
 static const enum np_place places[] = {NP_PLACE_MACHINE, NP_PLACE_USER};
 
 /* Two starts are one when they lie closer than this: the clock may be set, or run unlike the counter of the time since the
@@ -350,13 +244,13 @@ static bool is_of_this_start(const struct facts *facts, const struct facts *now)
 static bool recall(struct np_arena *arena, struct facts *ret)
 {
     struct facts now = {0};
-    struct shelf shelf;
+    struct np_shelf shelf;
     struct np_text text;
     bool found = false;
     set_times(&now);
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         struct facts facts = {0};
-        if (!find_shelf(arena, places[i], &shelf) || !read_shelf(arena, &shelf, &text) ||
+        if (!np_shelf_find(arena, places[i], &shelf) || !np_shelf_read(arena, &shelf, file_name, &text) ||
             !parse_facts(arena, text, &facts) || !is_of_this_start(&facts, &now) ||
             (found && facts.asked <= ret->asked))
             continue;
@@ -369,13 +263,21 @@ static bool recall(struct np_arena *arena, struct facts *ret)
 static void remember(struct np_arena *arena, const struct facts *facts)
 {
     const struct np_text text = write_facts(arena, facts);
-    struct shelf shelf;
+    struct np_shelf shelf;
     if (facts->asked < TOLERANCE_S)
         return;
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if ((places[i] != NP_PLACE_MACHINE || np_host_privileged()) && find_shelf(arena, places[i], &shelf) &&
-            write_shelf(arena, &shelf, text))
+        if ((places[i] != NP_PLACE_MACHINE || np_host_privileged()) && np_shelf_find(arena, places[i], &shelf) &&
+            np_shelf_write(arena, &shelf, file_name, text))
             return;
+}
+
+void np_forget_os_ports(struct np_arena *arena)
+{
+    struct np_shelf shelf;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (np_shelf_find(arena, places[i], &shelf))
+            np_shelf_remove(arena, &shelf, file_name);
 }
 
 /* ---- The answer ---------------------------------------------------------------------------------------------- */
@@ -417,37 +319,21 @@ enum nextport_status np_host_os_ports(struct np_arena *arena, bool fresh, struct
     return NEXTPORT_OK;
 }
 
-/* The widest run of ports beside the pool that outgoing connections can be given. */
-static struct nextport_range widest_beside(const struct np_portset *pool)
-{
-    struct np_portset rest = {{0}};
-    struct nextport_range run, widest = {1, 0};
-    np_portset_add(&rest, 1025, UINT16_MAX); /* netsh takes no lower one */
-    np_portset_subtract(&rest, pool);
-    for (uint32_t from = 1; np_portset_run(&rest, from, &run); from = run.last + UINT32_C(1))
-        if (run.last - run.first > widest.last - widest.first)
-            widest = run;
-    return widest;
-}
-
-/* Moves the dynamic range. Never an excluded range of the pool: an administered one locks HTTP.sys out, and so IIS. It
- * keeps its size if that fits, and the upper end of the room, because low ports are those that servers are given by hand:
- * Hyper-V takes its own from the dynamic range, wherever that is. https://support.microsoft.com/kb/929851 has the limits
- * (255 ports at least, 1025 the lowest). */
+/* Moves the dynamic range. Never an excluded range of the pool: an administered one locks HTTP.sys out, and so IIS.
+ * Hyper-V takes its own from the dynamic range, wherever that is. */
 const char *np_host_protection(struct np_arena *arena, const struct np_portset *pool, const struct np_os_ports *os)
 {
-    enum { FEWEST = 255 };
-    const struct nextport_range room = widest_beside(pool);
-    const int size = room.last - room.first + 1, now = os->ephemeral_last - os->ephemeral_first + 1;
-    if (size < FEWEST)
-        return "Outgoing connections may take them, and beside the pool there is no room for the 255 ports that they "
-               "need at least: make the pool smaller.";
-    const int wanted = now < FEWEST ? FEWEST : now, num = wanted < size ? wanted : size, start = room.last - num + 1;
+    struct nextport_range to;
+    if (!np_dynamic_choose(pool, os->ephemeral_last - os->ephemeral_first + 1u, &to))
+        return np_sprintf(arena,
+                          "Outgoing connections may take them, and beside the pool there is no room for the %d ports "
+                          "that they need at least: make the pool smaller.",
+                          NP_DYNAMIC_FEWEST);
+    const struct np_dynamic ipv4 = {.protocol = NEXTPORT_TCP}, ipv6 = {.ipv6 = true, .protocol = NEXTPORT_TCP};
     return np_sprintf(arena,
-                      "Outgoing connections may take them. Once, as an administrator: 'netsh int ipv4 set dynamicport "
-                      "tcp start=%d num=%d' and 'netsh int ipv6 set dynamicport tcp start=%d num=%d'. Connections that "
-                      "are open keep their ports.",
-                      start, num, start, num);
+                      "Outgoing connections may take them. Once, as an administrator: 'netsh %s' and 'netsh %s'. "
+                      "Connections that are open keep their ports.",
+                      np_dynamic_command(arena, &ipv4, to), np_dynamic_command(arena, &ipv6, to));
 }
 
 const char *np_host_services_file(struct np_arena *arena)
