@@ -10,6 +10,7 @@
 #include <windows.h>
 
 enum { LONGEST_LINE = 32767, LONGEST_PATH = 32767 }; /* characters, with the end */
+enum { ELEVATION_REQUIRED = 740 };                   /* ERROR_ELEVATION_REQUIRED, where the headers have it */
 
 /* ---- Which file ---------------------------------------------------------------------------------------------- */
 
@@ -214,17 +215,29 @@ static void release(struct cli *cli, const struct nextport_result *answer)
     }
 }
 
+static const char *text_of(DWORD reason)
+{
+    static const struct {
+        DWORD reason;
+        const char *text;
+    } known[] = {
+        {ERROR_FILE_NOT_FOUND, "it is not there"},
+        {ERROR_PATH_NOT_FOUND, "it is not there"},
+        {ERROR_BAD_EXE_FORMAT, "it is no program of this system"},
+        {ERROR_ACCESS_DENIED, "access is denied"},
+        {ELEVATION_REQUIRED, "it must be run by an administrator"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].reason == reason)
+            return known[i].text;
+    return "Windows does not run it";
+}
+
 static enum nextport_status failed(struct cli *cli, const struct nextport_result *answer, DWORD reason)
 {
     const bool absent = reason == ERROR_FILE_NOT_FOUND || reason == ERROR_PATH_NOT_FOUND;
     return cli_exec_give_up(cli, answer, absent ? CLI_EXEC_NOT_FOUND : CLI_EXEC_CANNOT_RUN, "run '%s': %s (error %lu)",
-                            cli->args[0],
-                            reason == ERROR_BAD_EXE_FORMAT       ? "it is no program of this system"
-                            : reason == ERROR_ACCESS_DENIED      ? "access is denied"
-                            : reason == ERROR_ELEVATION_REQUIRED ? "it must be run by an administrator"
-                            : absent                             ? "it is not there"
-                                                                 : "Windows does not run it",
-                            reason);
+                            cli->args[0], text_of(reason), reason);
 }
 
 /* Ends the program. */
