@@ -137,11 +137,14 @@ static bool same_holder(const struct nextport_claim *a, const struct nextport_cl
     return a->holder == b->holder || (a->holder && b->holder && strcmp(a->holder, b->holder) == 0);
 }
 
-/* A use by which a port may be adopted: a claim of a source that says whose it is, and no mere connection. */
+/* A use by which a port may be adopted: a claim of a source that says whose it is, and of TCP sockets those that
+ * listen. */
 static bool is_adoptable(const struct nextport_claim *claim)
 {
     const struct np_source *source = np_source_find(claim->source);
-    return source && source->adopts && np_claim_is_use(claim) && claim->first > 0;
+    const bool unfinished = claim->kind == NEXTPORT_SOCKET && claim->protocol == NEXTPORT_TCP &&
+                            (!claim->detail || strcmp(claim->detail, "listening") != 0);
+    return source && source->adopts && np_claim_is_use(claim) && claim->first > 0 && !unfinished;
 }
 
 /* The ports that have no lease, neither in this ledger nor in the machine's. */
