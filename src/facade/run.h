@@ -55,6 +55,9 @@ void np_run_init(struct np_run *, struct nextport *, enum nextport_what);
 /* Hands the answer over to *ret when `keep`, else frees it. Returns `status`. */
 enum nextport_status np_run_done(struct np_run *, bool keep, struct nextport_result **ret, enum nextport_status status);
 
+/* What was asked, for the history, cut where it is longer than anybody types; NULL: not known. */
+void np_run_asked(struct np_run *, const char *text);
+
 /* The pool: the ranges minus the exclusions. NEXTPORT_INPUT when nothing is left. */
 enum nextport_status np_run_pool(struct np_run *, struct nextport_error *);
 

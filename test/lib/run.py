@@ -38,6 +38,7 @@ SEEDS = {
     "source": ["test/source/*/*.in"],
     "settings": ["test/settings/*.conf", "test/settings/*.in"],
     "labels": ["test/labels/*.in"],
+    "json": ["test/json/*.json"],
 }
 
 
