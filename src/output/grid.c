@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { GAP = 2, NARROWEST = 8 };
+enum { GAP = 2, READABLE = 14, NARROWEST = 8 };
 
 static const char *const tints[] = {
     [NP_PLAIN] = NULL,      [NP_DIM] = "\033[2m",      [NP_BOLD] = "\033[1m",
@@ -64,14 +64,15 @@ static size_t that_fits(const char *text, size_t columns)
     }
 }
 
-void np_paragraph(struct np_page *page, enum np_tint tint, const char *lead, const char *text)
+void np_paragraph(struct np_page *page, enum np_tint tint, const char *lead, unsigned hang, const char *text)
 {
-    size_t indent = np_columns(lead), columns = page->style->columns;
-    size_t room = columns > indent ? columns - indent : columns ? 1 : SIZE_MAX;
+    size_t columns = page->style->columns;
+    const char *rest = np_sprintf(page->arena, "%*s", (int)(np_columns(lead) + hang), "");
     do {
-        size_t n = that_fits(text, room);
+        size_t indent = np_columns(lead);
+        size_t n = that_fits(text, !columns ? SIZE_MAX : columns > indent ? columns - indent : 1);
         np_line(page, tint, np_sprintf(page->arena, "%s%s", lead, np_strndup(page->arena, text, n)));
-        lead = np_sprintf(page->arena, "%*s", (int)indent, "");
+        lead = rest;
         text += n;
         while (*text == ' ')
             text++;
@@ -110,12 +111,13 @@ static size_t total_width(const struct np_grid *grid)
     return total;
 }
 
-/* The widest column that may still shrink, or NULL. */
-static size_t *widest_elastic(struct np_grid *grid)
+/* The widest elastic column that is wider than `least`, or NULL. */
+static size_t *widest_elastic(struct np_grid *grid, size_t least, bool vital)
 {
     size_t *widest = NULL;
     for (size_t c = 0; c < grid->n_columns; c++)
-        if (grid->columns[c].elastic && grid->widths[c] > (widest ? *widest : NARROWEST))
+        if (grid->columns[c].elastic && (vital || !grid->columns[c].vital) &&
+            grid->widths[c] > (widest ? *widest : least))
             widest = &grid->widths[c];
     return widest;
 }
@@ -127,12 +129,17 @@ static bool is_too_wide(const struct np_grid *grid)
 
 static void fit(struct np_grid *grid)
 {
+    static const struct {
+        size_t least;
+        bool vital;
+    } rounds[] = {{READABLE, false}, {READABLE, true}, {NARROWEST, false}, {NARROWEST, true}};
     size_t *widest;
     for (size_t c = 0; c < grid->n_columns && is_too_wide(grid); c++)
         if (grid->columns[c].minor)
             grid->widths[c] = 0;
-    while (is_too_wide(grid) && (widest = widest_elastic(grid)))
-        --*widest;
+    for (size_t i = 0; i < sizeof rounds / sizeof *rounds; i++)
+        while (is_too_wide(grid) && (widest = widest_elastic(grid, rounds[i].least, rounds[i].vital)))
+            --*widest;
 }
 
 static void print_row(struct np_grid *grid, enum np_tint tint, const char *const *cells)

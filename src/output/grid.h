@@ -18,8 +18,8 @@ void np_line(struct np_page *, enum np_tint, const char *text);
 /* Text of several lines, each made harmless and indented. */
 void np_block(struct np_page *, unsigned indent, const char *text);
 /* Harmless text behind `lead` in as many lines as it takes, broken at blanks where the terminal ends, those after the first
- * as far in as `lead` is long. */
-void np_paragraph(struct np_page *, enum np_tint, const char *lead, const char *text);
+ * as far in as `lead` is long, and `hang` more. */
+void np_paragraph(struct np_page *, enum np_tint, const char *lead, unsigned hang, const char *text);
 
 /* ---- Rows of cells, columns as wide as what they hold ---- */
 
@@ -29,6 +29,7 @@ struct np_column {
     const char *title; /* NULL in the first column: no header */
     bool right;        /* numbers */
     bool elastic;      /* text that may be cut when the terminal is narrow */
+    bool vital;        /* what the table is read for: cut after the others */
     bool tail;         /* its end says more than its beginning: file:line */
     bool minor;        /* left out, the first of them first, before any text is cut */
 };

@@ -98,7 +98,7 @@ static void add_error(struct np_page *page, const struct nextport_error *err)
     end_case(page);
 }
 
-static void write_report(struct np_page *page, const struct nextport_result *res, const struct nextport_error *err)
+static void add_suite(struct np_page *page, const struct nextport_result *res, const struct nextport_error *err)
 {
     size_t n = res ? res->n_findings : 0, failures = 0;
     const char *host = res ? res->host : page->host;
@@ -119,6 +119,17 @@ static void write_report(struct np_page *page, const struct nextport_result *res
         end_case(page);
     }
     np_buf_puts(&page->out, "  </testsuite>\n</testsuites>\n");
+}
+
+/* Whatever the terminal can show, the report is the same. */
+static void write_report(struct np_page *page, const struct nextport_result *res, const struct nextport_error *err)
+{
+    const struct nextport_style *terminal = page->style;
+    struct nextport_style style = *terminal;
+    style.unicode = true;
+    page->style = &style;
+    add_suite(page, res, err);
+    page->style = terminal;
 }
 
 static void log_warnings(struct np_page *page, const struct nextport_result *res)

@@ -208,9 +208,9 @@ static void sum_release(struct np_buf *out, const struct nextport_result *res)
 /* adopt, assign, import */
 static void sum_leased(struct np_buf *out, const struct nextport_result *res)
 {
-    np_buf_puts(out, res->dry_run ? "would lease " : res->changed ? "leased " : "had leased ");
+    np_buf_puts(out, res->changed ? "leased " : "had leased ");
     add_leases(out, res);
-    np_buf_puts(out, res->dry_run ? "; dry run, no lease" : res->changed ? "" : " already");
+    np_buf_puts(out, res->changed ? "" : " already");
 }
 
 static void sum_sweep(struct np_buf *out, const struct nextport_result *res)
@@ -228,8 +228,8 @@ const char *np_summary(struct np_arena *arena, const struct nextport_result *res
         [NEXTPORT_ANSWER_SWEEP] = sum_sweep,
     };
     struct np_buf out = {.arena = arena};
-    /* nothing done is said by the answer itself */
-    bool nothing = !(NP_ANSWER(res->what) & NP_GRANTS) && !res->n_leases && !res->n_confirmed;
+    /* that nothing was done is said by the answer itself */
+    bool nothing = !(NP_ANSWER(res->what) & NP_GRANTS) && (res->dry_run || (!res->n_leases && !res->n_confirmed));
     if (!sums[res->what] || nothing)
         return NULL;
     np_buf_printf(&out, "%s: ", res->host);

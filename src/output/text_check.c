@@ -21,17 +21,18 @@ static void print_head(struct np_page *page, const struct nextport_finding *find
     if (finding->first)
         np_buf_printf(&page->out, "  %s %s", finding->first == finding->last ? "port" : "ports",
                       np_range_text(page->arena, finding->first, finding->last));
-    np_buf_printf(&page->out, "  %s\n", np_safe(page, finding->slug));
+    np_buf_puts(&page->out, "  ");
+    np_line(page, NP_DIM, np_safe(page, finding->slug));
 }
 
 static void print_finding(struct np_page *page, const struct nextport_finding *finding)
 {
     print_head(page, finding);
-    np_paragraph(page, NP_PLAIN, "  ", np_safe(page, finding->text));
+    np_paragraph(page, NP_PLAIN, "  ", 0, np_safe(page, finding->text));
     for (size_t i = 0; i < finding->n_evidence; i++)
-        np_paragraph(page, NP_DIM, "    ", np_claim_text(page, &finding->evidence[i]));
+        np_paragraph(page, NP_DIM, "    ", 2, np_claim_text(page, &finding->evidence[i]));
     if (finding->cure)
-        np_paragraph(page, NP_PLAIN, "  -> ", np_safe(page, finding->cure));
+        np_paragraph(page, NP_PLAIN, "  -> ", 0, np_safe(page, finding->cure));
     np_buf_puts(&page->out, "\n");
 }
 

@@ -24,20 +24,6 @@ static enum np_tint tint_of(const struct nextport_event *event)
     return NP_PLAIN;
 }
 
-/* "49001", and of a lease that moved "49001 -> 49004". */
-static const char *port_text(struct np_page *page, const struct nextport_event *event)
-{
-    struct np_arena *arena = page->arena;
-    if (!event->port)
-        return NULL;
-    const char *now = np_range_text(arena, event->port, event->port);
-    const char *before = np_json_member(arena, event->before, "port"),
-               *after = np_json_member(arena, event->after, "port");
-    if (!before || !after || strcmp(before, after) == 0)
-        return now;
-    return np_safe(page, np_sprintf(arena, "%.5s -> %.5s", before, after));
-}
-
 /* The owner; and the port's name, when it has one of its own. */
 static const char *whose(struct np_page *page, const struct nextport_event *event)
 {
@@ -56,15 +42,23 @@ static const char *who(struct np_page *page, const struct nextport_event *event,
     return np_safe(page, np_sprintf(page->arena, "%s@%s", event->user, event->host));
 }
 
-/* What was asked; of what was seen rather than asked, who was seen. */
+/* "49001 -> 49004", of a lease that has another port than before; else NULL. */
+static const char *move_text(struct np_page *page, const struct nextport_event *event)
+{
+    const char *before = np_json_member(page->arena, event->before, "port");
+    const char *after = np_json_member(page->arena, event->after, "port");
+    if (!before || !after || strcmp(before, after) == 0)
+        return NULL;
+    return np_sprintf(page->arena, "%.5s -> %.5s", before, after);
+}
+
+/* What was asked; where that says less, what came of it: the ports of a move, who was seen. */
 static const char *what(struct np_page *page, const struct nextport_event *event)
 {
-    if (event->kind && strcmp(event->kind, "confirmed") == 0) {
-        const char *holder = np_json_member(page->arena, event->after, "holder");
-        if (holder)
-            return np_safe(page, holder);
-    }
-    return np_safe(page, event->request ? event->request : event->program);
+    const char *outcome = move_text(page, event);
+    if (!outcome && event->kind && strcmp(event->kind, "confirmed") == 0)
+        outcome = np_json_member(page->arena, event->after, "holder");
+    return np_safe(page, outcome ? outcome : event->request ? event->request : event->program);
 }
 
 void np_table_log(struct np_page *page, const struct nextport_result *res)
@@ -74,7 +68,7 @@ void np_table_log(struct np_page *page, const struct nextport_result *res)
         [TIME] = {.title = "TIME (UTC)"},
         [EVENT] = {.title = "EVENT"},
         [PORT] = {.title = "PORT"},
-        [FOR] = {.title = "FOR", .elastic = true},
+        [FOR] = {.title = "FOR", .elastic = true, .vital = true},
         [WHO] = {.title = "WHO", .elastic = true},
         [WHAT] = {.title = "WHAT", .elastic = true},
     };
@@ -85,7 +79,7 @@ void np_table_log(struct np_page *page, const struct nextport_result *res)
         row->tint = tint_of(event);
         row->cells[TIME] = np_time_text(page->arena, event->time);
         row->cells[EVENT] = np_safe(page, event->kind);
-        row->cells[PORT] = port_text(page, event);
+        row->cells[PORT] = event->port ? np_range_text(page->arena, event->port, event->port) : NULL;
         row->cells[FOR] = whose(page, event);
         row->cells[WHO] = who(page, event, res->host);
         row->cells[WHAT] = what(page, event);

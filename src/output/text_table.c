@@ -175,7 +175,8 @@ const char *np_claim_text(struct np_page *page, const struct nextport_claim *cla
         add_part(&text, np_certainty_name(claim->certainty));
     add_part(&text, np_protocol_name(claim->protocol));
     add_part(&text, np_safe(page, claim->address));
-    add_part(&text, np_safe(page, claim->host));
+    if (claim->host && !(claim->detail && strstr(claim->detail, claim->host)))
+        add_part(&text, np_safe(page, claim->host));
     add_part(&text, np_safe(page, claim->detail));
     add_part(&text, process_text(page, claim));
     if (claim->count > 1)
@@ -238,7 +239,9 @@ static void print_changes(struct np_page *page, const struct nextport_result *re
     for (size_t i = 0; i < res->n_claims; i++)
         if (!told_as_lease(res, &res->claims[i]))
             print_change(page, claim_words(&res->claims[i])->change, done, &n_done);
-    if (res->n_leases)
+    if (res->n_leases && res->leases[0].state == NEXTPORT_RESTING)
+        print_change(page, "wait until it has rested: it was given back", done, &n_done);
+    else if (res->n_leases)
         print_change(page, np_sprintf(page->arena, "release the lease: nextport release %u", res->port), done, &n_done);
     if (!n_done && res->probe == NEXTPORT_PROBE_TAKEN)
         print_change(page, "find who has it: run this again with full rights", done, &n_done);
@@ -289,7 +292,7 @@ static void print_leases(struct np_page *page, const struct nextport_result *res
 {
     enum { OWNER, PORT, NAME, DEPLOYMENT, STATE, HOLDER, EXPIRES, CREATED, PROTOCOL, ID, N };
     static const struct np_column columns[N] = {
-        [OWNER] = {.title = "OWNER", .elastic = true},
+        [OWNER] = {.title = "OWNER", .elastic = true, .vital = true},
         [PORT] = {.title = "PORT"},
         [NAME] = {.title = "NAME", .elastic = true},
         [DEPLOYMENT] = {.title = "DEPLOYMENT", .elastic = true},

@@ -1,6 +1,7 @@
 /* The writers: each promise of doc/formats.md as bytes.
  * SPDX-License-Identifier: MIT */
 #include "base/text.h"
+#include "output/kept.h"
 #include "output/writer.h"
 
 #include <setjmp.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <expat.h>
 
 #define NOV_23 INT64_C(1795442700) /* 2026-11-23 14:05 UTC */
 #define MESSAGE "##octopus[setVariable name='UG9ydA==' value='NDkwMDM=']\n"
@@ -152,7 +154,9 @@ static void the_summary_stays_short_however_much_there_is_to_say(void **state)
     res.ports = ports, res.n_ports = 50;
     const char *text = np_summary(arena, &res);
     assert_true(strlen(text) < 512);
-    assert_true(has(text, " and 46 more up to 50049, fresh"));
+    res.owner = huge, ports[0].why = huge;
+    assert_true(strlen(np_summary(arena, &res)) < 640);
+    assert_true(has(text, " and 46 more up to 50049, fresh, "));
     assert_true(has(text, " and 997 more"));
 }
 
@@ -631,12 +635,707 @@ static void config_says_where_each_value_comes_from(void **state)
                         "output.format  octopus      /etc/nextport/nextport.conf:3\n");
 }
 
+/* ---- what the ledger has kept ---- */
+
+static void what_the_ledger_kept_is_handed_on_only_when_it_is_an_object(void **state)
+{
+    static const struct {
+        const char *text, *members; /* NULL: refused */
+    } cases[] = {
+        {"{}", ""},
+        {" { \"a\" : 1 , \"b\" : [ true, null, {} ] }\n", "\"a\":1,\"b\":[true,null,{}]"},
+        {"{\"a\":-0.5e+7,\"b\":0}", "\"a\":-0.5e+7,\"b\":0"},
+        {"{\"a\":\"\xc3\xa4\xf0\x9f\x98\x80\x7f\"}", "\"a\":\"\\u00e4\\ud83d\\ude00\\u007f\""},
+        {"{\"a\":\"##[x\",\"b\":\"\\u0041\\n\"}", "\"a\":\"#\\u0023[x\",\"b\":\"\\u0041\\n\""},
+        {"", NULL},
+        {"{", NULL},
+        {"[]", NULL},
+        {"1", NULL},
+        {"null", NULL},
+        {"{}{}", NULL},
+        {"{},\"schema\":2", NULL},
+        {"{\"a\"}", NULL},
+        {"{\"a\":}", NULL},
+        {"{\"a\":1,}", NULL},
+        {"{a:1}", NULL},
+        {"{\"a\":01}", NULL},
+        {"{\"a\":+1}", NULL},
+        {"{\"a\":1.}", NULL},
+        {"{\"a\":1e}", NULL},
+        {"{\"a\":NaN}", NULL},
+        {"{\"a\":\"\n\"}", NULL},
+        {"{\"a\":\"\\x\"}", NULL},
+        {"{\"a\":\"\\u12g4\"}", NULL},
+        {"{\"a\":\"\\u12", NULL},
+        {"{\"a\":\"\\", NULL},
+        {"{\"a\":\"x", NULL},
+        {"{\"a\":\"\xff\"}", NULL},
+        {"{\"a\":\"\xc3", NULL},
+        {"{\"a\":[[[[[[[[1]]]]]]]]}", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct np_buf out = {.arena = arena};
+        np_buf_puts(&out, "");
+        assert_int_equal(np_json_members(&out, np_text_of(cases[i].text)), cases[i].members != NULL);
+        if (cases[i].members)
+            assert_string_equal(out.ptr, cases[i].members);
+    }
+}
+
+static void a_member_that_was_kept_is_read_as_it_was(void **state)
+{
+    static const char text[] =
+        "{\"port\":49001,\"x\":{\"port\":1},\"holder\":\"iis: \\\"Gr\\u00fc\xc3\x9f\x65\\ud83d\\ude00\\\"\","
+        "\"none\":null,\"half\":\"\\ud83d\\u0000\"}";
+    (void)state;
+    assert_string_equal(np_json_member(arena, text, "port"), "49001");
+    assert_string_equal(np_json_member(arena, text, "holder"), "iis: \"Gr\xc3\xbc\xc3\x9f\x65\xf0\x9f\x98\x80\"");
+    assert_string_equal(np_json_member(arena, text, "half"), "\xef\xbf\xbd\xef\xbf\xbd");
+    assert_null(np_json_member(arena, text, "none"));
+    assert_null(np_json_member(arena, text, "por"));
+    assert_null(np_json_member(arena, "{\"port\":1", "port"));
+    assert_null(np_json_member(arena, NULL, "port"));
+}
+
+/* ---- owners ---- */
+
+#define QA "shop/QA/feature-x"
+
+static const struct nextport_label qa_labels[] = {{"project", "shop"}, {"environment", "QA"}, {"channel", "feature-x"}};
+static const struct nextport_lease owned[] = {
+    {.id = 7,
+     .port = 49001,
+     .protocol = NEXTPORT_TCP,
+     .name = "Port",
+     .owner = QA,
+     .labels = qa_labels,
+     .n_labels = 3,
+     .state = NEXTPORT_CONFIRMED,
+     .holder = "iis: Shop QA",
+     .created = NOV_23,
+     .renewed = NOV_23 + 60},
+    {.id = 8,
+     .port = 49002,
+     .protocol = NEXTPORT_TCP,
+     .name = "Admin",
+     .owner = "shop/Production team=web",
+     .state = NEXTPORT_UNSEEN,
+     .holder = "sockets: a program with a long name",
+     .created = NOV_23,
+     .expires = NOV_23 + 86400,
+     .looks = 2},
+    {.id = 9,
+     .port = 49003,
+     .protocol = NEXTPORT_TCP,
+     .name = "PORT",
+     .state = NEXTPORT_PENDING,
+     .process = "4711 123 4cd8",
+     .created = NOV_23,
+     .expires = NOV_23 + 86400},
+    {.id = 10,
+     .port = 49004,
+     .protocol = NEXTPORT_TCP,
+     .name = "Port",
+     .owner = "billing/QA",
+     .state = NEXTPORT_RESTING,
+     .created = NOV_23,
+     .expires = NOV_23 + 120},
+};
+
+static struct nextport_granted port_of(enum nextport_verdict verdict, const char *why)
+{
+    return (struct nextport_granted){
+        .name = "Port", .port = 49004, .lease_id = 7, .verdict = verdict, .why = why, .socket = -1};
+}
+
+static void the_summary_says_whose_a_port_is_and_why_it_was_kept_or_moved(void **state)
+{
+    struct nextport_granted fresh = port_of(NEXTPORT_GRANT, NULL);
+    struct nextport_granted kept = port_of(NEXTPORT_KEEP, "iis: Shop QA has it");
+    struct nextport_granted moved = port_of(NEXTPORT_MOVE, "sockets: node has it, and not iis: Shop");
+    struct nextport_result res = granted();
+    (void)state;
+    res.owner = "shop/QA", res.n_rejected = 0;
+    fresh.expires = NOV_23;
+    res.ports = &fresh;
+    assert_string_equal(np_summary(arena, &res),
+                        "srv1: port 49004 for Port, fresh for shop/QA, pending until 2026-11-23 14:05 UTC");
+    res.ports = &kept, res.verdict = NEXTPORT_KEEP;
+    assert_string_equal(np_summary(arena, &res),
+                        "srv1: port 49004 for Port, kept for shop/QA: iis: Shop QA has it, confirmed");
+    moved.moved_from = 49001, moved.expires = NOV_23;
+    res.ports = &moved, res.verdict = NEXTPORT_MOVE;
+    assert_string_equal(
+        np_summary(arena, &res),
+        "srv1: port 49004 for Port, moved from 49001 to 49004 for shop/QA, because sockets: node has it, "
+        "and not iis: Shop, pending until 2026-11-23 14:05 UTC");
+    res.dry_run = true;
+    assert_string_equal(np_summary(arena, &res),
+                        "srv1: port 49004 for Port would be given, moved from 49001 to 49004 for shop/QA, because "
+                        "sockets: node has it, and not iis: Shop; dry run, no lease");
+}
+
+static void the_summary_tells_several_ports_apart(void **state)
+{
+    struct nextport_granted ports[] = {port_of(NEXTPORT_MOVE, "x"), port_of(NEXTPORT_KEEP, "y"),
+                                       port_of(NEXTPORT_GRANT, NULL)};
+    struct nextport_result res = granted();
+    (void)state;
+    ports[0].moved_from = 49001;
+    ports[1].name = "Admin", ports[1].port = 49005;
+    ports[2].name = "Debug", ports[2].port = 49006;
+    res.owner = "shop/QA", res.n_rejected = 0, res.ports = ports, res.n_ports = 3, res.verdict = NEXTPORT_MOVE;
+    assert_string_equal(
+        np_summary(arena, &res),
+        "srv1: ports 49004 for Port (before 49001), 49005 for Admin (kept), 49006 for Debug (fresh), moved "
+        "for shop/QA, confirmed");
+}
+
+static void each_change_is_summed_up_in_a_sentence(void **state)
+{
+    struct nextport_result res = {.host = "srv1", .changed = true, .leases = &owned[3], .n_leases = 1};
+    (void)state;
+    res.what = NEXTPORT_ANSWER_RELEASE;
+    assert_string_equal(np_summary(arena, &res),
+                        "srv1: gave back port 49004 of billing/QA, kept from others until 2026-11-23 14:07 UTC");
+    res.what = NEXTPORT_ANSWER_ASSIGN, res.leases = owned;
+    assert_string_equal(np_summary(arena, &res), "srv1: leased port 49001 of " QA);
+    res.changed = false;
+    assert_string_equal(np_summary(arena, &res), "srv1: had leased port 49001 of " QA " already");
+    res.what = NEXTPORT_ANSWER_ADOPT, res.changed = true, res.n_leases = 4;
+    assert_string_equal(np_summary(arena, &res), "srv1: leased 4 ports");
+    res.what = NEXTPORT_ANSWER_SWEEP, res.n_leases = 1, res.n_confirmed = 2;
+    assert_string_equal(np_summary(arena, &res), "srv1: 1 lease ended, 2 confirmed");
+    res.n_leases = 0, res.n_confirmed = 0;
+    assert_null(np_summary(arena, &res));
+    res.what = NEXTPORT_ANSWER_USED;
+    assert_null(np_summary(arena, &res));
+}
+
+static void octopus_tells_owner_and_reason_in_ascii(void **state)
+{
+    struct nextport_granted kept = port_of(NEXTPORT_KEEP, "iis: Gr\xc3\xbc\xc3\x9f\x65\n##octopus[x] has it");
+    struct nextport_result res = granted();
+    (void)state;
+    res.owner = "l\xc3\xa4"
+                "den/QA",
+    res.n_rejected = 0, res.ports = &kept, res.verdict = NEXTPORT_KEEP;
+    assert_string_equal(written("octopus", &usual, &res).out.ptr,
+                        "nextport: srv1: port 49004 for Port, kept for l\\xc3\\xa4"
+                        "den/QA: iis: "
+                        "Gr\\xc3\\xbc\\xc3\\x9f\x65\\x0a#\\#octopus[x] has it, confirmed\n"
+                        "##octopus[setVariable name='UG9ydA==' value='NDkwMDQ=']\n");
+}
+
+static void json_of_next_says_what_became_of_each_port(void **state)
+{
+    struct nextport_granted moved = port_of(NEXTPORT_MOVE, "sockets: node has it");
+    struct nextport_result res = granted();
+    (void)state;
+    moved.moved_from = 49001;
+    res.ports = &moved, res.verdict = NEXTPORT_MOVE, res.owner = QA;
+    assert_true(has(written("json", &usual, &res).out.ptr,
+                    "\"verdict\":\"move\",\"owner\":\"" QA "\",\"changed\":true,\"dry_run\":false,\"ports\":["
+                    "{\"name\":\"Port\",\"port\":49004,\"verdict\":\"move\",\"moved_from\":49001,"
+                    "\"why\":\"sockets: node has it\",\"lease_id\":7,\"expires\":null}],"));
+}
+
+static void json_of_a_lease_has_its_labels_in_order(void **state)
+{
+    struct nextport_result res = {
+        .what = NEXTPORT_ANSWER_ADOPT, .host = "srv1", .dry_run = true, .leases = owned, .n_leases = 1};
+    (void)state;
+    assert_string_equal(written("json", &usual, &res).out.ptr,
+                        "{\"schema\":1,\"host\":\"srv1\",\"changed\":false,\"dry_run\":true,\"leases\":[{\"id\":7,"
+                        "\"port\":49001,\"protocol\":\"tcp\",\"name\":\"Port\",\"owner\":\"" QA "\",\"labels\":{"
+                        "\"project\":\"shop\",\"environment\":\"QA\",\"channel\":\"feature-x\"},\"deployment\":null,"
+                        "\"state\":\"confirmed\",\"holder\":\"iis: Shop QA\",\"created\":1795442700,"
+                        "\"renewed\":1795442760,\"expires\":null,\"looks\":0,\"process\":null}],\"notes\":[]}\n");
+}
+
+static const struct nextport_event history[] = {
+    {.id = 1, .time = NOV_23, .kind = "created", .user = "root", .host = "srv1", .program = "nextport 0.1.0"},
+    {.id = 2,
+     .time = NOV_23 + 60,
+     .kind = "granted",
+     .lease = 7,
+     .port = 49001,
+     .name = "Port",
+     .owner = QA,
+     .user = "octopus",
+     .host = "srv1",
+     .program = "nextport 0.1.0",
+     .request = "next --project shop --environment QA --channel feature-x",
+     .after = "{\"port\":49001}"},
+    {.id = 3,
+     .time = NOV_23 + 600,
+     .kind = "confirmed",
+     .lease = 7,
+     .port = 49001,
+     .name = "Port",
+     .owner = QA,
+     .user = "root",
+     .host = "srv1",
+     .request = "sweep",
+     .before = "{\"port\":49001}",
+     .after = "{\"port\":49001,\"holder\":\"iis: Shop QA\"}"},
+    {.id = 4,
+     .time = NOV_23 + 6000,
+     .kind = "moved",
+     .lease = 7,
+     .port = 49004,
+     .name = "Port",
+     .owner = QA,
+     .user = "octopus",
+     .host = "srv1",
+     .request = "next --project shop --environment QA --channel feature-x",
+     .before = "{\"port\":49001}",
+     .after = "{\"port\":49004}"},
+    {.id = 5,
+     .time = NOV_23 + 7000,
+     .kind = "released",
+     .lease = 9,
+     .port = 49003,
+     .name = "Admin\n##vso[x]",
+     .user = "anna",
+     .host = "build7",
+     .request = "release 49003",
+     .before = "{\"port\":49003},\"after\":{\"port\":1}"},
+};
+
+static void json_of_the_log_embeds_what_is_an_object_and_nothing_else(void **state)
+{
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_LOG, .host = "srv1", .events = history + 3, .n_events = 2};
+    (void)state;
+    assert_string_equal(
+        written("json", &usual, &res).out.ptr,
+        "{\"schema\":1,\"host\":\"srv1\",\"events\":[{\"id\":4,\"time\":1795448700,\"kind\":\"moved\",\"lease\":7,"
+        "\"port\":49004,\"name\":\"Port\",\"owner\":\"" QA "\",\"user\":\"octopus\",\"host\":\"srv1\",\"program\":null,"
+        "\"request\":\"next --project shop --environment QA --channel feature-x\",\"before\":{\"port\":49001},"
+        "\"after\":{\"port\":49004}},{\"id\":5,\"time\":1795449700,\"kind\":\"released\",\"lease\":9,\"port\":49003,"
+        "\"name\":\"Admin\\u000a#\\u0023vso[x]\",\"owner\":null,\"user\":\"anna\",\"host\":\"build7\",\"program\":null,"
+        "\"request\":\"release 49003\",\"before\":null,\"after\":null}],\"notes\":[]}\n");
+}
+
+static const struct nextport_claim two_holders[] = {
+    {.first = 49001,
+     .last = 49001,
+     .protocol = NEXTPORT_TCP,
+     .kind = NEXTPORT_CONFIGURED,
+     .holder = "Shop \"QA\" <&>",
+     .host = "qa.example.org",
+     .detail = "http *:49001:qa.example.org",
+     .source = "iis",
+     .file = "C:\\Windows\\System32\\inetsrv\\config\\applicationHost.config",
+     .line = 212,
+     .count = 1},
+    {.first = 49001,
+     .last = 49001,
+     .protocol = NEXTPORT_TCP,
+     .kind = NEXTPORT_SOCKET,
+     .holder = "node",
+     .address = "*",
+     .detail = "listening",
+     .source = "sockets",
+     .pid = 4711,
+     .count = 1},
+};
+static const struct nextport_finding findings[] = {
+    {NEXTPORT_ERROR, "two-holders", 49001, 49001,
+     "Two have port 49001, and only one of them can start: the site Shop \"QA\" <&> is configured for it, and node "
+     "listens.",
+     "Give one of them another port: 'nextport next' leases one.", two_holders, 2},
+    {NEXTPORT_HAZARD, "pool-unprotected", 49000, 65000,
+     "The system may give ports of the pool to outgoing connections at any moment.",
+     "'nextport protect --apply' keeps them out.", NULL, 0},
+    {NEXTPORT_HINT, "old", 0, 0, "A lease is old: \x01 \xef\xbf\xbf \xc3\xa4 ]]>", NULL, NULL, 0},
+};
+
+static struct nextport_result checked(size_t n)
+{
+    return (struct nextport_result){
+        .what = NEXTPORT_ANSWER_CHECK, .host = "srv1", .findings = findings, .n_findings = n};
+}
+
+static void json_of_check_has_findings_with_evidence(void **state)
+{
+    struct nextport_result res = checked(2);
+    (void)state;
+    const char *out = written("json", &usual, &res).out.ptr;
+    assert_true(has(out,
+                    "\"findings\":[{\"severity\":\"error\",\"slug\":\"two-holders\",\"first\":49001,\"last\":49001,"
+                    "\"text\":\"Two have"));
+    assert_true(has(out, "\"evidence\":[{\"first\":49001,\"last\":49001,\"protocol\":\"tcp\",\"kind\":\"configured\","
+                         "\"certainty\":\"declared\",\"address\":null,\"holder\":\"Shop \\\"QA\\\" <&>\","
+                         "\"host\":\"qa.example.org\",\"source\":\"iis\""));
+    assert_true(has(out, "\"cure\":\"'nextport protect --apply' keeps them out.\",\"evidence\":[]}],\"sources\":[],"));
+}
+
+static void json_of_protect_and_map(void **state)
+{
+    static const struct nextport_range pool[] = {{49000, 49009}};
+    struct nextport_result protect = {.what = NEXTPORT_ANSWER_PROTECT, .host = "srv1", .changed = true};
+    struct nextport_result map = {.what = NEXTPORT_ANSWER_MAP, .host = "srv1", .pool = pool, .n_pool = 1};
+    (void)state;
+    assert_string_equal(written("json", &usual, &protect).out.ptr,
+                        "{\"schema\":1,\"host\":\"srv1\",\"changed\":true,\"items\":[],\"raw\":null,\"notes\":[]}\n");
+    assert_string_equal(written("json", &usual, &map).out.ptr,
+                        "{\"schema\":1,\"host\":\"srv1\",\"pool\":[{\"first\":49000,\"last\":49009}],\"claims\":[],"
+                        "\"sources\":[],\"notes\":[]}\n");
+}
+
+static void plain_hands_an_export_on_byte_for_byte(void **state)
+{
+    static const char lines[] = "{\"nextport\":1}\n{\"a\":\"##octopus[\"}\n";
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_EXPORT, .host = "srv1", .raw = lines};
+    (void)state;
+    assert_string_equal(written("plain", &usual, &res).out.ptr, lines);
+    assert_string_equal(written("plain", &usual, &res).log.ptr, "");
+}
+
+/* ---- answers for people, at 80 columns ---- */
+
+static const struct nextport_style ascii80 = {.size = sizeof ascii80, .columns = 80};
+static const struct nextport_style unicode80 = {.size = sizeof unicode80, .columns = 80, .unicode = true};
+static const struct nextport_style colour80 = {.size = sizeof colour80, .columns = 80, .unicode = true, .colour = true};
+
+static const char *table(const struct nextport_style *style, const struct nextport_result *res)
+{
+    return written("table", style, res).out.ptr;
+}
+
+static void leases_show_which_port_an_owner_uses(void **state)
+{
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_LEASES, .leases = owned, .n_leases = 4};
+    (void)state;
+    assert_string_equal(table(&ascii80, &res),
+                        "OWNER                PORT   NAME   STATE        HOLDER          EXPIRES (UTC)\n"
+                        "shop/QA/feature-x    49001  Port   confirmed    iis: Shop QA\n"
+                        "shop/Production ...  49002  Admin  absent       sockets: a ...  2026-11-24 14:05\n"
+                        "                     49003  PORT   pending      process 4711    2026-11-24 14:05\n"
+                        "billing/QA           49004  Port   quarantined                  2026-11-23 14:07\n");
+    assert_string_equal(
+        table(&unicode80, &res),
+        "OWNER                PORT   NAME   STATE        HOLDER          EXPIRES (UTC)\n"
+        "shop/QA/feature-x    49001  Port   confirmed    iis: Shop QA\n"
+        "shop/Production te\xe2\x80\xa6  49002  Admin  absent       sockets: a pr\xe2\x80\xa6  2026-11-24 14:05\n"
+        "                     49003  PORT   pending      process 4711    2026-11-24 14:05\n"
+        "billing/QA           49004  Port   quarantined                  2026-11-23 14:07\n");
+    assert_string_equal(
+        table(&colour80, &res),
+        "\033[2mOWNER                PORT   NAME   STATE        HOLDER          EXPIRES (UTC)\033[0m\n"
+        "shop/QA/feature-x    49001  Port   confirmed    iis: Shop QA\n"
+        "\033[33mshop/Production te\xe2\x80\xa6  49002  Admin  absent       sockets: a pr\xe2\x80\xa6  2026-11-24 "
+        "14:05\033[0m\n"
+        "                     49003  PORT   pending      process 4711    2026-11-24 14:05\n"
+        "\033[2mbilling/QA           49004  Port   quarantined                  2026-11-23 14:07\033[0m\n");
+}
+
+static void what_would_be_leased_says_how_to_have_it_done(void **state)
+{
+    struct nextport_result res = {
+        .what = NEXTPORT_ANSWER_ADOPT, .host = "srv1", .dry_run = true, .leases = owned, .n_leases = 1};
+    (void)state;
+    assert_true(has(table(&ascii80, &res), "\n1 port would be leased; 'nextport adopt --apply' does it\n"));
+    assert_string_equal(written("table", &ascii80, &res).log.ptr, "");
+    res.dry_run = false, res.changed = true;
+    assert_false(has(table(&ascii80, &res), "would"));
+    assert_string_equal(written("table", &ascii80, &res).log.ptr, "nextport: srv1: leased port 49001 of " QA "\n");
+    res.n_leases = 0;
+    assert_string_equal(table(&ascii80, &res),
+                        "nothing to adopt: no port of the pool is configured that is not leased\n");
+}
+
+static void the_log_is_one_line_for_each_event(void **state)
+{
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_LOG, .host = "srv1", .events = history, .n_events = 5};
+    (void)state;
+    assert_string_equal(table(&ascii80, &res),
+                        "TIME (UTC)        EVENT      PORT   FOR              WHO          WHAT\n"
+                        "2026-11-23 14:05  created                            root         nextport 0.1.0\n"
+                        "2026-11-23 14:06  granted    49001  shop/QA/feat...  octopus      next --proj...\n"
+                        "2026-11-23 14:15  confirmed  49001  shop/QA/feat...  root         iis: Shop QA\n"
+                        "2026-11-23 15:45  moved      49004  shop/QA/feat...  octopus      49001 -> 49004\n"
+                        "2026-11-23 16:01  released   49003  Admin\\x0a#\\#...  anna@build7  release 49003\n");
+    assert_string_equal(
+        table(&colour80, &res),
+        "\033[2mTIME (UTC)        EVENT      PORT   FOR              WHO          WHAT\033[0m\n"
+        "2026-11-23 14:05  created                            root         nextport 0.1.0\n"
+        "\033[32m2026-11-23 14:06  granted    49001  shop/QA/featur\xe2\x80\xa6  octopus      next "
+        "--projec\xe2\x80\xa6\033[0m\n"
+        "\033[32m2026-11-23 14:15  confirmed  49001  shop/QA/featur\xe2\x80\xa6  root         iis: Shop QA\033[0m\n"
+        "\033[33m2026-11-23 15:45  moved      49004  shop/QA/featur\xe2\x80\xa6  octopus      49001 -> 49004\033[0m\n"
+        "\033[2m2026-11-23 16:01  released   49003  Admin\\x0a#\\#vs\xe2\x80\xa6  anna@build7  release 49003\033[0m\n");
+    res.n_events = 0;
+    assert_string_equal(table(&ascii80, &res), "nothing has happened yet\n");
+}
+
+static void check_gives_each_finding_its_evidence_and_a_cure(void **state)
+{
+    struct nextport_result res = checked(3);
+    (void)state;
+    assert_string_equal(table(&ascii80, &res),
+                        "ERROR  port 49001  two-holders\n"
+                        "  Two have port 49001, and only one of them can start: the site Shop \"QA\" <&> is\n"
+                        "  configured for it, and node listens.\n"
+                        "    iis: configured for Shop \"QA\" <&>, tcp, http *:49001:qa.example.org,\n"
+                        "      C:\\Windows\\System32\\inetsrv\\config\\applicationHost.config:212\n"
+                        "    sockets: in use by node, tcp, *, listening, pid 4711\n"
+                        "  -> Give one of them another port: 'nextport next' leases one.\n"
+                        "\n"
+                        "HAZARD  ports 49000-65000  pool-unprotected\n"
+                        "  The system may give ports of the pool to outgoing connections at any moment.\n"
+                        "  -> 'nextport protect --apply' keeps them out.\n"
+                        "\n"
+                        "hint  old\n"
+                        "  A lease is old: \\x01 \\xef\\xbf\\xbf \\xc3\\xa4 ]]>\n"
+                        "\n"
+                        "1 error, 1 hazard, 1 hint\n");
+    assert_string_equal(table(&colour80, &res),
+                        "\033[31mERROR\033[0m  port 49001  \033[2mtwo-holders\033[0m\n"
+                        "  Two have port 49001, and only one of them can start: the site Shop \"QA\" <&> is\n"
+                        "  configured for it, and node listens.\n"
+                        "\033[2m    iis: configured for Shop \"QA\" <&>, tcp, http *:49001:qa.example.org,\033[0m\n"
+                        "\033[2m      C:\\Windows\\System32\\inetsrv\\config\\applicationHost.config:212\033[0m\n"
+                        "\033[2m    sockets: in use by node, tcp, *, listening, pid 4711\033[0m\n"
+                        "  -> Give one of them another port: 'nextport next' leases one.\n"
+                        "\n"
+                        "\033[33mHAZARD\033[0m  ports 49000-65000  \033[2mpool-unprotected\033[0m\n"
+                        "  The system may give ports of the pool to outgoing connections at any moment.\n"
+                        "  -> 'nextport protect --apply' keeps them out.\n"
+                        "\n"
+                        "\033[36mhint\033[0m  \033[2mold\033[0m\n"
+                        "  A lease is old: \\x01 \xef\xbf\xbf \xc3\xa4 ]]>\n"
+                        "\n"
+                        "1 error, 1 hazard, 1 hint\n");
+    res = checked(0);
+    res.sources = half_seen, res.n_sources = 2;
+    assert_string_equal(table(&ascii80, &res), "nothing is wrong: no errors, no hazards, no hints\n"
+                                               "not fully seen: iis (partial): line 7: malformed; Mend the file.\n");
+}
+
+static void protect_shows_what_it_would_write(void **state)
+{
+    static const struct nextport_item item = {
+        "protection", "reserved ports", "do not hold the pool", NEXTPORT_NOTICE, NULL, "Write them with --apply."};
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_PROTECT,
+                                  .items = &item,
+                                  .n_items = 1,
+                                  .raw = "# by nextport\n\nreserved = 49000-65000\n"};
+    (void)state;
+    assert_string_equal(table(&ascii80, &res), "protection\n"
+                                               "  note  reserved ports  do not hold the pool\n"
+                                               "        Write them with --apply.\n"
+                                               "    # by nextport\n"
+                                               "\n"
+                                               "    reserved = 49000-65000\n");
+}
+
+static const struct nextport_claim mapped[] = {
+    {.first = 49000, .last = 49002, .kind = NEXTPORT_LEASED},
+    {.first = 49001, .last = 49001, .kind = NEXTPORT_CONFIGURED},
+    {.first = 49003, .last = 49003, .kind = NEXTPORT_CONFIGURED},
+    {.first = 49105, .last = 49105, .kind = NEXTPORT_SOCKET},
+    {.first = 49995, .last = 50059, .kind = NEXTPORT_RESERVED},
+    {.first = 50100, .last = 50101, .kind = NEXTPORT_PUBLISHED},
+    {.first = 52000, .last = 52000, .kind = NEXTPORT_SUSPECT},
+    {.kind = NEXTPORT_SUSPECT, .certainty = NEXTPORT_UNRESOLVED},
+};
+
+static struct nextport_result map_of(const struct nextport_range *pool, size_t n)
+{
+    return (struct nextport_result){
+        .what = NEXTPORT_ANSWER_MAP, .claims = mapped, .n_claims = 8, .pool = pool, .n_pool = n};
+}
+
+static void a_map_shows_every_port_of_a_small_pool(void **state)
+{
+    static const struct nextport_range ten = {49000, 49009},
+                                       several[] = {{49000, 49099}, {49101, 49170}, {60003, 60012}};
+    struct nextport_result res = map_of(&ten, 1);
+    (void)state;
+    assert_string_equal(table(&ascii80, &res), "10 ports, 6 free\n"
+                                               "\n"
+                                               "49000  LLLC......\n"
+                                               "\n"
+                                               "       . free 6   L leased 3   C configured 1\n");
+    assert_string_equal(table(&unicode80, &res), "10 ports, 6 free\n"
+                                                 "\n"
+                                                 "49000  LLLC......\n"
+                                                 "\n"
+                                                 "       . free 6   L leased 3   C configured 1\n");
+    assert_string_equal(table(&colour80, &res),
+                        "10 ports, 6 free\n"
+                        "\n"
+                        "49000  "
+                        "\033[32m\xe2\x96\x88\xe2\x96\x88\xe2\x96\x88\033[0m\033[34m\xe2\x96\x93\033[0m\033["
+                        "2m\xc2\xb7\xc2\xb7\xc2\xb7\xc2\xb7\xc2\xb7\xc2\xb7\033[0m\n"
+                        "\n"
+                        "       \033[2m\xc2\xb7\033[0m free 6   \033[32m\xe2\x96\x88\033[0m leased 3   "
+                        "\033[34m\xe2\x96\x93\033[0m configured 1\n");
+    res = map_of(several, 3);
+    assert_string_equal(table(&ascii80, &res), "180 ports, 175 free\n"
+                                               "\n"
+                                               "49000  LLLC...... .......... .......... .......... ..........\n"
+                                               "49050  .......... .......... .......... .......... ..........\n"
+                                               "49100   ....S.... .......... .......... .......... ..........\n"
+                                               "49150  .......... .......... .\n"
+                                               "60000     ....... ...\n"
+                                               "\n"
+                                               "       . free 175   L leased 3   C configured 1   S in use 1\n");
+}
+
+static void a_map_of_a_large_pool_still_fits_a_screen(void **state)
+{
+    static const struct nextport_range usual_pool = {49000, 65000}, all = {1, 65535};
+    struct nextport_result res = map_of(&usual_pool, 1);
+    (void)state;
+    assert_string_equal(table(&ascii80, &res),
+                        "16001 ports, 15928 free; a cell is 20 ports and shows what has any of them\n"
+                        "\n"
+                        "49000  *....S.... .......... .......... .......... .........R\n"
+                        "50000  RRR..P.... .......... .......... .......... ..........\n"
+                        "51000  .......... .......... .......... .......... ..........\n"
+                        "52000  ?......... .......... .......... .......... ..........\n"
+                        "53000  .......... .......... .......... .......... ..........\n"
+                        "54000  .......... .......... .......... .......... ..........\n"
+                        "55000  .......... .......... .......... .......... ..........\n"
+                        "56000  .......... .......... .......... .......... ..........\n"
+                        "57000  .......... .......... .......... .......... ..........\n"
+                        "58000  .......... .......... .......... .......... ..........\n"
+                        "59000  .......... .......... .......... .......... ..........\n"
+                        "60000  .......... .......... .......... .......... ..........\n"
+                        "61000  .......... .......... .......... .......... ..........\n"
+                        "62000  .......... .......... .......... .......... ..........\n"
+                        "63000  .......... .......... .......... .......... ..........\n"
+                        "64000  .......... .......... .......... .......... ..........\n"
+                        "65000  .\n"
+                        "\n"
+                        "       . free 15928   L leased 3   C configured 1   P published 2\n"
+                        "       R reserved 65   S in use 1   ? doubtful 1   * several of these\n");
+    res = map_of(&all, 1);
+    char *out = written("table", &ascii80, &res).out.ptr;
+    size_t rows = 0;
+    for (char *row = strtok(out, "\n"); row; row = strtok(NULL, "\n"), rows++)
+        assert_true(np_columns(row) <= 80);
+    assert_in_range(rows, 20, 36);
+}
+
+static void a_map_fits_any_width(void **state)
+{
+    static const struct nextport_range several[] = {{1, 1}, {500, 777}, {65535, 65535}};
+    struct nextport_result res = map_of(several, 3);
+    (void)state;
+    for (unsigned columns = 24; columns < 200; columns++) {
+        struct nextport_style style = ascii80;
+        style.columns = columns;
+        char *out = written("table", &style, &res).out.ptr;
+        for (char *row = strtok(out, "\n"); row; row = strtok(NULL, "\n"))
+            assert_true(np_columns(row) <= columns);
+    }
+    res.n_pool = 0;
+    assert_true(has(table(&ascii80, &res), "0 ports, 0 free\n"));
+}
+
+/* ---- junit ---- */
+
+static bool is_xml(const char *text)
+{
+    XML_Parser parser = XML_ParserCreate("US-ASCII");
+    enum XML_Status status = XML_Parse(parser, text, (int)strlen(text), 1);
+    XML_ParserFree(parser);
+    return status == XML_STATUS_OK;
+}
+
+static void junit_is_a_case_for_each_finding(void **state)
+{
+    struct nextport_result res = checked(3);
+    (void)state;
+    assert_string_equal(
+        written("junit", &usual, &res).out.ptr,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+        "<testsuites>\n"
+        "  <testsuite name=\"nextport check\" hostname=\"srv1\" tests=\"3\" failures=\"2\" errors=\"0\" "
+        "skipped=\"0\">\n"
+        "    <testcase classname=\"nextport.check.two-holders\" name=\"two-holders 49001\">\n"
+        "      <failure type=\"error\" message=\"Two have port 49001, and only one of them can start: the site Shop "
+        "&quot;QA&quot; &lt;&amp;&gt; is configured for it, and node listens.\">iis: configured for Shop "
+        "&quot;QA&quot; &lt;&amp;&gt;, tcp, http *:49001:qa.example.org, "
+        "C:\\Windows\\System32\\inetsrv\\config\\applicationHost.config:212\n"
+        "sockets: in use by node, tcp, *, listening, pid 4711\n"
+        "-&gt; Give one of them another port: 'nextport next' leases one.\n"
+        "</failure>\n"
+        "    </testcase>\n"
+        "    <testcase classname=\"nextport.check.pool-unprotected\" name=\"pool-unprotected 49000-65000\">\n"
+        "      <failure type=\"hazard\" message=\"The system may give ports of the pool to outgoing connections at any "
+        "moment.\">-&gt; 'nextport protect --apply' keeps them out.\n"
+        "</failure>\n"
+        "    </testcase>\n"
+        "    <testcase classname=\"nextport.check.old\" name=\"old\">\n"
+        "      <system-out>A lease is old: \\x01 &#65533; &#228; ]]&gt;\n"
+        "</system-out>\n"
+        "    </testcase>\n"
+        "  </testsuite>\n"
+        "</testsuites>\n");
+    res = checked(0);
+    assert_string_equal(written("junit", &usual, &res).out.ptr,
+                        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+                        "<testsuites>\n"
+                        "  <testsuite name=\"nextport check\" hostname=\"srv1\" tests=\"1\" failures=\"0\" "
+                        "errors=\"0\" skipped=\"0\">\n"
+                        "    <testcase classname=\"nextport.check\" name=\"nothing is wrong\">\n"
+                        "    </testcase>\n"
+                        "  </testsuite>\n"
+                        "</testsuites>\n");
+}
+
+static void junit_reports_a_failure_with_what_was_found_all_the_same(void **state)
+{
+    struct nextport_error err = {NEXTPORT_BLIND, "iis: x\x1b <denied>", "Run as root."};
+    struct nextport_result res = checked(2);
+    (void)state;
+    struct np_page page = failed("junit", &usual, &err, &res);
+    assert_true(has(page.out.ptr, " tests=\"3\" failures=\"2\" errors=\"1\" "));
+    assert_true(has(page.out.ptr, "<error type=\"blind\" message=\"iis: x\\x1b &lt;denied&gt;\">Run as root.</error>"));
+    assert_string_equal(page.log.ptr, "nextport: iis: x\\x1b <denied>\nnextport: hint: Run as root.\n");
+    assert_true(is_xml(page.out.ptr));
+    assert_true(is_xml(failed("junit", &usual, &err, NULL).out.ptr));
+}
+
+static void junit_is_xml_whatever_is_found(void **state)
+{
+    (void)state;
+    for (unsigned c = 1; c < 0x110000; c = c < 0x3000 ? c + 1 : c < 0xff00 ? c + 61 : c < 0x10100 ? c + 1 : c + 4099) {
+        char text[16];
+        size_t n = 0;
+        if (c >= 0x80 && c < 0x800) {
+            text[n++] = (char)(0xc0 | c >> 6);
+        } else if (c >= 0x800 && c < 0x10000) {
+            text[n++] = (char)(0xe0 | c >> 12); /* surrogates too: not UTF-8 */
+            text[n++] = (char)(0x80 | (c >> 6 & 63));
+        } else if (c >= 0x10000) {
+            text[n++] = (char)(0xf0 | c >> 18);
+            text[n++] = (char)(0x80 | (c >> 12 & 63));
+            text[n++] = (char)(0x80 | (c >> 6 & 63));
+        }
+        text[n++] = (char)(c < 0x80 ? c : 0x80 | (c & 63));
+        text[n] = '\0';
+        struct nextport_claim claim = {
+            .source = "iis", .holder = text, .detail = text, .count = 1, .protocol = NEXTPORT_TCP};
+        struct nextport_finding finding = {NEXTPORT_ERROR, "x", 1, 1, text, text, &claim, 1};
+        struct nextport_result res = {
+            .what = NEXTPORT_ANSWER_CHECK, .host = text, .findings = &finding, .n_findings = 1};
+        assert_true(is_xml(written("junit", &usual, &res).out.ptr));
+    }
+}
+
 static void every_writer_writes_and_fails_every_answer_it_claims(void **state)
 {
     struct nextport_error err = {NEXTPORT_FAILED, "x", ""};
     (void)state;
     for (size_t i = 0; np_writers[i]; i++)
-        for (int what = NEXTPORT_ANSWER_NEXT; what <= NEXTPORT_ANSWER_SWEEP; what++) {
+        for (int what = NEXTPORT_ANSWER_NEXT; what <= NEXTPORT_ANSWER_EXEC; what++) {
             struct nextport_result res = {.what = (enum nextport_what)what, .host = "srv1"};
             if (!(np_writers[i]->answers & NP_ANSWER(what)))
                 continue;
@@ -688,6 +1387,29 @@ int main(void)
         TEST(leases_show_utc_times),
         TEST(doctor_marks_what_is_bad_without_colour_too),
         TEST(config_says_where_each_value_comes_from),
+        TEST(what_the_ledger_kept_is_handed_on_only_when_it_is_an_object),
+        TEST(a_member_that_was_kept_is_read_as_it_was),
+        TEST(the_summary_says_whose_a_port_is_and_why_it_was_kept_or_moved),
+        TEST(the_summary_tells_several_ports_apart),
+        TEST(each_change_is_summed_up_in_a_sentence),
+        TEST(octopus_tells_owner_and_reason_in_ascii),
+        TEST(json_of_next_says_what_became_of_each_port),
+        TEST(json_of_a_lease_has_its_labels_in_order),
+        TEST(json_of_the_log_embeds_what_is_an_object_and_nothing_else),
+        TEST(json_of_check_has_findings_with_evidence),
+        TEST(json_of_protect_and_map),
+        TEST(plain_hands_an_export_on_byte_for_byte),
+        TEST(leases_show_which_port_an_owner_uses),
+        TEST(what_would_be_leased_says_how_to_have_it_done),
+        TEST(the_log_is_one_line_for_each_event),
+        TEST(check_gives_each_finding_its_evidence_and_a_cure),
+        TEST(protect_shows_what_it_would_write),
+        TEST(a_map_shows_every_port_of_a_small_pool),
+        TEST(a_map_of_a_large_pool_still_fits_a_screen),
+        TEST(a_map_fits_any_width),
+        TEST(junit_is_a_case_for_each_finding),
+        TEST(junit_reports_a_failure_with_what_was_found_all_the_same),
+        TEST(junit_is_xml_whatever_is_found),
         TEST(every_writer_writes_and_fails_every_answer_it_claims),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
