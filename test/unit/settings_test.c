@@ -56,6 +56,37 @@ static void a_file_sets_what_it_says(void **state)
     assert_int_equal(np_settings_policy(s, "iis"), NEXTPORT_WARN);
 }
 
+static void a_file_sets_how_long_what_lives(void **state)
+{
+    struct np_settings *s = *state;
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    assert_int_equal(s->pending_s, 86400); /* as doc/lifetimes.md says */
+    assert_int_equal(s->owned_s, 7 * 86400);
+    assert_int_equal(s->lifetimes.absent_s, 7 * 86400);
+    assert_int_equal(s->lifetimes.looks, 3);
+    assert_int_equal(s->lifetimes.look_s, 3600);
+    assert_int_equal(s->lifetimes.rest_s, 120);
+    assert_int_equal(s->history_s, 400 * 86400);
+    assert_false(s->select_owner || s->avoid_browser || s->avoid_services);
+    assert_int_equal(parse(s,
+                           "[lease]\nowned = 8d\nabsent = 9d\nlooks = 1000\nlook = 10m\nrest = 1s\n"
+                           "[history]\nkeep = 3650d\n[pool]\nselect = owner\navoid = services , browser\n",
+                           &err),
+                     NEXTPORT_OK);
+    assert_int_equal(s->owned_s, 8 * 86400);
+    assert_int_equal(s->lifetimes.absent_s, 9 * 86400);
+    assert_int_equal(s->lifetimes.looks, 1000);
+    assert_int_equal(s->lifetimes.look_s, 600);
+    assert_int_equal(s->lifetimes.rest_s, 1);
+    assert_int_equal(s->history_s, NP_DURATION_MAX);
+    assert_true(s->select_owner && s->avoid_browser && s->avoid_services);
+    np_settings_set(s, "pool.avoid", np_text_of("browser"), NP_BY_CALLER, "--avoid", &err);
+    assert_true(s->avoid_browser && !s->avoid_services); /* the last one counts, whole */
+    np_settings_set(s, "pool.avoid", np_text_of("none"), NP_BY_CALLER, "--avoid", &err);
+    np_settings_set(s, "pool.select", np_text_of("lowest"), NP_BY_CALLER, "--select", &err);
+    assert_false(s->select_owner || s->avoid_browser || s->avoid_services);
+}
+
 static void a_mistake_is_named_with_its_line_and_the_nearest_word(void **state)
 {
     struct np_settings *s = *state;
@@ -71,6 +102,13 @@ static void a_mistake_is_named_with_its_line_and_the_nearest_word(void **state)
         {"[pool]\nrange", "n.conf:2: neither '[section]' nor 'key = value'", NULL},
         {"[lease]\npending = 5x", "n.conf:2: lease.pending: '5x' is not a duration", NULL},
         {"[lease]\npending = 0", "n.conf:2: lease.pending: '0' is not a duration", NULL},
+        {"[lease]\nlooks = 0", "n.conf:2: lease.looks: '0' is not a number of looks", NULL},
+        {"[lease]\nlooks = 1001", "n.conf:2: lease.looks: '1001' is not a number of looks", NULL},
+        {"[lease]\nrest = 3651d", "n.conf:2: lease.rest: '3651d' is not a duration", NULL},
+        {"[pool]\nselect = highest", "n.conf:2: pool.select: 'highest' is no way to select", NULL},
+        {"[pool]\navoid = browser,bowser", "n.conf:2: pool.avoid: 'bowser' is nothing to avoid", NULL},
+        {"[pool]\navoid = browser,none", "n.conf:2: pool.avoid: 'none' is nothing to avoid", NULL},
+        {"[pool]\navoid =", "n.conf:2: pool.avoid: '' is nothing to avoid", NULL},
         {"[output]\nformat = jsn", "n.conf:2: output.format: unknown format 'jsn'", "Did you mean 'json'?"},
         {"[policy]\niis = maybe", "n.conf:2: policy.iis: 'maybe' is not a policy", NULL},
         {"[policy]\nprobe = off", "n.conf:2: policy.probe: the policy of 'probe' cannot be weakened", NULL},
@@ -152,6 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_file_sets_what_it_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_file_sets_how_long_what_lives, setup, teardown),
         cmocka_unit_test_setup_teardown(a_mistake_is_named_with_its_line_and_the_nearest_word, setup, teardown),
         cmocka_unit_test_setup_teardown(an_option_beats_the_environment_beats_the_file_in_any_order, setup, teardown),
         cmocka_unit_test_setup_teardown(an_overridden_value_must_be_sound_all_the_same, setup, teardown),
