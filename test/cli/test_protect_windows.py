@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """nextport protect on Windows: the dynamic ranges move beside the pool, are remembered, and come back. A double of netsh
 obeys (test/windows/fake_netsh.c)."""
+import os
 import pathlib
 
 import pytest
@@ -13,15 +14,14 @@ FAILED, CONFLICT = 1, 6
 
 
 @pytest.fixture
-def answers(netsh, monkeypatch):  # noqa: F811
+def answers(netsh):  # noqa: F811
     """The folder of what netsh says in this test."""
-    import os
     return pathlib.Path(os.environ["FAKE_NETSH_DIR"])
 
 
 @pytest.fixture
 def ranges(answers):
-    """What netsh says of the dynamic ranges, as the set of (first, number)."""
+    """What netsh says of the four dynamic ranges: (first, number) of each."""
     def read():
         said = [(answers / f"{family}-dynamic-{protocol}").read_text() for family, protocol in ALL]
         return [tuple(int(line.split(":")[1]) for line in text.splitlines() if ":" in line) for text in said]
@@ -34,7 +34,8 @@ def kept(machine):  # noqa: F811
 
 
 @pytest.fixture
-def protect(on_machine):  # noqa: F811
+def protect(on_machine, answers):  # noqa: F811
+    """protect("--apply"): the answer, which must be one; told to a netsh of this test's own."""
     def run(*words):
         done = on_machine("protect", *words, "--format", "json")
         assert done.status == 0, str(done)
