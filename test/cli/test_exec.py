@@ -476,9 +476,11 @@ def test_what_the_command_left_running_goes_on(nextport, tmp_path):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # what is left running would keep them open
     assert nextport("exec", tmp_path / "leave.cmd", cwd=tmp_path, stdin=read, **quiet).status == 0
     os.close(read)
-    os.write(write, b"still there")
+    os.write(write, b"still there")  # and somebody may read it
     os.close(write)
-    assert int((tmp_path / "left").read_text()) in POOL
+    while not (said := (tmp_path / "left").read_text()):
+        continue
+    assert int(said) in POOL
 
 
 @pytest.mark.windows("there the program goes on beside the command")
