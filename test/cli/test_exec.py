@@ -203,6 +203,27 @@ def test_an_owner_has_one_command_at_a_time(nextport, begin):
     assert nextport("exec", *owner, COMMAND, "values", "PORT").port == port
 
 
+SERVED_ONCE = """
+import os, socket
+with socket.create_server(("127.0.0.1", int(os.environ["PORT"]))) as server:
+    print(os.environ["PORT"], flush=True)
+    server.accept()[0].close()
+"""
+
+
+@pytest.mark.linux("commands of Linux")
+@pytest.mark.parametrize("listen", [[], ["--listen"]])
+def test_a_server_that_is_started_again_has_its_port_beside_old_connections(begin, listen):
+    """TIME_WAIT, which whoever closes first is left with."""
+    ports = []
+    for _ in range(3):
+        child = begin("exec", "--project", "shop", *listen, *python, SERVER if listen else SERVED_ONCE)
+        ports.append(int(child.stdout.readline()))
+        talk(ports[-1])
+        assert child.communicate()[1] == b""
+    assert len(set(ports)) == 1, ports
+
+
 # ---- The program becomes the command --------------------------------------------------------------------------------
 
 ON_LINUX = pytest.mark.linux("no program becomes another on Windows")
