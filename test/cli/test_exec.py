@@ -105,6 +105,11 @@ def test_two_commands_have_two_ports(nextport, begin):
     assert first.returncode == 0
 
 
+def test_its_help_says_where_the_options_stand(nextport):
+    done = nextport("exec", "--help")
+    assert done.status == 0 and "nextport exec [OPTIONS] [--] COMMAND [ARG]..." in done.text, done
+
+
 # ---- What cannot be -------------------------------------------------------------------------------------------------
 
 
