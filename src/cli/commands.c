@@ -286,7 +286,8 @@ const struct command cli_commands[] = {
      ON_LOG, NEXTPORT_ANSWER_LOG, 0, 1, run_log},
     {"exec", "[--] COMMAND [ARG]...", "run a command with ports of its own",
      "The ports are in its environment, by name (PORT unless --name says otherwise),\nand leased until it ends, "
-     "however it ends.\n",
+     "however it ends. The status is the command's; 125 is\na failure of nextport's own, 126 a command that cannot be "
+     "run, 127 one that is\nnot there.\n",
      ON_EXEC, NEXTPORT_ANSWER_EXEC, 1, INT_MAX, cli_exec},
     {"export", "", "the leases as JSON Lines", "For a backup, or another machine: 'nextport import' reads it.\n",
      ON_EXPORT, NEXTPORT_ANSWER_EXPORT, 0, 0, run_export},

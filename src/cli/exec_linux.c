@@ -60,13 +60,13 @@ static bool place_sockets(const struct nextport_result *answer)
     return ok;
 }
 
-/* A server that is started again may then bind the port while old connections linger. Only once it listens: before, another
- * program could come beside it. */
+/* Old connections that linger are no hindrance then, now or when the server is started again. Whoever else binds the port
+ * in this moment cannot listen any more. */
 static bool make_listen(const struct nextport_result *answer)
 {
     for (size_t i = 0; i < answer->n_ports; i++) {
         const int fd = (int)answer->ports[i].socket;
-        if (listen(fd, SOMAXCONN) != 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) != 0)
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) != 0 || listen(fd, SOMAXCONN) != 0)
             return false;
     }
     return true;

@@ -81,8 +81,9 @@ static void overview(struct page *page)
 
 static void command_page(struct page *page, const struct command *command)
 {
-    say(page, "nextport %s - %s\n\nusage: nextport %s%s%s [OPTIONS]\n", command->name, command->about, command->name,
-        command->args[0] ? " " : "", command->args);
+    const bool ours_first = command->bit == ON_EXEC; /* what follows its first word is no option of ours */
+    say(page, "nextport %s - %s\n\nusage: nextport %s%s%s%s%s\n", command->name, command->about, command->name,
+        ours_first ? " [OPTIONS]" : "", command->args[0] ? " " : "", command->args, ours_first ? "" : " [OPTIONS]");
     if (command->details[0])
         say(page, "\n%s", command->details);
     say(page, "\noptions\n");

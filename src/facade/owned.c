@@ -82,7 +82,7 @@ static enum nextport_status rule_live(struct np_run *run, struct np_want *want, 
         return runs_already(run, want->own, err);
     if (!want->ruling.keep)
         return NEXTPORT_OK;
-    if (np_probe_try(run->probe, want->own->port, &answer, err) != NEXTPORT_OK)
+    if (np_probe_try_again(run->probe, want->own->port, &answer, err) != NEXTPORT_OK)
         return err->status;
     want->ruling.confirm = NULL;
     if (answer != NEXTPORT_PROBE_FREE)

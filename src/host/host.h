@@ -140,6 +140,10 @@ void np_probe_release(struct np_probe *, uint16_t port);
 intptr_t np_probe_take(struct np_probe *, uint16_t port);
 /* An np_probe_fn; ctx is the probe. */
 enum nextport_status np_probe_try(void *probe, uint16_t port, enum nextport_probe *ret, struct nextport_error *);
+/* The same of a port that its owner had before: what is left of old TCP connections (TIME_WAIT) does not count, where a
+ * server that is started again may bind beside it. */
+enum nextport_status np_probe_try_again(struct np_probe *, uint16_t port, enum nextport_probe *ret,
+                                        struct nextport_error *);
 
 /* ---- What the system keeps for itself ------------------------------------------------------------------------ */
 

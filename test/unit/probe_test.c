@@ -350,6 +350,45 @@ static void a_socket_that_was_taken_holds_the_port_without_the_probe(void **stat
     assert_int_equal(ask_once(NEXTPORT_TCP, 50000), NEXTPORT_PROBE_FREE);
 }
 
+static enum nextport_probe ask_again(struct np_probe *probe, uint16_t port)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    enum nextport_probe verdict = NEXTPORT_PROBE_NONE;
+    if (np_probe_try_again(probe, port, &verdict, &err) != NEXTPORT_OK)
+        fail_msg("%s", err.text);
+    return verdict;
+}
+
+/* What its owner may bind again is still nobody else's, and the next question is as strict as the first. */
+static void a_port_with_old_connections_is_free_for_its_owner_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *situation;
+        enum nextport_protocol protocol;
+        enum nextport_probe again;
+    } rows[] = {
+        {"timewait-server-ra", NEXTPORT_TCP, NEXTPORT_PROBE_FREE}, {"accepted-ra", NEXTPORT_TCP, NEXTPORT_PROBE_FREE},
+        {"timewait-server", NEXTPORT_TCP, NEXTPORT_PROBE_TAKEN},   {"listen4", NEXTPORT_TCP, NEXTPORT_PROBE_TAKEN},
+        {"reuseport-ra", NEXTPORT_TCP, NEXTPORT_PROBE_TAKEN},      {"udp", NEXTPORT_UDP, NEXTPORT_PROBE_TAKEN},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        own_namespace();
+        struct holder holder = hold(rows[i].situation);
+        struct nextport_error err = NEXTPORT_ERROR_INIT;
+        struct np_probe *probe = NULL;
+        print_message("# %s%s\n", rows[i].situation, holder.port ? "" : ": skipped");
+        assert_int_equal(np_probe_open(&probe, rows[i].protocol, &err), NEXTPORT_OK);
+        if (holder.port) {
+            assert_int_equal(ask(probe, holder.port), NEXTPORT_PROBE_TAKEN);
+            assert_int_equal(ask_again(probe, holder.port), rows[i].again);
+            assert_int_equal(ask(probe, holder.port), NEXTPORT_PROBE_TAKEN);
+        }
+        np_probe_close(probe);
+        let_go(&holder);
+    }
+}
+
 static void of_udp_there_is_no_socket_to_take(void **state)
 {
     (void)state;
@@ -607,6 +646,7 @@ int main(void)
         cmocka_unit_test(what_this_user_may_not_read_is_known_to_be_hidden),
         cmocka_unit_test(a_free_port_is_held_until_it_is_let_go),
         cmocka_unit_test(a_socket_that_was_taken_holds_the_port_without_the_probe),
+        cmocka_unit_test(a_port_with_old_connections_is_free_for_its_owner_alone),
         cmocka_unit_test(of_udp_there_is_no_socket_to_take),
         cmocka_unit_test(both_means_that_tcp_and_udp_are_free),
         cmocka_unit_test(a_port_that_this_user_may_not_bind_is_denied),

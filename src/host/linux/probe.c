@@ -158,18 +158,30 @@ static int bind_wildcard(int fd, int family, uint16_t port)
     return bind(fd, address, family == AF_INET6 ? sizeof six : sizeof four) == 0 ? 0 : errno;
 }
 
+/* With SO_REUSEADDR the kernel minds listeners only, and sockets without it: so it is on for this bind alone. Of UDP it
+ * would mind nobody. */
+static int bind_beside_old(int fd, int type, int family, uint16_t port)
+{
+    const bool set = type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) == 0;
+    const int failed = bind_wildcard(fd, family, port);
+    if (set && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){0}, sizeof(int)) != 0)
+        return errno;
+    return failed;
+}
+
 /* Binds probe->spare[i], in IPv4 alone where the kernel knows IPv6 but was told to leave it off. */
-static enum nextport_status try_type(struct np_probe *probe, int i, uint16_t port, enum nextport_probe *ret,
+static enum nextport_status try_type(struct np_probe *probe, int i, uint16_t port, bool again, enum nextport_probe *ret,
                                      struct nextport_error *err)
 {
     if (spare_socket(probe, i, err))
         return err->status;
-    int failed = bind_wildcard(probe->spare[i], probe->family[i], port);
+    int failed = again ? bind_beside_old(probe->spare[i], types[i].type, probe->family[i], port)
+                       : bind_wildcard(probe->spare[i], probe->family[i], port);
     if ((failed == EADDRNOTAVAIL || failed == EAFNOSUPPORT) && probe->family[i] == AF_INET6) {
         probe->family[i] = AF_INET;
         close(probe->spare[i]);
         probe->spare[i] = -1;
-        return try_type(probe, i, port, ret, err);
+        return try_type(probe, i, port, again, ret, err);
     }
     *ret = failed == 0                           ? NEXTPORT_PROBE_FREE
            : failed == EADDRINUSE                ? NEXTPORT_PROBE_TAKEN
@@ -217,15 +229,15 @@ static void give_up(struct np_probe *probe, int n_bound)
         }
 }
 
-enum nextport_status np_probe_try(void *ctx, uint16_t port, enum nextport_probe *ret, struct nextport_error *err)
+static enum nextport_status try_port(struct np_probe *probe, uint16_t port, bool again, enum nextport_probe *ret,
+                                     struct nextport_error *err)
 {
-    struct np_probe *probe = ctx;
     if (!room_for_one(probe))
         return np_fail(err, NEXTPORT_FAILED, "probe port %u: out of memory", port);
     for (int i = 0; i < N_TYPES; i++) {
         if (!(probe->protocol & types[i].protocol))
             continue;
-        enum nextport_status status = try_type(probe, i, port, ret, err);
+        enum nextport_status status = try_type(probe, i, port, again, ret, err);
         if (status || *ret != NEXTPORT_PROBE_FREE) {
             give_up(probe, i);
             return status ? np_wrap(err, "probe port %u", port) : NEXTPORT_OK;
@@ -233,4 +245,15 @@ enum nextport_status np_probe_try(void *ctx, uint16_t port, enum nextport_probe 
     }
     hold(probe, port);
     return NEXTPORT_OK;
+}
+
+enum nextport_status np_probe_try(void *probe, uint16_t port, enum nextport_probe *ret, struct nextport_error *err)
+{
+    return try_port(probe, port, false, ret, err);
+}
+
+enum nextport_status np_probe_try_again(struct np_probe *probe, uint16_t port, enum nextport_probe *ret,
+                                        struct nextport_error *err)
+{
+    return try_port(probe, port, true, ret, err);
 }

@@ -186,3 +186,10 @@ enum nextport_status np_probe_try(void *ctx, uint16_t port, enum nextport_probe 
         close_all(&held);
     return status;
 }
+
+/* Which does not mind what is left of connections in any case. */
+enum nextport_status np_probe_try_again(struct np_probe *probe, uint16_t port, enum nextport_probe *ret,
+                                        struct nextport_error *err)
+{
+    return np_probe_try(probe, port, ret, err);
+}
