@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "base/json.h"
 #include "base/text.h"
+#include "core/audit.h"
 #include "core/evidence.h"
 #include "output/kept.h"
 #include "output/writer.h"
@@ -234,16 +235,11 @@ static void write_sweep(struct np_json *json, const struct nextport_result *res)
 
 static void write_check(struct np_json *json, const struct nextport_result *res)
 {
-    static const char *const severities[] = {
-        [NEXTPORT_HINT] = "hint",
-        [NEXTPORT_HAZARD] = "hazard",
-        [NEXTPORT_ERROR] = "error",
-    };
     np_json_begin(json, "findings", '[');
     for (size_t i = 0; i < res->n_findings; i++) {
         const struct nextport_finding *finding = &res->findings[i];
         np_json_begin(json, NULL, '{');
-        np_json_string(json, "severity", severities[finding->severity]);
+        np_json_string(json, "severity", np_severity_name(finding->severity));
         np_json_string(json, "slug", finding->slug);
         add_range(json, finding->first, finding->last);
         np_json_string(json, "text", finding->text);
