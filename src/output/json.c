@@ -139,7 +139,7 @@ static void add_labels(struct np_json *json, const struct nextport_lease *lease)
 static void add_lease(struct np_json *json, const char *key, const struct nextport_lease *lease)
 {
     np_json_begin(json, key, '{');
-    np_json_int(json, "id", lease->id);
+    int_or_null(json, "id", lease->id);
     np_json_int(json, "port", lease->port);
     np_json_string(json, "protocol", np_protocol_name(lease->protocol));
     np_json_string(json, "name", lease->name);
@@ -148,8 +148,8 @@ static void add_lease(struct np_json *json, const char *key, const struct nextpo
     np_json_string(json, "deployment", lease->deployment);
     np_json_string(json, "state", np_state_name(lease->state));
     np_json_string(json, "holder", lease->holder);
-    np_json_int(json, "created", lease->created);
-    np_json_int(json, "renewed", lease->renewed);
+    int_or_null(json, "created", lease->created);
+    int_or_null(json, "renewed", lease->renewed);
     int_or_null(json, "expires", lease->expires);
     np_json_int(json, "looks", lease->looks);
     np_json_string(json, "process", lease->process);

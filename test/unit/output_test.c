@@ -473,7 +473,7 @@ static void json_of_why_has_claims_lease_and_probe(void **state)
                         "{\"schema\":1,\"host\":\"srv1\",\"port\":49001,\"free\":false,\"claims\":[" SITE_JSON "],"
                         "\"lease\":{\"id\":7,\"port\":49001,\"protocol\":\"tcp\",\"name\":\"Port\",\"owner\":null,"
                         "\"labels\":{},\"deployment\":null,\"state\":\"pending\",\"holder\":null,"
-                        "\"created\":1795442700,\"renewed\":0,\"expires\":1795529100,\"looks\":0,\"process\":null},"
+                        "\"created\":1795442700,\"renewed\":null,\"expires\":1795529100,\"looks\":0,\"process\":null},"
                         "\"probe\":\"free\",\"sources\":[],\"notes\":[]}\n");
 }
 
