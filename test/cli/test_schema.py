@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, SITE
 
 jsonschema = pytest.importorskip("jsonschema", reason="python3-jsonschema is not installed")
 
@@ -126,7 +126,9 @@ def test_assign(answer):
     answer("assign", "8080", "--project", "other", schema="error", status=6)
 
 
-def test_adopt(answer, sites):
+def test_adopt(answer, tmp_path):
+    sites = tmp_path / "sites.config"
+    sites.write_text(SITE.format("Shop QA", 49000))
     shown = answer("adopt", "--iis-config", sites)
     assert (shown["changed"], shown["dry_run"]) == (False, True)
     done = answer("adopt", "--apply", "--iis-config", sites)
