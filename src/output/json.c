@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "base/json.h"
 #include "base/text.h"
+#include "core/audit.h"
 #include "core/evidence.h"
 #include "output/kept.h"
 #include "output/writer.h"
@@ -138,7 +139,7 @@ static void add_labels(struct np_json *json, const struct nextport_lease *lease)
 static void add_lease(struct np_json *json, const char *key, const struct nextport_lease *lease)
 {
     np_json_begin(json, key, '{');
-    np_json_int(json, "id", lease->id);
+    int_or_null(json, "id", lease->id);
     np_json_int(json, "port", lease->port);
     np_json_string(json, "protocol", np_protocol_name(lease->protocol));
     np_json_string(json, "name", lease->name);
@@ -147,8 +148,8 @@ static void add_lease(struct np_json *json, const char *key, const struct nextpo
     np_json_string(json, "deployment", lease->deployment);
     np_json_string(json, "state", np_state_name(lease->state));
     np_json_string(json, "holder", lease->holder);
-    np_json_int(json, "created", lease->created);
-    np_json_int(json, "renewed", lease->renewed);
+    int_or_null(json, "created", lease->created);
+    int_or_null(json, "renewed", lease->renewed);
     int_or_null(json, "expires", lease->expires);
     np_json_int(json, "looks", lease->looks);
     np_json_string(json, "process", lease->process);
@@ -234,16 +235,11 @@ static void write_sweep(struct np_json *json, const struct nextport_result *res)
 
 static void write_check(struct np_json *json, const struct nextport_result *res)
 {
-    static const char *const severities[] = {
-        [NEXTPORT_HINT] = "hint",
-        [NEXTPORT_HAZARD] = "hazard",
-        [NEXTPORT_ERROR] = "error",
-    };
     np_json_begin(json, "findings", '[');
     for (size_t i = 0; i < res->n_findings; i++) {
         const struct nextport_finding *finding = &res->findings[i];
         np_json_begin(json, NULL, '{');
-        np_json_string(json, "severity", severities[finding->severity]);
+        np_json_string(json, "severity", np_severity_name(finding->severity));
         np_json_string(json, "slug", finding->slug);
         add_range(json, finding->first, finding->last);
         np_json_string(json, "text", finding->text);

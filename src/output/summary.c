@@ -186,21 +186,22 @@ char *np_count_text(struct np_arena *arena, uint64_t n, const char *one, const c
 }
 
 /* "port 49001 of shop/QA", "3 ports" */
-static void add_leases(struct np_buf *out, const struct nextport_result *res)
+static void add_leases(struct np_buf *out, const struct nextport_result *res, const char *to)
 {
     const struct nextport_lease *lease = &res->leases[0];
     if (res->n_leases > 1)
         np_buf_printf(out, "%zu ports", res->n_leases);
+    else if (lease->owner)
+        np_buf_printf(out, "port %u %s %s", lease->port, to, short_name(out->arena, lease->owner));
     else
-        np_buf_printf(out, "port %u%s%s", lease->port, lease->owner ? " of " : "",
-                      lease->owner ? short_name(out->arena, lease->owner) : "");
+        np_buf_printf(out, "port %u", lease->port);
 }
 
 static void sum_release(struct np_buf *out, const struct nextport_result *res)
 {
     const struct nextport_lease *lease = &res->leases[0];
     np_buf_puts(out, "gave back ");
-    add_leases(out, res);
+    add_leases(out, res, "of");
     if (lease->state == NEXTPORT_RESTING && lease->expires)
         np_buf_printf(out, ", kept from others until %s UTC", np_time_text(out->arena, lease->expires));
 }
@@ -208,9 +209,11 @@ static void sum_release(struct np_buf *out, const struct nextport_result *res)
 /* adopt, assign, import */
 static void sum_leased(struct np_buf *out, const struct nextport_result *res)
 {
-    np_buf_puts(out, res->changed ? "leased " : "had leased ");
-    add_leases(out, res);
-    np_buf_puts(out, res->changed ? "" : " already");
+    if (res->changed)
+        np_buf_puts(out, "leased ");
+    add_leases(out, res, res->changed ? "to" : "is leased to");
+    if (!res->changed)
+        np_buf_puts(out, " already");
 }
 
 static void sum_sweep(struct np_buf *out, const struct nextport_result *res)

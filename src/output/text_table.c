@@ -399,6 +399,8 @@ static void write_sweep(struct np_page *page, const struct nextport_result *res)
         return;
     if (!res->changed)
         np_line(page, NP_PLAIN, "nothing had to be done");
+    else if (!res->n_leases && !res->n_confirmed)
+        np_line(page, NP_PLAIN, "leases were moved on, none has ended");
     np_table_unseen(page, res);
 }
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, SITE
 
 jsonschema = pytest.importorskip("jsonschema", reason="python3-jsonschema is not installed")
 
@@ -52,8 +52,8 @@ def test_next(answer, sites):
     found = answer("next", "--range", "49000-49009", "--count", "2", "--iis-config", sites)
     assert [granted["port"] for granted in found["ports"]] == [49001, 49002]
     assert found["rejected"][0]["source"] == "iis" and found["rejected"][0]["holder"] == 'Shop "\\ \nä'
-    assert list(found) == ["schema", "host", "verdict", "changed", "dry_run", "ports", "rejected", "unseen", "sources",
-                           "notes"]
+    assert list(found) == ["schema", "host", "verdict", "owner", "changed", "dry_run", "ports", "rejected", "unseen",
+                           "sources", "notes"]
 
 
 def test_a_dry_run_has_no_lease(answer):
@@ -91,6 +91,88 @@ def test_leases_and_release(answer):
     assert answer("release", port)["changed"] is False
 
 
+OWNER = ("--project", "Shop", "--environment", "Qualität", "--label", "team=web")
+
+
+def test_an_owner_is_told_with_its_labels_in_order(answer):
+    first = answer("next", *OWNER)
+    assert (first["verdict"], first["ports"][0]["verdict"]) == ("grant", "grant")
+    again = answer("next", *OWNER)
+    assert (again["verdict"], again["owner"]) == ("keep", first["owner"])
+    assert again["ports"][0]["why"] and again["ports"][0]["moved_from"] is None
+    lease, = answer("leases")["leases"]
+    assert list(lease["labels"].items()) == [("project", "Shop"), ("environment", "Qualität"), ("team", "web")]
+    assert lease["owner"] == first["owner"] and lease["renewed"] >= lease["created"]
+
+
+def test_a_move_names_the_port_before(answer):
+    first = answer("next", *OWNER, "--range", "49000-49009")["ports"][0]["port"]
+    moved = answer("next", *OWNER, "--range", "49010-49019")
+    assert moved["verdict"] == "move" and moved["ports"][0]["moved_from"] == first
+
+
+def test_every_state_is_a_state(answer):
+    port = answer("next", *OWNER)["ports"][0]["port"]
+    answer("release", port)
+    assert [lease["state"] for lease in answer("leases")["leases"]] == ["quarantined"]
+
+
+def test_assign(answer):
+    assert answer("assign", "8080", *OWNER, "--dry-run")["dry_run"] is True
+    assert answer("leases")["leases"] == []
+    assert answer("assign", "8080", *OWNER)["changed"] is True
+    again = answer("assign", "8080", *OWNER)
+    assert again["changed"] is False
+    answer("assign", "8080", "--project", "other", schema="error", status=6)
+
+
+def test_adopt(answer, tmp_path):
+    sites = tmp_path / "sites.config"
+    sites.write_text(SITE.format("Shop QA", 49000))
+    shown = answer("adopt", "--iis-config", sites)
+    assert (shown["changed"], shown["dry_run"]) == (False, True)
+    done = answer("adopt", "--apply", "--iis-config", sites)
+    assert [lease["port"] for lease in done["leases"]] == [lease["port"] for lease in shown["leases"]] == [49000]
+    assert done["changed"] and done["leases"][0]["labels"]
+
+
+def test_export_and_import(answer, nextport, tmp_path):
+    answer("next", *OWNER)
+    (tmp_path / "leases.jsonl").write_bytes(nextport("export").out)
+    elsewhere = ("--ledger", tmp_path / "other.db")
+    assert answer("import", tmp_path / "leases.jsonl", *elsewhere)["changed"] is True
+    assert answer("import", tmp_path / "leases.jsonl", *elsewhere)["changed"] is False
+    copy, = answer("leases", *elsewhere)["leases"]
+    lease, = answer("leases")["leases"]
+    assert (copy["port"], copy["labels"]) == (lease["port"], lease["labels"])
+
+
+def test_check(answer, sites):
+    found = answer("check", "--iis-config", sites)
+    assert found["findings"] and {"iis"} <= {row["source"] for row in found["sources"]}
+    assert any(finding["evidence"] for finding in found["findings"])
+
+
+def test_protect(answer):
+    found = answer("protect")
+    assert found["changed"] is False and found["items"]
+
+
+def test_log(answer):
+    port = answer("next", *OWNER)["ports"][0]["port"]
+    answer("release", port)
+    events = answer("log")["events"]
+    assert [event["kind"] for event in events][-2:] == ["granted", "released"]
+    assert events[-2]["before"] is None and events[-2]["after"]["port"] == port
+    assert events[-1]["owner"] and events[-1]["request"]
+
+
+def test_map(answer, sites):
+    found = answer("map", "--range", "49000-49009", "--exclude", "49005", "--iis-config", sites)
+    assert found["pool"] == [{"first": 49000, "last": 49004}, {"first": 49006, "last": 49009}]
+    assert 49000 in [claim["first"] for claim in found["claims"]]
+
+
 def test_doctor(answer, sites):
     found = answer("doctor", "--iis-config", sites)
     assert {"iis", "sockets"} <= {item["name"] for item in found["items"]} and "raw" not in found
@@ -118,7 +200,7 @@ def test_a_refusal_names_its_status(answer, tmp_path):
     answer("leases", "--ledger", tmp_path, schema="error", status=5)
 
 
-@pytest.mark.parametrize("command", [["used"], ["free"], ["why", "49000"]])
+@pytest.mark.parametrize("command", [["used"], ["free"], ["why", "49000"], ["check"], ["map"]])
 def test_a_look_that_failed_keeps_what_was_seen(answer, tmp_path, command):
     broken = tmp_path / "broken.config"
     broken.write_text("<configuration>")

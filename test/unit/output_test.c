@@ -473,7 +473,7 @@ static void json_of_why_has_claims_lease_and_probe(void **state)
                         "{\"schema\":1,\"host\":\"srv1\",\"port\":49001,\"free\":false,\"claims\":[" SITE_JSON "],"
                         "\"lease\":{\"id\":7,\"port\":49001,\"protocol\":\"tcp\",\"name\":\"Port\",\"owner\":null,"
                         "\"labels\":{},\"deployment\":null,\"state\":\"pending\",\"holder\":null,"
-                        "\"created\":1795442700,\"renewed\":0,\"expires\":1795529100,\"looks\":0,\"process\":null},"
+                        "\"created\":1795442700,\"renewed\":null,\"expires\":1795529100,\"looks\":0,\"process\":null},"
                         "\"probe\":\"free\",\"sources\":[],\"notes\":[]}\n");
 }
 
@@ -644,9 +644,11 @@ static void what_the_ledger_kept_is_handed_on_only_when_it_is_an_object(void **s
     } cases[] = {
         {"{}", ""},
         {" { \"a\" : 1 , \"b\" : [ true, null, {} ] }\n", "\"a\":1,\"b\":[true,null,{}]"},
-        {"{\"a\":-0.5e+7,\"b\":0}", "\"a\":-0.5e+7,\"b\":0"},
+        {"{\"a\":-7,\"b\":0}", "\"a\":-7,\"b\":0"},
+        {"{\"a\":0.5}", NULL},
+        {"{\"a\":\"\\u0000\"}", NULL},
         {"{\"a\":\"\xc3\xa4\xf0\x9f\x98\x80\x7f\"}", "\"a\":\"\\u00e4\\ud83d\\ude00\\u007f\""},
-        {"{\"a\":\"##[x\",\"b\":\"\\u0041\\n\"}", "\"a\":\"#\\u0023[x\",\"b\":\"\\u0041\\n\""},
+        {"{\"a\":\"##[x\",\"b\":\"\\u0041\\n\"}", "\"a\":\"#\\u0023[x\",\"b\":\"A\\u000a\""},
         {"", NULL},
         {"{", NULL},
         {"[]", NULL},
@@ -671,7 +673,6 @@ static void what_the_ledger_kept_is_handed_on_only_when_it_is_an_object(void **s
         {"{\"a\":\"x", NULL},
         {"{\"a\":\"\xff\"}", NULL},
         {"{\"a\":\"\xc3", NULL},
-        {"{\"a\":[[[[[[[[1]]]]]]]]}", NULL},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -687,11 +688,10 @@ static void a_member_that_was_kept_is_read_as_it_was(void **state)
 {
     static const char text[] =
         "{\"port\":49001,\"x\":{\"port\":1},\"holder\":\"iis: \\\"Gr\\u00fc\xc3\x9f\x65\\ud83d\\ude00\\\"\","
-        "\"none\":null,\"half\":\"\\ud83d\\u0000\"}";
+        "\"none\":null}";
     (void)state;
     assert_string_equal(np_json_member(arena, text, "port"), "49001");
     assert_string_equal(np_json_member(arena, text, "holder"), "iis: \"Gr\xc3\xbc\xc3\x9f\x65\xf0\x9f\x98\x80\"");
-    assert_string_equal(np_json_member(arena, text, "half"), "\xef\xbf\xbd\xef\xbf\xbd");
     assert_null(np_json_member(arena, text, "none"));
     assert_null(np_json_member(arena, text, "por"));
     assert_null(np_json_member(arena, "{\"port\":1", "port"));
@@ -800,9 +800,9 @@ static void each_change_is_summed_up_in_a_sentence(void **state)
     assert_string_equal(np_summary(arena, &res),
                         "srv1: gave back port 49004 of billing/QA, kept from others until 2026-11-23 14:07 UTC");
     res.what = NEXTPORT_ANSWER_ASSIGN, res.leases = owned;
-    assert_string_equal(np_summary(arena, &res), "srv1: leased port 49001 of " QA);
+    assert_string_equal(np_summary(arena, &res), "srv1: leased port 49001 to " QA);
     res.changed = false;
-    assert_string_equal(np_summary(arena, &res), "srv1: had leased port 49001 of " QA " already");
+    assert_string_equal(np_summary(arena, &res), "srv1: port 49001 is leased to " QA " already");
     res.what = NEXTPORT_ANSWER_ADOPT, res.changed = true, res.n_leases = 4;
     assert_string_equal(np_summary(arena, &res), "srv1: leased 4 ports");
     res.what = NEXTPORT_ANSWER_SWEEP, res.n_leases = 1, res.n_confirmed = 2;
@@ -1041,7 +1041,7 @@ static void what_would_be_leased_says_how_to_have_it_done(void **state)
     assert_string_equal(written("table", &ascii80, &res).log.ptr, "");
     res.dry_run = false, res.changed = true;
     assert_false(has(table(&ascii80, &res), "would"));
-    assert_string_equal(written("table", &ascii80, &res).log.ptr, "nextport: srv1: leased port 49001 of " QA "\n");
+    assert_string_equal(written("table", &ascii80, &res).log.ptr, "nextport: srv1: leased port 49001 to " QA "\n");
     res.n_leases = 0;
     assert_string_equal(table(&ascii80, &res),
                         "nothing to adopt: no port of the pool is configured that is not leased\n");
