@@ -27,7 +27,7 @@ from reference import Ask, Facts, Lease
 pytestmark = pytest.mark.linux("sockets of namespaces and of named programs; the rules are the same code on both")
 
 STEPS = int(os.environ.get("NEXTPORT_STEPS", "300"))
-POOL = range(49100, 49116)
+POOL = range(49100, 49128)
 OUTSIDE = range(50000, 50003)  # fixed by hand, not of the pool
 OWNERS = [  # options, and the key; some differ in nothing but ASCII case
     (("--project", "Shop"), "project=shop"),
@@ -146,20 +146,21 @@ class Machine:
     def facts(self, hidden=False):
         sites, standing = collections.defaultdict(list), collections.defaultdict(list)
         for name, ports in self.sites.items():
-            for port in ports if self.intact else ():
+            for port in ports:
                 sites[port].append(name)
         for port, (what, program) in self.held.items():
-            if what != "connect":
+            if what in ("listen", "hide"):
                 standing[port].append(None if what == "hide" else program)
-        return Facts(sites, standing, self.transient(), hidden=hidden and not self.intact,
+        return Facts(sites, standing, self.passing(), hidden=hidden and not self.intact,
                      blind=not hidden and not self.intact)
 
-    def transient(self):
-        """Connections and TIME_WAIT, which ends when it likes: asked of the kernel."""
+    def passing(self):
+        """Connections; TIME_WAIT, which ends when it likes, so it is asked of the kernel; and sockets that are bound and
+        do not listen: finding out whose would take a walk over all connections."""
         with open("/proc/self/net/tcp") as table:
             rows = [line.split() for line in table][1:]
-        return {int(row[1].split(":")[1], 16) for row in rows if row[3] != "0A"} - {
-            port for port, (what, _) in self.held.items() if what in ("bind", "listen", "hide")}
+        return {int(row[1].split(":")[1], 16) for row in rows if row[3] != "0A"} | {
+            port for port, (what, _) in self.held.items() if what == "bind"}
 
 
 # ---- The ledger, as anyone can read it -------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ class Walk:
             self.check_invariants(before, real, facts)
             changed = {lease.id for lease in before} - {lease.id for lease in before if lease in real}
             change = predict(before, facts, now, looked, lambda lease: lease.id in changed)
-            if self.machine.transient() == facts.transient:
+            if self.machine.passing() == facts.passing:
                 return self.judge(done, change, before, real, events, facts, now, answered)
         return None  # TIME_WAIT ended in the middle, and again
 
@@ -404,8 +405,13 @@ class Walk:
         self.note("clock", f"{seconds:+}")
         self.book.move_clock(seconds)
 
+    def port(self):
+        """One that is leased, or any."""
+        leased = [lease.port for lease in self.book.leases()]
+        return self.dice.choice(leased if leased and self.dice.random() < 0.6 else [*POOL, *OUTSIDE])
+
     def do_socket(self):
-        port = self.dice.choice([*POOL, *POOL, *OUTSIDE])
+        port = self.port()
         what = self.dice.choice(["listen", "listen", "listen", "bind", "hide", "connect", "pass"])
         program = self.dice.choice(PROGRAMS)
         if self.machine.hold(program, what, port):
@@ -421,8 +427,7 @@ class Walk:
         """Added, given another port or one more, renamed, deleted; its application starts with it or does not."""
         sites, dice = self.machine.sites, self.dice
         name, other = dice.choice(SITES), dice.choice(SITES)
-        leased = [lease.port for lease in self.book.leases()]
-        port = dice.choice(leased) if leased and dice.random() < 0.6 else dice.choice([*POOL, *OUTSIDE])
+        port = self.port()
         if name in sites and dice.random() < 0.3:
             del sites[name]
         elif name in sites and other not in sites and dice.random() < 0.3:
@@ -437,7 +442,7 @@ class Walk:
             self.note("w3wp", "listen", port)
 
     def do_spoil(self):
-        """The configuration is half written, or whole again."""
+        """The configuration is half written, or whole again. What is before the break is seen, and more may be behind."""
         self.machine.intact = not self.machine.intact
         self.note("configuration", "whole" if self.machine.intact else "half written")
         self.machine.write()
@@ -457,7 +462,7 @@ class Walk:
         if again.status != 0 or self.book.rows() != before or events or self.book.new_events():
             raise Mismatch(f"an import of what is there changed it: {again}")
 
-    WEIGHTS = {"do_next": 40, "do_release": 8, "do_sweep": 12, "do_assign": 4, "do_time": 12, "do_socket": 8,
+    WEIGHTS = {"do_next": 36, "do_release": 10, "do_sweep": 10, "do_assign": 4, "do_time": 14, "do_socket": 10,
                "do_close": 6, "do_site": 8, "do_spoil": 2, "do_round_trip": 1}
 
     def go(self, n):

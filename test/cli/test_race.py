@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Many callers at once, callers that die, and callers that stand still: no port twice, no acknowledged lease lost."""
+import json
 import os
 import random
 import re
@@ -30,21 +31,31 @@ class Callers:
     def __init__(self, program, ledger, tmp_path):
         conf = tmp_path / "nextport.conf"
         conf.touch()
-        self.command = [program, "next", "--quiet"]
+        self.program = program
+        self.words = lambda caller: ["next", "--quiet"]
         self.env = dict(os.environ, NEXTPORT_LEDGER=str(ledger), NEXTPORT_CONFIG=str(conf))
         self.children = []
 
     def wait_at_gate(self):
         """Each shell becomes the program when the gate's last writer is gone."""
         gate, self.gate = os.pipe()
-        shell = ["sh", "-c", 'read -r go; exec "$@"', "sh", *self.command]
-        self.children = [subprocess.Popen(shell, stdin=gate, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                          env=self.env) for _ in range(CALLERS)]
+        shell = ["sh", "-c", 'read -r go; exec "$@"', "sh", self.program]
+        self.children = [subprocess.Popen([*shell, *self.words(caller)], stdin=gate, stdout=subprocess.PIPE,
+                                          stderr=subprocess.PIPE, env=self.env) for caller in range(CALLERS)]
         os.close(gate)
 
     def go(self):
         os.close(self.gate)
         return time.monotonic()
+
+    def all_at_once(self, words):
+        """What they say who are begun together; words(caller): the words of each."""
+        self.words = words
+        self.wait_at_gate()
+        self.go()
+        outcomes = self.collect()
+        assert [status for status, _, _ in outcomes] == [0] * CALLERS, outcomes
+        return outcomes
 
     def collect(self):
         """What each one said, when all have ended: (status, standard output, standard error)."""
@@ -120,6 +131,97 @@ def test_the_ledger_goes_on_after_its_writers_were_killed(callers, ledger, nextp
     given = acknowledged([(0, first, b"")] + callers.collect()[1:])
     assert nextport("next", "-q").port not in given
     assert look_into(ledger)[1] == "ok"
+
+
+# ---- Owners ----------------------------------------------------------------------------------------------------------
+
+
+def owned(ledger):
+    """{(owner, name): port} of the leases that are not given back; the events must tell of the same rows."""
+    database = sqlite3.connect(ledger)
+    try:
+        rows = database.execute("SELECT id, port, owner_key, name, state FROM lease ORDER BY id").fetchall()
+        told = {}
+        for lease, detail in database.execute("SELECT lease, detail FROM event WHERE lease NOT NULL ORDER BY id"):
+            told[lease] = detail and json.loads(detail)
+        replayed = [(row["id"], row["port"], row["owner_key"], row["name"], row["state"])
+                    for row in told.values() if row]
+        assert sorted(replayed) == rows
+        return {(owner, name): port for _, port, owner, name, state in rows if state != "quarantined"}
+    finally:
+        database.close()
+
+
+def test_one_owner_gets_one_port_however_many_ask_for_it_at_once(callers, ledger):
+    outcomes = callers.all_at_once(lambda caller: ["next", "--quiet", "--project", "shop" if caller % 2 else "SHOP"])
+    assert acknowledged(outcomes) == [FIRST] * CALLERS
+    assert owned(ledger) == {("project=shop", "Port"): FIRST}
+
+
+def test_one_owner_gets_the_same_three_ports_however_many_ask_for_them_at_once(callers, ledger):
+    outcomes = callers.all_at_once(lambda caller: ["next", "--quiet", "--project", "shop", "--count", "3"])
+    assert {out for _, out, _ in outcomes} == {"".join(f"{FIRST + i}\n" for i in range(3)).encode()}
+    assert len(owned(ledger)) == 3
+
+
+def test_owners_that_are_released_meanwhile_never_share_a_port(callers, ledger):
+    """Each owner's port is asked for, given back and asked for again, by callers that know nothing of each other."""
+    for turn in range(max(2, ROUNDS // 4)):
+        outcomes = callers.all_at_once(lambda caller: ["release" if caller % 4 == 3 and turn else "next", "--quiet",
+                                                       "--project", f"shop {caller % 8}"])
+        given = {}
+        for caller, (_, out, _) in enumerate(outcomes):
+            match = ANSWER.match(out)
+            if match:
+                given.setdefault(int(match[1]), set()).add(caller % 8)
+        assert all(len(owners) == 1 for owners in given.values()), (turn, given)
+        ports = list(owned(ledger).values())
+        assert len(set(ports)) == len(ports), turn
+        assert look_into(ledger)[1] == "ok", turn
+
+
+def test_a_sweep_takes_no_port_from_those_who_ask_meanwhile(callers, nextport, ledger):
+    """Half of the leases are due; what is asked for at that moment is an owner's own again, or another one's."""
+    half = CALLERS // 2
+    callers.all_at_once(lambda caller: ["next", "--quiet", "--project", f"shop {caller}"])
+    with sqlite3.connect(ledger) as database:
+        database.execute("UPDATE lease SET expires = 1 WHERE id % 2 = 0")
+    database.close()
+    outcomes = callers.all_at_once(lambda caller: ["next", "--quiet", "--project", f"shop {caller}"]
+                                   if caller < half else ["sweep", "--quiet"])
+    given = acknowledged(outcomes[:half])
+    assert len(set(given)) == half
+    left = owned(ledger)
+    assert [left[f"project=shop {caller}", "Port"] for caller in range(half)] == given
+    assert nextport("sweep").status == 0
+    assert [owned(ledger)[f"project=shop {caller}", "Port"] for caller in range(half)] == given
+
+
+@pytest.mark.linux("a full pipe that blocks its writer until the reader goes")
+def test_a_lost_answer_takes_the_port_from_nobody_who_was_told_it_since(program, nextport, ledger, tmp_path):
+    """The first caller cannot hand its answer over; a second one of the same owner gets the port; then the first one
+    learns that nobody reads it."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    env = dict(os.environ, NEXTPORT_LEDGER=str(ledger), NEXTPORT_CONFIG=str(tmp_path / "nextport.conf"))
+    first = subprocess.Popen([program, "next", "--quiet", "--project", "shop"], env=env, stdout=writer)
+    os.close(writer)
+    try:
+        deadline = time.monotonic() + 30
+        while not (ledger.exists() and look_into(ledger)[0]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert nextport("next", "--quiet", "--project", "shop").port == FIRST
+    finally:
+        os.close(reader)
+        first.wait(timeout=30)
+    assert first.returncode != 0
+    assert owned(ledger) == {("project=shop", "Port"): FIRST}
+    assert nextport("next", "--quiet").port == FIRST + 1
 
 
 HOLD = """

@@ -33,8 +33,8 @@ class Lease:
 class Facts:
     """What one look finds."""
     sites: dict  # port: the names of the sites that are configured for it
-    standing: dict  # port: the programs that listen on it or are bound to it; None: one that cannot be seen
-    transient: set  # ports of outgoing connections and TIME_WAIT
+    standing: dict  # port: the programs that listen on it; None: one that cannot be seen
+    passing: set  # ports that are occupied, and no more: by outgoing connections, TIME_WAIT, what is bound and silent
     hidden: bool = False  # the sites could not be read, and policy says to go on
     blind: bool = False  # the sites could not be read, and policy says to refuse
 
@@ -47,7 +47,7 @@ class Facts:
         return [f"{source}: {who}" for source, who in self.users(port) if who]
 
     def occupied(self, port):
-        return bool(self.standing.get(port)) or port in self.transient
+        return bool(self.standing.get(port)) or port in self.passing
 
     def free(self, port):
         return not self.users(port) and not self.occupied(port)
