@@ -116,9 +116,9 @@ struct nextport_claim {
     const char *address; /* "*", "127.0.0.1", "[::1]"; NULL: not said, or several were merged */
     const char *holder;  /* site, program or owner */
     const char *host;    /* the host name that the holder answers to, where several share a port by it; NULL: any */
-    const char *scheme;  /* "http", "net.tcp": how the holder speaks, which decides what can be shared; NULL: not said */
-    const char *detail;  /* the binding as written, the socket's state, ... */
-    const char *source;  /* never NULL */
+    const char *scheme; /* "http", "net.tcp": how the holder speaks, which decides what can be shared; NULL: not said */
+    const char *detail; /* the binding as written, the socket's state, ... */
+    const char *source; /* never NULL */
     const char *file;
     unsigned line;  /* 0: none */
     int64_t pid;    /* 0: none or not visible */

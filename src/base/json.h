@@ -73,8 +73,8 @@ struct np_json_reader {
     struct np_arena *arena;
     const char *at, *end, *begins;              /* what comes next; the input's end; the token's first byte */
     const char *line_begins, *next_line_begins; /* of the token, of what comes next */
-    unsigned next_line; /* who reads a file line by line sets it before the first token */
-    uint64_t objects; /* a bit for each open level: an object, else an array */
+    unsigned next_line;                         /* who reads a file line by line sets it before the first token */
+    uint64_t objects;                           /* a bit for each open level: an object, else an array */
     unsigned options;
     bool skips; /* strings are checked and not kept */
     int expects;
