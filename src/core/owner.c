@@ -219,10 +219,15 @@ static const char *show(struct np_arena *arena, const struct nextport_label *lab
         const size_t place = rank(labels[i].key);
         for (; written < place; written++)
             np_buf_puts(&out, written ? "/-" : "-");
-        np_buf_printf(&out, "%s%s", written++ ? "/" : "", labels[i].value);
+        np_buf_puts(&out, written++ ? "/" : "");
+        np_buf_puts(&out, labels[i].value);
     }
-    for (; i < n; i++)
-        np_buf_printf(&out, "%s%s=%s", i ? " " : "", labels[i].key, labels[i].value);
+    for (; i < n; i++) {
+        np_buf_puts(&out, i ? " " : "");
+        np_buf_puts(&out, labels[i].key);
+        np_buf_puts(&out, "=");
+        np_buf_puts(&out, labels[i].value);
+    }
     return out.ptr;
 }
 
@@ -244,6 +249,15 @@ enum nextport_status np_owner_make_filter(struct np_owner *ret, const struct nex
     return NEXTPORT_OK;
 }
 
+/* The first label that needs a project, where there is none; n: there is no such label. */
+static size_t without_project(const struct nextport_label *labels, size_t n)
+{
+    size_t i = 0;
+    while (i < n && (rank(labels[i].key) == N_USUAL || rank(labels[0].key) == 0))
+        i++;
+    return i;
+}
+
 enum nextport_status np_owner_make(struct np_owner *ret, const struct nextport_label *labels, size_t n,
                                    struct np_arena *arena, struct nextport_error *err)
 {
@@ -256,10 +270,9 @@ enum nextport_status np_owner_make(struct np_owner *ret, const struct nextport_l
         np_hint(err, "Give --project as well.");
         return err->status;
     }
-    for (size_t i = 0; i < owner.n_labels; i++) {
-        if (rank(owner.labels[i].key) == N_USUAL || rank(owner.labels[0].key) == 0)
-            continue;
-        np_fail(err, NEXTPORT_INPUT, "label '%s' without a project", owner.labels[i].key);
+    const size_t lone = without_project(owner.labels, owner.n_labels);
+    if (lone < owner.n_labels) {
+        np_fail(err, NEXTPORT_INPUT, "label '%s' without a project", owner.labels[lone].key);
         np_hint(err, "Give --project as well: environments, channels and tenants are those of a project.");
         return err->status;
     }
@@ -267,26 +280,41 @@ enum nextport_status np_owner_make(struct np_owner *ret, const struct nextport_l
     return NEXTPORT_OK;
 }
 
-/* Split, made anew and compared: what would not come out the same is not ours. */
+/* Is it what np_owner_make() would keep? */
+static bool is_kept_label(const struct nextport_label *label)
+{
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    for (const char *c = label->key; *c; c++)
+        if (lower(*c) != *c)
+            return false;
+    return is_key(label->key) && check_value(label->value, "label", &err) == NEXTPORT_OK;
+}
+
+/* What would not come out the same, made anew, is not ours. A ledger is read by this on the hot path: nothing is made anew. */
 bool np_owner_parse(struct np_owner *ret, const char *text, struct np_arena *arena)
 {
     struct nextport_label labels[NP_LABELS_MAX];
-    struct nextport_error err = NEXTPORT_ERROR_INIT;
     struct np_text rest = np_text_of(text), line;
     size_t n = 0;
     *ret = (struct np_owner){.text = "", .key = ""};
     if (!text)
         return false;
-    while (*text && np_text_split(&rest, '\n', &line)) {
+    if (!*text)
+        return true;
+    while (np_text_split(&rest, '\n', &line)) {
         struct np_text key;
         if (n == NP_LABELS_MAX || !np_text_split(&line, '=', &key) || !line.ptr)
             return false;
-        labels[n++] = (struct nextport_label){np_text_dup(arena, key), np_text_dup(arena, line)};
+        labels[n] = (struct nextport_label){np_text_dup(arena, key), np_text_dup(arena, line)};
+        if (!is_kept_label(&labels[n]) || (n && by_key(&labels[n - 1], &labels[n]) >= 0))
+            return false;
+        n++;
     }
-    struct np_owner owner;
-    if (np_owner_make(&owner, labels, n, arena, &err) != NEXTPORT_OK || strcmp(owner.text, text) != 0)
+    if (without_project(labels, n) < n)
         return false;
-    *ret = owner;
+    struct nextport_label *copy = np_alloc_array(arena, n, sizeof *copy);
+    memcpy(copy, labels, n * sizeof *copy);
+    *ret = (struct np_owner){copy, n, np_strdup(arena, text), folded(arena, text), show(arena, copy, n)};
     return true;
 }
 

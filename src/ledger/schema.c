@@ -15,7 +15,9 @@
 #define LEASE_COLUMNS LEASE_FIELDS ", labels, process, looks"
 #define LEASE_COLUMNS_1 LEASE_FIELDS ", '', NULL, 0"
 #define OF_SCOPE " FROM lease WHERE host = 'local' AND scope = ?1"
-#define OF_OWNER OF_SCOPE " AND owner_key = ?2 AND owner_key <> '' ORDER BY port"
+#define OF_OWNER                                                                                                       \
+    " FROM lease INDEXED BY lease_owner WHERE host = 'local' AND scope = ?1"                                           \
+    " AND owner_key = ?2 AND owner_key <> '' ORDER BY port"
 #define OF_PORT OF_SCOPE " AND port = ?2"
 #define LOWEST OF_SCOPE " ORDER BY port LIMIT ?2"
 #define EVENT_FIELDS "id, time, kind, lease, port, name, user, host"
