@@ -99,6 +99,8 @@ enum nextport_status nextport_map(struct nextport *np, struct nextport_result **
     scope.ports = run.pool;
     if (status == NEXTPORT_OK)
         status = np_run_look_at_all(&run, &scope, err);
+    if (status == NEXTPORT_OK)
+        status = np_run_avoid(&run, err);
     np_run_keep_claims(&run, &run.pool);
     keep_protocol(&run.evidence, np->settings.protocol);
     np_evidence_sort(&run.evidence, false);

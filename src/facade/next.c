@@ -146,8 +146,8 @@ static void claim_avoided(struct np_run *run, const struct np_portset *ports, co
                                                                    .holder = holder});
 }
 
-/* Ports that the request would rather not have (pool.avoid). A list of services that is not there names none. */
-static enum nextport_status avoid(struct np_run *run, struct nextport_error *err)
+/* A list of services that is not there names none. */
+enum nextport_status np_run_avoid(struct np_run *run, struct nextport_error *err)
 {
     enum { LARGEST = 4 << 20 };
     struct np_portset browser = {{0}}, services = {{0}};
@@ -217,7 +217,7 @@ static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, str
         if (run->ops->leases(run->ledger, run->actor.scope, NP_LEASES_NAMED, &run->leases, err) != NEXTPORT_OK)
             return np_wrap(err, "read ledger %s", run->path);
     }
-    if (look_beside_probe(run, err) != NEXTPORT_OK || avoid(run, err) != NEXTPORT_OK)
+    if (look_beside_probe(run, err) != NEXTPORT_OK || np_run_avoid(run, err) != NEXTPORT_OK)
         return err->status;
     np_run_honour_machine(run);
     return np_run_blind(run, err);

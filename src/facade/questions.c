@@ -83,6 +83,8 @@ enum nextport_status nextport_unused(struct nextport *np, struct nextport_result
     scope.ports = run.pool;
     if (status == NEXTPORT_OK)
         status = np_run_look_at_all(&run, &scope, err);
+    if (status == NEXTPORT_OK)
+        status = np_run_avoid(&run, err);
     struct np_portset unused = run.pool;
     for (size_t i = 0; i < run.evidence.n_claims; i++) {
         const struct nextport_claim *claim = &run.evidence.claims[i];

@@ -91,6 +91,9 @@ bool np_run_has_looked(enum nextport_status);
 /* May the system still give a port of the pool to an outgoing connection? From what the last look learned, so it costs
  * next to nothing; false when that is not known. (protect.c) */
 bool np_run_may_be_taken(const struct np_run *);
+/* Claims the ports that a request would rather not have (pool.avoid; next.c). Needs the readers. NEXTPORT_BLIND when the
+ * list of services cannot be read. */
+enum nextport_status np_run_avoid(struct np_run *, struct nextport_error *);
 /* Leaves out the claims that do not touch these ports; those of no port stay. */
 void np_run_keep_claims(struct np_run *, const struct np_portset *);
 /* The runs of a set, into the answer. */

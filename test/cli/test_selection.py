@@ -85,3 +85,12 @@ def test_the_map_has_every_claim_of_the_pool_and_nothing_else(nextport, populati
     assert done.json["pool"] == [{"first": 49000, "last": 49001}, {"first": 49003, "last": 49010}]
     claims = [(claim["first"], claim["last"], claim["kind"]) for claim in done.json["claims"]]
     assert claims == [(port, port, "leased") for port in (49000, 49001, 49003, 49004)] + [(49010, 49010, "socket")]
+
+
+def test_what_next_avoids_is_not_called_free(nextport, tmp_path):
+    asked = ("--range", "6660-6670", "--avoid", "browser")
+    free = nextport("free", "--format", "json", *asked).json
+    assert free["count"] == 6 and nextport("next", *asked).port == free["free"][0]["first"]
+    (tmp_path / "nextport.conf").write_text("[pool]\nrange = 6660-6670\navoid = browser\n")
+    claims = nextport("map", "--format", "json").json["claims"]
+    assert [(claim["first"], claim["last"]) for claim in claims if claim["kind"] == "reserved"] == [(6665, 6669)]
