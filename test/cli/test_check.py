@@ -4,6 +4,8 @@ from real files, sockets and leases, with their statuses."""
 import os
 import pathlib
 import re
+import socket
+import sqlite3
 import subprocess
 import sys
 
@@ -126,6 +128,29 @@ def test_leftovers_of_merged_deployments_are_a_hazard(check, nextport, sites):
     assert slugs(found) == [("hazard", "leftover-bindings", 20005), ("hint", "no-lease", 20005),
                             ("hint", "no-lease", 20443)]
     assert [row["first"] for row in found["findings"][0]["evidence"]] == [20000, 20005]
+
+
+@pytest.mark.linux("Wine does not show whose sockets of this system are")
+def test_a_lease_without_its_holder_is_a_hazard(check, nextport, holder):
+    assert nextport("next", *POOL, "--project", "shop").port == 20000
+    first = holder("listen4", 20000)
+    assert nextport("sweep").status == 0
+    assert check()["findings"] == []
+    first.stdin.close()
+    first.wait(timeout=20)
+    found = check()
+    assert slugs(found) == [("hazard", "unused-lease", 20000)]
+    assert "shop" in found["findings"][0]["text"] and "sockets: holder" in found["findings"][0]["text"]
+    with socket.create_server(("127.0.0.1", 20000)):
+        assert slugs(check()) == [("hazard", "wrong-holder", 20000)]
+
+
+def test_a_promise_that_lapsed_is_a_hazard(check, nextport, ledger):
+    assert nextport("next", *POOL).port == 20000
+    with sqlite3.connect(ledger) as db:  # as if its time were over
+        db.execute("UPDATE lease SET expires = 1")
+    db.close()
+    assert slugs(check()) == [("hazard", "overdue", 20000)]
 
 
 def test_a_malformed_binding_is_a_hazard(check, sites):

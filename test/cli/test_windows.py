@@ -190,6 +190,14 @@ def test_excluded_ranges_are_not_given_whatever_the_language(nextport, netsh, la
         assert done.status == 3 and "os" in done.log, done
 
 
+def test_a_site_in_an_excluded_range_is_an_error(nextport, netsh, disk):
+    netsh("excluded", "ipv4", "tcp", "excluded-english")
+    disk(IIS, SITE.format("Shop", 50010))
+    done = nextport("check", "--range", "20000-20999", "--format", "json")
+    found = [(row["slug"], row["first"], row["evidence"][0]["last"]) for row in done.json["findings"]]
+    assert done.status == 6 and found == [("excluded", 50010, 50059)], done
+
+
 @pytest.mark.parametrize("sample", ["empty", "error", "help", "not-found", "excluded-truncated"])
 def test_what_netsh_does_not_say_is_unknown_and_not_nothing(nextport, netsh, sample, ledger):
     netsh("excluded", "ipv6", "tcp", sample)
