@@ -262,7 +262,7 @@ static void a_pool_that_others_cut_into_too_many_pieces_is_refused(void **state)
 {
     (void)state;
     const struct np_portset pool = set("10000-20000");
-    const struct np_sysctl_present present = {.live = isolated(2000), .ephemeral = {32768, 60999}, .scope = ""};
+    const struct np_sysctl_present present = {.live = isolated(4000), .ephemeral = {32768, 60999}, .scope = ""};
     struct np_sysctl_wanted wanted;
     np_sysctl_want(arena, &present, &pool, &wanted);
     assert_string_equal(text(&wanted.live), "10000-20000");
