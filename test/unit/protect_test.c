@@ -258,6 +258,18 @@ static void a_list_that_does_not_fit_one_write_is_refused_with_its_size(void **s
     assert_non_null(wanted.cannot);
 }
 
+static void a_pool_that_others_cut_into_too_many_pieces_is_refused(void **state)
+{
+    (void)state;
+    const struct np_portset pool = set("10000-20000");
+    const struct np_sysctl_present present = {.live = isolated(4000), .ephemeral = {32768, 60999}, .scope = ""};
+    struct np_sysctl_wanted wanted;
+    np_sysctl_want(arena, &present, &pool, &wanted);
+    assert_string_equal(text(&wanted.live), "10000-20000");
+    assert_non_null(wanted.cannot);
+    assert_non_null(strstr(wanted.cannot, "pieces"));
+}
+
 static void a_pool_that_leaves_connections_too_few_ports_is_refused(void **state)
 {
     (void)state;
@@ -356,6 +368,7 @@ int main(void)
         IN_ARENA(the_union_keeps_what_others_reserved),
         IN_ARENA(the_file_of_the_machine_says_nothing_of_other_namespaces),
         IN_ARENA(a_list_that_does_not_fit_one_write_is_refused_with_its_size),
+        IN_ARENA(a_pool_that_others_cut_into_too_many_pieces_is_refused),
         IN_ARENA(a_pool_that_leaves_connections_too_few_ports_is_refused),
         IN_ARENA(connections_move_above_the_pool_or_to_the_widest_room),
         IN_ARENA(netsh_is_told_to_move_the_range_and_never_to_exclude_one),

@@ -27,24 +27,22 @@ enum own_file {
     OWN_UNKNOWN, /* it could not be read */
 };
 
-/* A list of the kernel's may be long, but none that fits one write. */
 static enum own_file read_own(struct np_arena *arena, struct np_sysctl_file *ret, struct np_text *ret_text,
                               int *ret_errno)
 {
-    enum { LIMIT = 65536 };
     struct stat st;
     int fd = open(PLACE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     *ret_errno = fd < 0 ? errno : 0;
     if (fd < 0)
         return errno == ENOENT ? OWN_ABSENT : errno == ELOOP ? OWN_FOREIGN : OWN_UNKNOWN;
-    char *bytes = np_alloc(arena, LIMIT);
-    ssize_t n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, bytes, LIMIT) : 0;
+    char *bytes = np_alloc(arena, NP_SYSCTL_FILE_MAX);
+    ssize_t n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, bytes, NP_SYSCTL_FILE_MAX) : 0;
     *ret_errno = n < 0 ? errno : 0;
     close(fd);
     if (n < 0)
         return OWN_UNKNOWN;
     *ret_text = (struct np_text){bytes, (size_t)n};
-    if (n == 0 || n == LIMIT || st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) ||
+    if (n == 0 || n == NP_SYSCTL_FILE_MAX || st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) ||
         !np_sysctl_read(arena, *ret_text, ret))
         return OWN_FOREIGN;
     return OWN_SOUND;

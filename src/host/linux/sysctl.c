@@ -158,6 +158,9 @@ static const char *why_not(struct np_arena *arena, const struct np_sysctl_presen
     /* either may be the longer one: a list with more ports can have fewer ranges */
     const size_t now = strlen(np_portset_format(arena, &wanted->live)) + 1,
                  later = strlen(np_portset_format(arena, &wanted->file.all)) + 1, size = now > later ? now : later;
+    if (size <= NP_SYSCTL_WRITE_MAX && strlen(np_sysctl_compose(arena, &wanted->file)) >= NP_SYSCTL_FILE_MAX)
+        return "What others reserved in the pool cuts it into too many pieces to be written down: set "
+               "net.ipv4.ip_local_port_range to a range beside the pool instead.";
     const unsigned before = count_open(present, &present->live), after = count_open(present, &wanted->live);
     if (size > NP_SYSCTL_WRITE_MAX)
         return np_sprintf(arena,

@@ -11,6 +11,7 @@
 
 enum {
     NP_SYSCTL_WRITE_MAX = 4095, /* bytes: the kernel takes no more of one write, and drops the rest without a word */
+    NP_SYSCTL_FILE_MAX = 16384, /* bytes of our file: `next` reads it */
     NP_SYSCTL_FEWEST = 1000,    /* ports that outgoing connections are left with, at least */
 };
 
