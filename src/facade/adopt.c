@@ -409,9 +409,68 @@ static const char *whose(struct np_arena *arena, const struct nextport_lease *le
                       lease->deployment ? lease->deployment : "", np_state_name(lease->state));
 }
 
+static bool is_on(const struct nextport_claim *claim, const struct assignment *assignment,
+                  enum nextport_protocol protocol)
+{
+    return claims_port(claim, assignment->asked->port) &&
+           (claim->protocol & protocol || claim->kind == NEXTPORT_LEASED);
+}
+
+/* What the bind probe sees, no other look need see whole. */
+static bool is_hidden(const struct np_evidence *evidence)
+{
+    for (size_t i = 0; i < evidence->n_sightings; i++) {
+        const struct nextport_sighting *s = &evidence->sightings[i];
+        const bool probed = np_probe_sees_all && strcmp(s->source, np_source_sockets.name) == 0;
+        if ((s->sight == NEXTPORT_PARTIAL || s->sight == NEXTPORT_UNREADABLE) && !probed)
+            return true;
+    }
+    return false;
+}
+
+/* A connection that has the port for now; NULL: none. */
+static const struct nextport_claim *passer(const struct np_run *run, const struct assignment *assignment,
+                                           enum nextport_protocol protocol)
+{
+    for (size_t i = 0; i < run->evidence.n_claims; i++)
+        if (run->evidence.claims[i].transient && is_on(&run->evidence.claims[i], assignment, protocol))
+            return &run->evidence.claims[i];
+    return NULL;
+}
+
+/* Another's lease whose time is over, and whose port nobody uses, stands in nobody's way; `next` would end it, too. */
+static enum nextport_status end_if_over(struct np_run *run, const struct assignment *assignment,
+                                        struct nextport_error *err)
+{
+    const uint16_t port = assignment->asked->port;
+    const struct nextport_lease *at = np_leases_at(&run->leases, port);
+    struct np_probe *probe = NULL;
+    enum nextport_probe answer;
+    if (!at || is_own(assignment, at) || !at->expires || at->expires > run->actor.now || run->np->settings.root)
+        return NEXTPORT_OK;
+    enum nextport_status status = np_probe_open(&probe, at->protocol, err);
+    if (status == NEXTPORT_OK)
+        status = np_probe_try(probe, port, &answer, err);
+    np_probe_close(probe);
+    if (status != NEXTPORT_OK)
+        return np_wrap(err, "probe port %u", port);
+    const struct np_seen seen = {.use = np_lease_use(&run->evidence, port, at->protocol),
+                                 .occupied = answer != NEXTPORT_PROBE_FREE || passer(run, assignment, at->protocol),
+                                 .hidden = is_hidden(&run->evidence),
+                                 .ended = at->process && np_process_has_ended(at->process)};
+    if (np_lease_next_step(at, run->actor.now, &seen, &run->np->settings.lifetimes) != NP_LEASE_EXPIRE)
+        return NEXTPORT_OK;
+    if (run->ledger && run->ops->drop(run->ledger, at, np_lease_event(NP_LEASE_EXPIRE, at->state), err) != NEXTPORT_OK)
+        return np_wrap(err, "end the lease of port %u in %s", port, run->path);
+    np_leases_remove(&run->leases, port);
+    return NEXTPORT_OK;
+}
+
 /* Leases that stand in the way. */
 static enum nextport_status check_leases(struct np_run *run, struct assignment *assignment, struct nextport_error *err)
 {
+    if (end_if_over(run, assignment, err) != NEXTPORT_OK)
+        return err->status;
     const uint16_t port = assignment->asked->port;
     const struct nextport_lease *at = np_leases_at(&run->leases, port);
     for (size_t i = 0; i < run->leases.n && !assignment->own; i++)
@@ -469,27 +528,10 @@ static enum nextport_status refuse_claim(struct np_run *run, uint16_t port, cons
     return err->status;
 }
 
-static bool is_on(const struct nextport_claim *claim, const struct assignment *assignment,
-                  enum nextport_protocol protocol)
-{
-    return claims_port(claim, assignment->asked->port) &&
-           (claim->protocol & protocol || claim->kind == NEXTPORT_LEASED);
-}
-
-/* A connection that has the port for now; NULL: none. */
-static const struct nextport_claim *passer(const struct np_run *run, const struct assignment *assignment)
-{
-    for (size_t i = 0; i < run->evidence.n_claims; i++)
-        if (run->evidence.claims[i].transient &&
-            is_on(&run->evidence.claims[i], assignment, run->np->settings.protocol))
-            return &run->evidence.claims[i];
-    return NULL;
-}
-
 static enum nextport_status probe(struct np_run *run, const struct assignment *assignment, struct nextport_error *err)
 {
     const uint16_t port = assignment->asked->port;
-    const struct nextport_claim *passing = passer(run, assignment);
+    const struct nextport_claim *passing = passer(run, assignment, run->np->settings.protocol);
     enum nextport_probe answer = NEXTPORT_PROBE_FREE;
     if (run->np->settings.root) {
         np_run_sight(run, &np_source_probe, NEXTPORT_ABSENT, "--root reads files only", NULL);

@@ -521,6 +521,17 @@ static struct entry *entries_here(const struct np_run *run)
     return entries;
 }
 
+static void hint_at_conflict(const struct nextport_lease *here, struct nextport_error *err)
+{
+    if (here->state == NEXTPORT_RESTING)
+        np_hint(err,
+                "Nothing was changed. Port %u was given back here and rests; 'nextport sweep' ends that in its time.",
+                here->port);
+    else
+        np_hint(err, "Nothing was changed. 'nextport release %u' gives the one here back, if nobody needs it.",
+                here->port);
+}
+
 /* *ret_new: in their order, those that are not here. */
 static enum nextport_status compare_with_here(struct np_run *run, const struct import *import, struct entry **ret_new,
                                               size_t *ret_n, struct nextport_error *err)
@@ -540,8 +551,7 @@ static enum nextport_status compare_with_here(struct np_run *run, const struct i
             np_fail(err, NEXTPORT_CONFLICT, "%s:%u: %s has port %u in the export and port %u here", import->origin,
                     import->entries[i].line, whose(run->arena, lease), lease->port, other->lease.port);
         if (at || other) {
-            np_hint(err,
-                    "Nothing was changed. Release the one here, or take the line out of the export and count again.");
+            hint_at_conflict(at ? at : &other->lease, err);
             return err->status;
         }
         *(struct entry *)np_push(run->arena, ret_new, ret_n, &capacity, sizeof **ret_new) = import->entries[i];

@@ -335,6 +335,43 @@ def test_an_owner_takes_its_resting_port_back_and_nobody_else_does(nextport):
     assert lease["state"] == "pending" and leases(nextport) == [lease]
 
 
+def outlive(nextport, ledger, port, by, *options):
+    """Leases a port whose time is over at once: the lease's times are moved into the past."""
+    assign(nextport, port, "--project", "Blog", *options)
+    db = sqlite3.connect(ledger)
+    db.execute("UPDATE lease SET created = created - ?1, renewed = renewed - ?1, expires = expires - ?1", (by,))
+    db.commit()
+    db.close()
+
+
+def test_a_lease_that_is_over_stands_in_nobodys_way(nextport, ledger):
+    outlive(nextport, ledger, 49000, 8 * 86400)
+    assert assign(nextport, 49000, "--project", "Shop", "--dry-run")["leases"][0]["owner"] == "Shop"
+    assert brief(leases(nextport)) == [(49000, "Blog", "Port")]
+    assign(nextport, 49000, "--project", "Shop")
+    assert brief(leases(nextport)) == [(49000, "Shop", "Port")]
+    assert events(ledger, "expired") == [49000]
+
+
+def test_a_lease_that_is_over_and_used_is_not(nextport, ledger, holder):
+    port = holder("listen4", 0).port
+    outlive(nextport, ledger, port, 8 * 86400, "--in-use")
+    assert nextport("assign", port, "--project", "Shop", "--in-use").status == 6
+    assert brief(leases(nextport)) == [(port, "Blog", "Port")]
+
+
+def test_a_port_that_has_rested_is_free_for_all(nextport, ledger):
+    assign(nextport, 49000, "--project", "Blog")
+    nextport("release", 49000)
+    assert nextport("assign", 49000, "--project", "Shop").status == 6
+    db = sqlite3.connect(ledger)
+    db.execute("UPDATE lease SET renewed = renewed - 3600, expires = expires - 3600")
+    db.commit()
+    db.close()
+    assert assign(nextport, 49000, "--project", "Shop")["changed"]
+    assert brief(leases(nextport)) == [(49000, "Shop", "Port")]
+
+
 def test_a_site_that_is_configured_for_it_stands_in_the_way(nextport, iis):
     iis({"Blog": [49001], "Shop": [49000]})
     refused = nextport("assign", 49000, "--project", "Shop")

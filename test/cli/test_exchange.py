@@ -212,6 +212,14 @@ def test_an_export_that_contradicts_this_ledger_changes_nothing(nextport, load, 
     assert kept(nextport("export")) == before
 
 
+def test_a_port_that_rests_here_is_named_as_one(nextport, load):
+    load(export(lease(labels={"project": "Blog"})))
+    assert "nextport release 49000" in load(export(lease())).log
+    nextport("release", 49000)
+    done = load(export(lease()))
+    assert done.status == 6 and "rests" in done.log, done
+
+
 def test_one_owner_may_have_ports_by_other_names_and_deployments(nextport, load):
     load(export(lease()))
     done = load(export(lease(port=49001, name="Web"), lease(port=49002, deployment="D1"),
