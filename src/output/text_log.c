@@ -86,5 +86,5 @@ void np_table_log(struct np_page *page, const struct nextport_result *res)
     }
     np_grid_print(&grid);
     if (!res->n_events)
-        np_line(page, NP_PLAIN, "nothing has happened yet");
+        np_line(page, NP_PLAIN, "no events");
 }

@@ -969,7 +969,7 @@ static void json_of_check_has_findings_with_evidence(void **state)
     assert_true(has(out, "\"evidence\":[{\"first\":49001,\"last\":49001,\"protocol\":\"tcp\",\"kind\":\"configured\","
                          "\"certainty\":\"declared\",\"address\":null,\"holder\":\"Shop \\\"QA\\\" <&>\","
                          "\"host\":\"qa.example.org\",\"source\":\"iis\""));
-    assert_true(has(out, "\"cure\":\"'nextport protect --apply' keeps them out.\",\"evidence\":[]}],\"sources\":[],"));
+    assert_true(has(out, "\"cure\":\"'nextport protect --apply' keeps them out.\",\"evidence\":[]}],\"unseen\":[],\"sources\":[],"));
 }
 
 static void json_of_protect_and_map(void **state)
@@ -1068,7 +1068,7 @@ static void the_log_is_one_line_for_each_event(void **state)
         "\033[33m2026-11-23 15:45  moved      49004  shop/QA/featur\xe2\x80\xa6  octopus      49001 -> 49004\033[0m\n"
         "\033[2m2026-11-23 16:01  released   49003  Admin\\x0a#\\#vs\xe2\x80\xa6  anna@build7  release 49003\033[0m\n");
     res.n_events = 0;
-    assert_string_equal(table(&ascii80, &res), "nothing has happened yet\n");
+    assert_string_equal(table(&ascii80, &res), "no events\n");
 }
 
 static void check_gives_each_finding_its_evidence_and_a_cure(void **state)
