@@ -1292,6 +1292,17 @@ static void junit_is_a_case_for_each_finding(void **state)
                         "</testsuites>\n");
 }
 
+static void junit_tells_findings_of_one_kind_and_port_apart(void **state)
+{
+    struct nextport_finding same[] = {findings[0], findings[0], findings[1], findings[0]};
+    struct nextport_result res = checked(0);
+    (void)state;
+    res.findings = same, res.n_findings = 4;
+    const char *out = written("junit", &usual, &res).out.ptr;
+    assert_true(has(out, " name=\"two-holders 49001\"") && has(out, " name=\"two-holders 49001 (2)\"") &&
+                has(out, " name=\"two-holders 49001 (3)\""));
+}
+
 static void junit_reports_a_failure_with_what_was_found_all_the_same(void **state)
 {
     struct nextport_error err = {NEXTPORT_BLIND, "iis: x\x1b <denied>", "Run as root."};
@@ -1410,6 +1421,7 @@ int main(void)
         TEST(a_map_of_a_large_pool_still_fits_a_screen),
         TEST(a_map_fits_any_width),
         TEST(junit_is_a_case_for_each_finding),
+        TEST(junit_tells_findings_of_one_kind_and_port_apart),
         TEST(junit_reports_a_failure_with_what_was_found_all_the_same),
         TEST(junit_is_xml_whatever_is_found),
         TEST(every_writer_writes_and_fails_every_answer_it_claims),
