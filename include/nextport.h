@@ -542,7 +542,7 @@ NEXTPORT_API enum nextport_status nextport_config(struct nextport *, struct next
 
 struct nextport_style {
     size_t size;
-    const char *format; /* "plain", "table", "json", "octopus"; NULL or "auto": see nextport_format() */
+    const char *format; /* "plain", "table", "json", "octopus", "junit"; NULL or "auto": see nextport_format() */
     unsigned columns;   /* width of the terminal; 0: unbounded */
     bool colour;
     bool unicode;

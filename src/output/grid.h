@@ -17,8 +17,8 @@ const char *np_safe(struct np_page *, const char *text);
 void np_line(struct np_page *, enum np_tint, const char *text);
 /* Text of several lines, each made harmless and indented. */
 void np_block(struct np_page *, unsigned indent, const char *text);
-/* Harmless text behind `lead` in as many lines as it takes, broken at blanks where the terminal ends, those after the first
- * as far in as `lead` is long, and `hang` more. */
+/* Harmless text behind `lead` in as many lines as it takes, broken at blanks where the terminal ends, those after the
+ * first as far in as `lead` is long, and `hang` more. */
 void np_paragraph(struct np_page *, enum np_tint, const char *lead, unsigned hang, const char *text);
 
 /* ---- Rows of cells, columns as wide as what they hold ---- */

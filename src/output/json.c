@@ -248,6 +248,7 @@ static void write_check(struct np_json *json, const struct nextport_result *res)
         np_json_end(json, '}');
     }
     np_json_end(json, ']');
+    add_unseen(json, res);
     add_sources(json, res);
 }
 

@@ -1,5 +1,6 @@
-/* Writer "junit": what `check` found as a test report, which most CI servers show. A finding is a test case: hazards and
- * errors fail it, hints do not. Nothing found is one case that passed, because servers take an empty report for a broken one.
+/* Writer "junit": what `check` found as a test report, which most CI servers show. A finding is a test case: hazards
+ * and errors fail it, hints do not. Nothing found is one case that passed, because servers take an empty report for a
+ * broken one.
  *
  * ASCII only, so that no code page can spoil it; without times, so that the same machine gives the same bytes.
  * SPDX-License-Identifier: MIT */
@@ -8,8 +9,8 @@
 
 #include <string.h>
 
-/* Foreign text inside an element or between double quotes. What XML 1.0 cannot hold is gone by np_neutral(), except for the two
- * noncharacters of the first plane. */
+/* Foreign text inside an element or between double quotes. What XML 1.0 cannot hold is gone by np_neutral(), except
+ * for the two noncharacters of the first plane. */
 static void add_text(struct np_page *page, const char *foreign)
 {
     static const char *const entities[] = {['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;"};
@@ -63,12 +64,24 @@ static void add_details(struct np_page *page, const struct nextport_finding *fin
     }
 }
 
-static void add_finding(struct np_page *page, const struct nextport_finding *finding)
+/* "two-holders 49001", and of a second one there "two-holders 49001 (2)": servers tell cases apart by their names. */
+static const char *name_of(struct np_page *page, const struct nextport_result *res, size_t which)
 {
+    const struct nextport_finding *finding = &res->findings[which];
     const char *name = finding->slug;
+    unsigned nth = 1;
+    for (size_t i = 0; i < which; i++)
+        nth += strcmp(res->findings[i].slug, finding->slug) == 0 && res->findings[i].first == finding->first &&
+               res->findings[i].last == finding->last;
     if (finding->first)
         name = np_sprintf(page->arena, "%s %s", name, np_range_text(page->arena, finding->first, finding->last));
-    begin_case(page, finding->slug, name);
+    return nth > 1 ? np_sprintf(page->arena, "%s (%u)", name, nth) : name;
+}
+
+static void add_finding(struct np_page *page, const struct nextport_result *res, size_t which)
+{
+    const struct nextport_finding *finding = &res->findings[which];
+    begin_case(page, finding->slug, name_of(page, res, which));
     if (finding->severity == NEXTPORT_HINT) {
         np_buf_puts(&page->out, "      <system-out>");
         add_text(page, finding->text);
@@ -111,7 +124,7 @@ static void add_suite(struct np_page *page, const struct nextport_result *res, c
     np_buf_printf(&page->out, " tests=\"%zu\" failures=\"%zu\" errors=\"%d\" skipped=\"0\">\n", n + (err || !n),
                   failures, err ? 1 : 0);
     for (size_t i = 0; i < n; i++)
-        add_finding(page, &res->findings[i]);
+        add_finding(page, res, i);
     if (err) {
         add_error(page, err);
     } else if (!n) {

@@ -128,8 +128,8 @@ static const char *short_reason(struct np_arena *arena, const char *foreign)
     return np_elide(arena, np_neutral(arena, foreign, false), REASON_COLUMNS, false, false);
 }
 
-/* "fresh", "kept for shop/QA: iis: Shop has it", "moved from 49001 to 49004 for shop/QA, because sockets: node has it"; of
- * several ports the reason of the first. */
+/* "fresh", "kept for shop/QA: iis: Shop has it", "moved from 49001 to 49004 for shop/QA, because sockets: node has
+ * it"; of several ports the reason of the first. */
 static void add_verdict(struct np_buf *out, const struct nextport_result *res)
 {
     static const char *const modes[] = {

@@ -6,14 +6,13 @@
 
 #include <string.h>
 
+/* Only what is worth a look, and what is over. */
 static const struct {
     const char *kind;
     enum np_tint tint;
 } tints[] = {
-    {"granted", NP_GREEN},   {"assigned", NP_GREEN}, {"adopted", NP_GREEN}, {"imported", NP_GREEN},
-    {"confirmed", NP_GREEN}, {"moved", NP_YELLOW},   {"absent", NP_YELLOW}, {"rebased", NP_YELLOW},
-    {"rebound", NP_YELLOW},  {"released", NP_DIM},   {"ended", NP_DIM},     {"expired", NP_DIM},
-    {"rested", NP_DIM},      {"withdrawn", NP_DIM},  {"kept", NP_DIM},
+    {"moved", NP_YELLOW}, {"absent", NP_YELLOW}, {"rebased", NP_YELLOW}, {"rebound", NP_YELLOW}, {"kept", NP_DIM},
+    {"released", NP_DIM}, {"ended", NP_DIM},     {"expired", NP_DIM},    {"rested", NP_DIM},     {"withdrawn", NP_DIM},
 };
 
 static enum np_tint tint_of(const struct nextport_event *event)
@@ -86,5 +85,5 @@ void np_table_log(struct np_page *page, const struct nextport_result *res)
     }
     np_grid_print(&grid);
     if (!res->n_events)
-        np_line(page, NP_PLAIN, "nothing has happened yet");
+        np_line(page, NP_PLAIN, "no events");
 }

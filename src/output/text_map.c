@@ -56,8 +56,8 @@ static void fill(struct map *map)
         map->counts[map->ports[port]]++;
 }
 
-/* The first port of the row after `row` (NONE: of the first) in which there is anything of the pool, or NONE. Rows follow each
- * other without a gap as long as each holds some of the pool, and begin at a round number. */
+/* The first port of the row after `row` (NONE: of the first) in which there is anything of the pool, or NONE. Rows
+ * follow each other without a gap as long as each holds some of the pool, and begin at a round number. */
 static int next_row(const struct map *map, int row)
 {
     const int span = (int)(map->cells * map->scale), group = (int)(GROUP * map->scale);

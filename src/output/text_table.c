@@ -321,7 +321,7 @@ static void print_leases(struct np_page *page, const struct nextport_result *res
         row->cells[STATE] = np_state_name(lease->state);
         row->cells[HOLDER] = lease_holder(page, lease);
         row->cells[EXPIRES] = expiry(page, lease);
-        row->cells[CREATED] = lease->created ? np_time_text(page->arena, lease->created) : NULL;
+        row->cells[CREATED] = lease->id && lease->created ? np_time_text(page->arena, lease->created) : NULL;
         row->cells[PROTOCOL] = np_protocol_name(lease->protocol);
         row->cells[ID] = lease->id ? np_sprintf(page->arena, "%" PRId64, lease->id) : NULL;
     }

@@ -38,8 +38,8 @@ extern const struct np_writer np_writer_plain, np_writer_table, np_writer_json, 
 
 /* ---- What people read is said in the same words by every writer (summary.c) ---- */
 
-/* One sentence about how the ports were chosen, or what was changed; NULL for answers that say it themselves. Holds foreign
- * text: for np_log_line(), or through np_neutral(). */
+/* One sentence about how the ports were chosen, or what was changed; NULL for answers that say it themselves. Holds
+ * foreign text: for np_log_line(), or through np_neutral(). */
 const char *np_summary(struct np_arena *, const struct nextport_result *);
 
 char *np_time_text(struct np_arena *, int64_t seconds); /* "2026-11-23 14:05", UTC */

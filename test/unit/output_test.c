@@ -969,7 +969,9 @@ static void json_of_check_has_findings_with_evidence(void **state)
     assert_true(has(out, "\"evidence\":[{\"first\":49001,\"last\":49001,\"protocol\":\"tcp\",\"kind\":\"configured\","
                          "\"certainty\":\"declared\",\"address\":null,\"holder\":\"Shop \\\"QA\\\" <&>\","
                          "\"host\":\"qa.example.org\",\"source\":\"iis\""));
-    assert_true(has(out, "\"cure\":\"'nextport protect --apply' keeps them out.\",\"evidence\":[]}],\"sources\":[],"));
+    assert_true(
+        has(out,
+            "\"cure\":\"'nextport protect --apply' keeps them out.\",\"evidence\":[]}],\"unseen\":[],\"sources\":[],"));
 }
 
 static void json_of_protect_and_map(void **state)
@@ -1062,13 +1064,13 @@ static void the_log_is_one_line_for_each_event(void **state)
         table(&colour80, &res),
         "\033[2mTIME (UTC)        EVENT      PORT   FOR              WHO          WHAT\033[0m\n"
         "2026-11-23 14:05  created                            root         nextport 0.1.0\n"
-        "\033[32m2026-11-23 14:06  granted    49001  shop/QA/featur\xe2\x80\xa6  octopus      next "
-        "--projec\xe2\x80\xa6\033[0m\n"
-        "\033[32m2026-11-23 14:15  confirmed  49001  shop/QA/featur\xe2\x80\xa6  root         iis: Shop QA\033[0m\n"
+        "2026-11-23 14:06  granted    49001  shop/QA/featur\xe2\x80\xa6  octopus      next "
+        "--projec\xe2\x80\xa6\n"
+        "2026-11-23 14:15  confirmed  49001  shop/QA/featur\xe2\x80\xa6  root         iis: Shop QA\n"
         "\033[33m2026-11-23 15:45  moved      49004  shop/QA/featur\xe2\x80\xa6  octopus      49001 -> 49004\033[0m\n"
         "\033[2m2026-11-23 16:01  released   49003  Admin\\x0a#\\#vs\xe2\x80\xa6  anna@build7  release 49003\033[0m\n");
     res.n_events = 0;
-    assert_string_equal(table(&ascii80, &res), "nothing has happened yet\n");
+    assert_string_equal(table(&ascii80, &res), "no events\n");
 }
 
 static void check_gives_each_finding_its_evidence_and_a_cure(void **state)
@@ -1290,6 +1292,17 @@ static void junit_is_a_case_for_each_finding(void **state)
                         "</testsuites>\n");
 }
 
+static void junit_tells_findings_of_one_kind_and_port_apart(void **state)
+{
+    struct nextport_finding same[] = {findings[0], findings[0], findings[1], findings[0]};
+    struct nextport_result res = checked(0);
+    (void)state;
+    res.findings = same, res.n_findings = 4;
+    const char *out = written("junit", &usual, &res).out.ptr;
+    assert_true(has(out, " name=\"two-holders 49001\"") && has(out, " name=\"two-holders 49001 (2)\"") &&
+                has(out, " name=\"two-holders 49001 (3)\""));
+}
+
 static void junit_reports_a_failure_with_what_was_found_all_the_same(void **state)
 {
     struct nextport_error err = {NEXTPORT_BLIND, "iis: x\x1b <denied>", "Run as root."};
@@ -1408,6 +1421,7 @@ int main(void)
         TEST(a_map_of_a_large_pool_still_fits_a_screen),
         TEST(a_map_fits_any_width),
         TEST(junit_is_a_case_for_each_finding),
+        TEST(junit_tells_findings_of_one_kind_and_port_apart),
         TEST(junit_reports_a_failure_with_what_was_found_all_the_same),
         TEST(junit_is_xml_whatever_is_found),
         TEST(every_writer_writes_and_fails_every_answer_it_claims),
