@@ -178,6 +178,7 @@ struct nextport_lease {
     unsigned looks;                      /* how often it was looked for and not seen, since it was seen last */
     const struct nextport_label *labels; /* as given, in the order of the key */
     size_t n_labels;
+    int64_t revision; /* 1 when it is new, one more with every change */
 };
 
 /* One change of the ledger. Texts are NULL where they do not apply. */
@@ -387,7 +388,8 @@ struct nextport_request {
 NEXTPORT_API enum nextport_status nextport_next(struct nextport *, const struct nextport_request *,
                                                 struct nextport_result **ret, struct nextport_error *);
 
-/* Undoes the leases of an answer that nobody got. Safe to repeat. */
+/* Undoes the leases of an answer that nobody got, except those that another request was answered with since. Safe to
+ * repeat. */
 NEXTPORT_API enum nextport_status nextport_withdraw(struct nextport *, const struct nextport_result *answer,
                                                     struct nextport_error *);
 

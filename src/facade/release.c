@@ -41,13 +41,13 @@ static enum nextport_status begin(struct np_run *run, bool *ret_present, struct 
 
 /* ---- Withdrawing --------------------------------------------------------------------------------------------- */
 
-/* What was there before the request stays. */
+/* What was there before the request stays, and what somebody was given since: another request of the same owner. */
 static bool was_new(const struct nextport_lease *lease, const void *ctx)
 {
     const struct nextport_result *answer = ctx;
     for (size_t i = 0; i < answer->n_ports; i++)
         if (answer->ports[i].lease_id == lease->id && answer->ports[i].verdict == NEXTPORT_GRANT)
-            return true;
+            return lease->revision == 1;
     return false;
 }
 

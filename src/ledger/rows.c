@@ -66,6 +66,7 @@ static bool read_lease(sqlite3_stmt *s, struct np_arena *a, struct row *row)
         .expires = sqlite3_column_int64(s, 10),
         .process = np_sql_column(s, 12, a),
         .looks = (unsigned)looks,
+        .revision = sqlite3_column_int64(s, 14),
     };
     return port >= 1 && port <= 65535 && looks >= 0 && looks <= INT32_MAX && protocol != NULL &&
            np_protocol_parse(np_text_of(protocol), &row->lease.protocol) &&

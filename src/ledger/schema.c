@@ -12,8 +12,8 @@
     " 'looks', looks, 'rev', rev)"
 
 #define LEASE_FIELDS "id, port, protocol, name, owner_key, deployment, state, holder, created, renewed, expires"
-#define LEASE_COLUMNS LEASE_FIELDS ", labels, process, looks"
-#define LEASE_COLUMNS_1 LEASE_FIELDS ", '', NULL, 0"
+#define LEASE_COLUMNS LEASE_FIELDS ", labels, process, looks, rev"
+#define LEASE_COLUMNS_1 LEASE_FIELDS ", '', NULL, 0, rev"
 #define OF_SCOPE " FROM lease WHERE host = 'local' AND scope = ?1"
 #define OF_OWNER                                                                                                       \
     " FROM lease INDEXED BY lease_owner WHERE host = 'local' AND scope = ?1"                                           \

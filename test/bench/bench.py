@@ -2,7 +2,7 @@
 """Measures the release build and prints a Markdown table of ratios. Called by script/bench.
 
 Every figure is the median of runs in turns A B A B. Each `next` of a row does all it does for a user, lease on disk
-included; `release` then undoes it, untimed, so that every run meets the same ledger. All rows run in network
+included; `forget` then takes the row out again, untimed, so that every run meets the same leases. All rows run in network
 namespaces of their own, so that they measure nextport and not what else this machine happens to listen on.
 """
 import argparse
@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -93,17 +94,58 @@ class Ledger:
         return subprocess.run(["nsenter", f"--net={net[1:]}", NEXTPORT, *map(str, words), *self.common],
                               check=True, stdout=subprocess.PIPE, text=True).stdout
 
-    def next(self, net, status=0):
-        """`next`, undone by releasing what it is about to give."""
-        words = [NEXTPORT, "next", *self.common, *self.options]
+    def next(self, net, *more, status=0):
+        """`next`, undone by forgetting what it gives. A released port would rest, and the next run meet another ledger."""
+        words = [NEXTPORT, "next", *self.common, *self.options, *more]
         if status != 0:
             return Run(words, net, status=status)
-        port = int(self.call(net, "next", "--quiet", "--dry-run", *self.options))
-        return Run(words, net, after=[NEXTPORT, "release", port, *self.common])
+        return Run(words, net, after=[RELEASE / "test" / "forget", self.folder / "ledger.db", self.newest()])
+
+    def again(self, net, *more):
+        """`next` of an owner that has its port already."""
+        words = [*self.options, "--project", "again", *more]
+        self.call(net, "next", "--quiet", *words)
+        return Run([NEXTPORT, "next", *self.common, *words], net)
+
+    def newest(self):
+        """The number of the newest lease."""
+        file = self.folder / "ledger.db"
+        if not file.exists():
+            return 0
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT ifnull(max(id), 0) FROM lease").fetchone()[0]
 
     def fill(self, net, leases):
         for _ in range(leases // 100):
             self.call(net, "next", "--quiet", "--count", 100)
+
+    def write_history(self, net, leases, events):
+        """Confirmed leases of as many owners, looked at just now, and what happened to them, as years would leave it."""
+        self.call(net, "next", "--quiet", "--project", "first")
+        with contextlib.closing(sqlite3.connect(self.folder / "ledger.db", isolation_level=None)) as database:
+            database.executescript(HISTORY.format(first=FIRST, last=FIRST + leases - 1, times=events // leases))
+
+
+# The row that is there says how a lease of this namespace looks.
+HISTORY = """
+BEGIN;
+CREATE TEMP TABLE port AS WITH RECURSIVE n(port) AS (SELECT {first} UNION ALL SELECT port + 1 FROM n WHERE port < {last})
+    SELECT port FROM n WHERE port NOT IN (SELECT port FROM lease);
+INSERT INTO lease(host, scope, port, protocol, owner_key, labels, deployment, name, ordinal, state, holder, created,
+        renewed, expires, process, looks, rev)
+    SELECT host, scope, port.port, protocol, 'project=app ' || port.port, 'project=App ' || port.port, '', 'Port', 0,
+        'confirmed', 'iis: App ' || port.port, created, renewed, 0, NULL, 0, {times} FROM lease, port;
+CREATE TEMP TABLE turn AS WITH RECURSIVE n(turn) AS (SELECT 1 UNION ALL SELECT turn + 1 FROM n WHERE turn < {times})
+    SELECT turn FROM n;
+INSERT INTO event(time, kind, lease, port, name, user, host, program, request, owner, before, detail)
+    SELECT renewed, CASE WHEN turn = 1 THEN 'granted' ELSE 'kept' END, id, port, name, 'root', 'bench', 'nextport',
+        'next --project App', labels, CASE WHEN turn > 1 THEN json END, json
+    FROM turn, (SELECT *, json_object('id', id, 'host', host, 'scope', scope, 'port', port, 'protocol', protocol, 'labels',
+        labels, 'owner_key', owner_key, 'deployment', deployment, 'name', name, 'ordinal', ordinal, 'state', state,
+        'holder', holder, 'created', created, 'renewed', renewed, 'expires', expires, 'process', process, 'looks', looks,
+        'rev', rev) AS json FROM lease WHERE holder NOT NULL) ORDER BY turn, id;
+COMMIT;
+"""
 
 
 def row(what, figure, against, ratio, goal=None):
@@ -148,10 +190,10 @@ SITE = """            <site name="shop {0} &amp; kasse" id="{0}" serverAutoStart
 """
 
 
-def iis_file(folder, size):
-    """An applicationHost.config of this many bytes, one port of the pool for each site."""
+def iis_file(folder, size=0, at_least=0):
+    """An applicationHost.config of this many bytes and sites, one port of the pool for each site."""
     sites, length, number = [], 0, 0
-    while length < size:
+    while length < size or number < at_least:
         sites.append(SITE.format(number + 1, FIRST + number))
         length += len(sites[-1])
         number += 1
@@ -174,6 +216,30 @@ def leases(rounds, idle):
     ledger = Ledger("leases")
     ledger.fill(idle, 10000)
     return compare(rounds, "10,000 leases", ledger.next(idle), Ledger("leases-none").next(idle), "empty ledger", 1.5)
+
+
+def history(rounds, idle):
+    ledger = Ledger("history")
+    ledger.write_history(idle, 10000, 100000)
+    owner = ("--project", "bench")
+    return compare(rounds, "an owner, 10,000 leases and 100,000 events", ledger.next(idle, *owner),
+                   Ledger("history-none").next(idle, *owner), "empty ledger", 1.5)
+
+
+def kept(rounds, idle):
+    return compare(rounds, "an owner's port again", Ledger("kept").again(idle),
+                   Ledger("kept-fresh").next(idle, "--project", "bench"), "a fresh port for an owner")
+
+
+def check(rounds, idle):
+    say("building 10,000 established sockets")
+    ledger = Ledger("check")
+    path, sites = iis_file(ledger.folder, at_least=2000)
+    options = [*ledger.common, "--iis-config", path]
+    with population("established", 10000) as busy:
+        return compare(max(5, rounds // 5), f"`nextport check`, {sites} IIS sites, 10,000 sockets",
+                       Run([NEXTPORT, "check", *options], busy), Run([NEXTPORT, "used", *options], busy),
+                       "`nextport used`", 10)
 
 
 @contextlib.contextmanager
@@ -253,7 +319,8 @@ def peers(rounds, idle):
             for name, figure in zip(commands, figures[1:])]
 
 
-ROWS = {name.__name__: name for name in (whole, sockets, iis, leases, processes, full, parallel, peers)}
+ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, leases, history, check, processes, full,
+                                          parallel, peers)}
 
 
 def main():

@@ -143,13 +143,14 @@ class Machine:
         whole = HEAD + "".join(rows) + TAIL
         self.file.write_text(whole if self.intact else whole[:-len(TAIL) // 2])
 
-    def facts(self, hidden=False):
+    def facts(self, hidden=False, silent=False):
+        """`silent`: the look finds sockets that are bound and do not listen as well."""
         sites, standing = collections.defaultdict(list), collections.defaultdict(list)
         for name, ports in self.sites.items():
             for port in ports:
                 sites[port].append(name)
         for port, (what, program) in self.held.items():
-            if what in ("listen", "hide"):
+            if what in ("listen", "hide") or (silent and what == "bind"):
                 standing[port].append(None if what == "hide" else program)
         return Facts(sites, standing, self.passing(), hidden=hidden and not self.intact,
                      blind=not hidden and not self.intact)
@@ -188,7 +189,7 @@ class Book:
 
     def leases(self):
         return [Lease(row["id"], row["port"], row["owner_key"], row["name"], row["deployment"], row["state"],
-                      row["holder"], row["created"], row["renewed"], row["expires"], row["looks"])
+                      row["holder"], row["created"], row["renewed"], row["expires"], row["looks"], row["process"])
                 for row in self.rows()]
 
     def looked(self):
@@ -257,7 +258,7 @@ class Walk:
     def __init__(self, run, program, env, machine, book, dice):
         self.run, self.program, self.env, self.machine, self.book, self.dice = run, program, env, machine, book, dice
         self.steps, self.deployments, self.counts = [], 0, collections.Counter()
-        self.change = None
+        self.hidden = self.silent = False
 
     def note(self, *words):
         self.steps.append(" ".join(map(str, words)))
@@ -287,7 +288,7 @@ class Walk:
         if done is None and real == before and not events:
             self.counts["killed before"] += 1
             return None
-        if change is None or (done and b"not built yet" in done.err):
+        if change is None:
             return done
         self.steps[-1] += f" -> {'killed after' if done is None else done.status}"
         if done is not None and done.status != change.status:
@@ -308,7 +309,7 @@ class Walk:
         return None
 
     def facts(self):
-        return self.machine.facts(self.hidden)
+        return self.machine.facts(self.hidden, self.silent)
 
     def keep_from_edges(self):
         """Nothing becomes due between our look and the program's."""
@@ -380,7 +381,7 @@ class Walk:
             words = [lease.port] if by_port else ["--id", lease.id]
             if self.dice.random() < 0.3:
                 which["owner"], words = key, [*words, *options]
-        self.hidden = True
+        self.hidden = True  # it does not look
         self.command(["release", *words], lambda before, facts, now, looked, stepped:
                      reference.release(before, now, **which))
 
@@ -392,10 +393,23 @@ class Walk:
     def do_assign(self):
         options, key = self.dice.choice(OWNERS)
         port, in_use = self.dice.choice([*POOL, *OUTSIDE]), self.dice.random() < 0.3
-        self.hidden = False
+        self.hidden, self.silent = False, True
         words = ["assign", port, *options, *(["--in-use"] if in_use else []), *self.options(False)]
         self.command(words, lambda before, facts, now, looked, stepped:
                      reference.assign(before, facts, now, port, key, "Port", in_use))
+        self.silent = False
+
+    def do_adopt(self):
+        self.hidden = self.dice.random() < 0.5
+        self.command(["adopt", "--apply", "--range", f"{POOL[0]}-{POOL[-1]}", *self.options(self.hidden)],
+                     lambda before, facts, now, looked, stepped: reference.adopt(before, facts, now, POOL))
+
+    def do_exec(self):
+        """A command that ends at once. Its lease is the walk's business from then on."""
+        options, _ = self.dice.choice([*OWNERS, ((), "")])
+        self.hidden = False
+        self.command(["exec", "--range", f"{POOL[0]}-{POOL[-1]}", *options, *self.options(False), "--", "true"],
+                     lambda before, facts, now, looked, stepped: None)
 
     # ---- What happens meanwhile ----
 
@@ -452,8 +466,6 @@ class Walk:
         out = self.run("export")
         before, events = self.book.rows(), self.book.new_events()
         self.note("export, import")
-        if b"not built yet" in out.err:
-            return
         if out.status != 0:
             raise Mismatch(f"export: {out}")
         file = self.machine.file.with_name("export.jsonl")
@@ -462,7 +474,8 @@ class Walk:
         if again.status != 0 or self.book.rows() != before or events or self.book.new_events():
             raise Mismatch(f"an import of what is there changed it: {again}")
 
-    WEIGHTS = {"do_next": 36, "do_release": 10, "do_sweep": 10, "do_assign": 4, "do_time": 14, "do_socket": 10,
+    WEIGHTS = {"do_next": 36, "do_release": 10, "do_sweep": 10, "do_assign": 5, "do_adopt": 3,
+               "do_exec": 4, "do_time": 14, "do_socket": 10,
                "do_close": 6, "do_site": 8, "do_spoil": 2, "do_round_trip": 1}
 
     def go(self, n):

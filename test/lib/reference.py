@@ -27,6 +27,7 @@ class Lease:
     renewed: int
     expires: int  # 0: never while in use
     looks: int
+    process: str | None = None  # that it lives with; here only such as have ended
 
 
 @dataclasses.dataclass
@@ -112,6 +113,8 @@ def step(lease, facts, now, counted):
         return lease, None
     if facts.hidden:
         return lease, None
+    if lease.process and lease.state != QUARANTINED and not facts.occupied(port):
+        return rested(lease, now), "ended"
     if lease.state == PENDING and due and not facts.occupied(port):
         return None, "expired"
     if lease.state == CONFIRMED and counted:
@@ -123,6 +126,10 @@ def step(lease, facts, now, counted):
     if lease.state == QUARANTINED and due and not facts.occupied(port):
         return None, "rested"
     return lease, None
+
+
+def rested(lease, now):
+    return dataclasses.replace(lease, state=QUARANTINED, renewed=now, expires=now + REST, process=None)
 
 
 def confirmed(lease, facts, now):
@@ -173,13 +180,13 @@ def again(lease, facts, pool):
 
 def promised(lease, ask, now):
     lives = ask.ttl or (OWNED if ask.owner else UNOWNED)
-    return dataclasses.replace(lease, state=PENDING, renewed=now, expires=now + lives, looks=0)
+    return dataclasses.replace(lease, state=PENDING, renewed=now, expires=now + lives, looks=0, process=None)
 
 
 def renewed(lease, verdict, ask, facts, now):
     if verdict == "confirmed":
         return confirmed(lease, facts, now)
-    if verdict == "kept" and lease.state == CONFIRMED:
+    if verdict == "kept" and lease.state == CONFIRMED and not lease.process:
         return dataclasses.replace(lease, renewed=now)
     return promised(lease, ask, now)
 
@@ -243,7 +250,7 @@ def trimmed(change, ask, facts, now):
 def given_back(change, chosen, now):
     for lease in chosen:
         change.leases.remove(lease)
-        change.leases.append(dataclasses.replace(lease, state=QUARANTINED, renewed=now, expires=now + REST))
+        change.leases.append(rested(lease, now))
         change.events.append(("released", lease.port))
     return change
 
@@ -258,17 +265,35 @@ def release(leases, now, owner="", port=0, id=0):
 
 
 def assign(leases, facts, now, port, owner, name, in_use):
-    """A port fixed by hand. Whether it is confirmed at once, when it is seen in use, is left open here."""
+    """A port fixed by hand. One that rests, of this owner and name, becomes this one."""
     if facts.blind:
         return refused(leases, BLIND)
-    for lease in leases:
-        if (lease.port, lease.owner, lease.name, lease.deployment) == (port, owner, name, ""):
-            return refused(leases, OK) if lease.state != QUARANTINED else None
-        if lease.port == port or (lease.owner, lease.name, lease.deployment) == (owner, name, ""):
-            return refused(leases, CONFLICT)
-    if not facts.free(port) and not in_use:
+    own = next((lease for lease in leases if (lease.owner, lease.name, lease.deployment) == (owner, name, "")), None)
+    if any(lease.port == port and lease is not own for lease in leases):
         return refused(leases, CONFLICT)
-    lease = Lease(None, port, owner, name, "", PENDING, None, now, now, now + OWNED, 0)
+    if own and own.state != QUARANTINED:
+        return refused(leases, OK if own.port == port else CONFLICT)
+    returns = own and own.port == port and facts.users(port) and own.holder in facts.confirms(port)
+    if not facts.free(port) and not in_use and not returns:
+        return refused(leases, CONFLICT)
+    lease = Lease(own and own.id, port, owner, name, "", PENDING, None, own.created if own else now, now, now + OWNED, 0)
     if facts.users(port):
         lease = confirmed(lease, facts, now)
-    return Change([*leases, lease], [("assigned", port)])
+    return Change([lease, *(other for other in leases if other is not own)], [("assigned", port)])
+
+
+def adopt(leases, facts, now, pool):
+    """Each port of the pool that a site is configured for and that is not leased; of several sites the first by name."""
+    if facts.blind:
+        return refused(leases, BLIND)
+    change, taken = Change(list(leases), []), {lease.port for lease in leases}
+    for port in pool:
+        if port in taken or not facts.sites.get(port):
+            continue
+        site = min(facts.sites[port])
+        owner = "project=" + site.lower()
+        names = {lease.name for lease in change.leases if (lease.owner, lease.deployment) == (owner, "")}
+        name = next(name for name in ["Port", *(f"Port{i}" for i in range(2, 99))] if name not in names)
+        change.leases.append(Lease(None, port, owner, name, "", CONFIRMED, f"iis: {site}", now, now, 0, 0))
+        change.events.append(("adopted", port))
+    return change
