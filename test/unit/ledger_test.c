@@ -296,6 +296,143 @@ static void pending_leases_are_found_by_their_end(void **state)
     np_arena_free(a);
 }
 
+/* One lease in each state: pending, confirmed, absent and quarantined on ports 1 to 4, the third with a process. */
+static void ports_are_found_by_state_end_and_process(void **state)
+{
+    (void)state;
+    create();
+    struct np_ledger *l = begun();
+    for (uint16_t port = 1; port <= 4; port++) {
+        struct nextport_lease lease = {.port = port,
+                                       .protocol = NEXTPORT_TCP,
+                                       .name = "Port",
+                                       .state = (enum nextport_lease_state)(port - 1),
+                                       .expires = port == 2 ? 0 : 10 * port,
+                                       .process = port == 3 ? "17 4711 boot" : NULL};
+        assert_ok(OPS.add(l, &lease, "granted", &err));
+    }
+    const unsigned all = NP_STATE(NEXTPORT_PENDING) | NP_STATE(NEXTPORT_CONFIRMED) | NP_STATE(NEXTPORT_UNSEEN) |
+                         NP_STATE(NEXTPORT_RESTING);
+    const struct {
+        struct np_which which;
+        const char *ports;
+    } rows[] = {
+        {{.states = all, .until = INT64_MAX}, "1234"},
+        {{.states = all, .until = 30}, "13"},
+        {{.states = NP_STATE(NEXTPORT_CONFIRMED), .until = INT64_MAX}, "2"},
+        {{.states = NP_STATE(NEXTPORT_CONFIRMED), .until = 30}, ""},
+        {{.states = NP_STATE(NEXTPORT_PENDING) | NP_STATE(NEXTPORT_RESTING), .until = 40}, "14"},
+        {{.states = NP_STATE(NEXTPORT_RESTING), .until = 39}, ""},
+        {{.states = NP_STATE(NEXTPORT_PENDING), .until = 10, .processes = true}, "13"},
+        {{.processes = true}, "3"},
+        {{0}, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct np_portset ports;
+        assert_ok(OPS.ports(l, "", &rows[i].which, &ports, &err));
+        for (uint16_t port = 1; port <= 5; port++)
+            assert_int_equal(np_portset_has(&ports, port), strchr(rows[i].ports, '0' + port) != NULL);
+        assert_ok(OPS.ports(l, "net:1:2", &rows[i].which, &ports, &err));
+        assert_int_equal(np_portset_count(&ports), 0);
+    }
+    OPS.close(l);
+}
+
+static void an_owner_finds_all_its_leases(void **state)
+{
+    (void)state;
+    static const struct nextport_label shop[] = {{"project", "Shop"}}, blog[] = {{"project", "blog"}};
+    static const struct {
+        uint16_t port;
+        const struct nextport_label *labels;
+        const char *key, *name, *deployment;
+    } rows[] = {
+        {49003, shop, "project=shop", "Port", NULL},  {49001, shop, "project=shop", "Port", "Deployments-7"},
+        {49002, blog, "project=blog", "Port", NULL},  {49004, NULL, NULL, "Port", NULL},
+        {49000, shop, "project=shop", "Admin", NULL},
+    };
+    create();
+    struct np_ledger *l = begun();
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct nextport_lease lease = {.port = rows[i].port,
+                                       .protocol = NEXTPORT_TCP,
+                                       .name = rows[i].name,
+                                       .deployment = rows[i].deployment,
+                                       .owner_key = rows[i].key,
+                                       .labels = rows[i].labels,
+                                       .n_labels = rows[i].labels != NULL};
+        assert_ok(OPS.add(l, &lease, "granted", &err));
+    }
+    commit(l);
+    struct np_leases leases = {.arena = np_arena_new()};
+    l = open_as(NP_LEDGER_READ);
+    assert_ok(OPS.owned(l, "", "project=shop", &leases, &err));
+    assert_int_equal(leases.n, 3);
+    assert_true(leases.items[0].port == 49000 && leases.items[1].port == 49001 && leases.items[2].port == 49003);
+    assert_string_equal(leases.items[2].owner, "Shop");
+    assert_ok(OPS.owned(l, "net:1:2", "project=shop", &leases, &err));
+    assert_int_equal(leases.n, 0);
+    assert_ok(OPS.owned(l, "", "", &leases, &err));
+    assert_int_equal(leases.n, 0);
+    OPS.close(l);
+    np_arena_free(leases.arena);
+}
+
+/* Labels that could not be read again, or that are not those of the key, would shut everybody out. */
+static void an_owner_that_is_none_is_not_kept(void **state)
+{
+    (void)state;
+    static const struct nextport_label disordered[] = {{"team", "web"}, {"project", "shop"}},
+                                       shop[] = {{"project", "shop"}};
+    create();
+    struct np_ledger *l = begun();
+    struct nextport_lease lease = {
+        .port = 49000, .protocol = NEXTPORT_TCP, .name = "Port", .owner_key = "project=blog"};
+    assert_int_equal(OPS.add(l, &lease, "granted", &err), NEXTPORT_FAILED);
+    lease.labels = shop;
+    lease.n_labels = 1;
+    assert_int_equal(OPS.add(l, &lease, "granted", &err), NEXTPORT_FAILED);
+    lease.labels = disordered;
+    lease.n_labels = 2;
+    assert_int_equal(OPS.add(l, &lease, "granted", &err), NEXTPORT_FAILED);
+    assert_int_equal(count(l), 0);
+    OPS.close(l);
+}
+
+static void a_saved_lease_is_what_it_was_made(void **state)
+{
+    (void)state;
+    create();
+    struct nextport_lease lease = {.id = grant_one(49000)}, got;
+    grant_one(49001);
+    struct np_ledger *l = begun();
+    struct np_arena *a = np_arena_new();
+    bool found;
+    assert_ok(OPS.find(l, "", 49000, a, &lease, &found, &err));
+    lease.port = 49001;
+    assert_int_equal(OPS.save(l, &lease, "moved", &err), NEXTPORT_CONFLICT);
+    assert_string_equal(err.text, "port 49001 is leased already");
+    lease.port = 49002;
+    lease.protocol = NEXTPORT_UDP;
+    lease.state = NEXTPORT_UNSEEN;
+    lease.holder = "sockets: nginx";
+    lease.renewed = 1700000007;
+    lease.expires = 1700000008;
+    lease.process = "1 2 boot";
+    lease.looks = 9;
+    assert_ok(OPS.save(l, &lease, "moved", &err));
+    assert_ok(OPS.find(l, "", 49002, a, &got, &found, &err));
+    assert_true(found && got.id == lease.id && got.protocol == NEXTPORT_UDP && got.state == NEXTPORT_UNSEEN);
+    assert_true(got.renewed == 1700000007 && got.expires == 1700000008 && got.looks == 9);
+    assert_string_equal(got.holder, lease.holder);
+    assert_string_equal(got.process, lease.process);
+    assert_int_equal(got.created, actor.now);
+    assert_ok(OPS.find(l, "", 49000, a, &got, &found, &err));
+    assert_false(found);
+    OPS.close(l);
+    np_arena_free(a);
+}
+
 /* ---- The file ------------------------------------------------------------------------------------------------ */
 
 static void a_new_ledger_is_one_file_and_replaces_none(void **state)
@@ -825,6 +962,10 @@ int main(int argc, char **argv)
         LEDGER_TEST(leases_of_the_whole_range_are_read_in_order),
         LEDGER_TEST(of_many_leases_the_lowest_are_read_whole_and_all_are_known),
         LEDGER_TEST(pending_leases_are_found_by_their_end),
+        LEDGER_TEST(ports_are_found_by_state_end_and_process),
+        LEDGER_TEST(an_owner_finds_all_its_leases),
+        LEDGER_TEST(an_owner_that_is_none_is_not_kept),
+        LEDGER_TEST(a_saved_lease_is_what_it_was_made),
         LEDGER_TEST(a_new_ledger_is_one_file_and_replaces_none),
         LEDGER_TEST(a_reader_creates_nothing),
         LEDGER_TEST(a_reader_sees_what_was_committed_meanwhile),
