@@ -314,7 +314,8 @@ static void put(struct disk *d, int64_t at, const unsigned char *bytes, size_t n
 {
     if (d->n < (size_t)at + n)
         set_size(d, (size_t)at + n);
-    memcpy(d->bytes + at, bytes, n);
+    if (n > 0)
+        memcpy(d->bytes + at, bytes, n);
 }
 
 /* Each sector of it by chance. */
