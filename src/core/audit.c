@@ -235,7 +235,7 @@ static const char *family_name(const struct nextport_claim *claim)
     return family ? family->name : claim->scheme;
 }
 
-/* What is configured, by who can share with whom, then sockets by their program. */
+/* What is configured, by who can share with whom, then sockets by their program; each by address. */
 static int compare_kinds(const struct nextport_claim *a, const struct nextport_claim *b)
 {
     int d = compare_number(a->kind == NEXTPORT_SOCKET, b->kind == NEXTPORT_SOCKET);
@@ -388,6 +388,8 @@ static void check_equal(struct auditor *a, uint16_t port, struct slice configure
     }
 }
 
+typedef bool clash_fn(const struct nextport_claim *, const struct nextport_claim *);
+
 static bool conflict(const struct nextport_claim *a, const struct nextport_claim *b)
 {
     return is_declared(a) && is_declared(b) && strcmp(a->holder, b->holder) != 0 && meet(a, b);
@@ -398,35 +400,81 @@ static const char *spoken(const struct nextport_claim *claim)
     return claim->scheme ? claim->scheme : claim->source;
 }
 
-/* The first of a group and the first of what comes after it that cannot share the port. */
-static bool find_unlike(struct auditor *a, uint16_t port, struct slice group, struct slice others)
+/* The first of a slice in the order of addresses that has just this one, and clashes with the claim. */
+static const struct nextport_claim *first_at(const char *address, struct slice sorted,
+                                             const struct nextport_claim *claim, clash_fn *clash)
 {
-    for (size_t i = 0; i < group.n; i++)
-        for (size_t j = 0; j < others.n; j++) {
-            const struct nextport_claim *one = group.items[i], *other = others.items[j];
-            struct proof proof = {0};
-            if (!conflict(one, other))
-                continue;
-            prove(a, &proof, one);
-            prove(a, &proof, other);
-            find(a, TWO_HOLDERS, only(port), &proof,
-                 np_sprintf(a->arena,
-                            "port %u is configured for \"%s\" (%s) and for \"%s\" (%s), which cannot share it", port,
-                            one->holder, spoken(one), other->holder, spoken(other)));
-            return true;
-        }
-    return false;
+    size_t low = 0, high = sorted.n;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (np_compare_nocase(sorted.items[middle]->address, address) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < sorted.n && np_compare_nocase(sorted.items[low]->address, address) == 0; low++)
+        if (clash(claim, sorted.items[low]))
+            return sorted.items[low];
+    return NULL;
 }
 
-/* Those that do not speak the same share nothing but different addresses. */
+/* The first of a slice in the order of addresses that clashes with the claim; NULL: none. A claim on one address needs only
+ * be compared with those on every address and on the same one: there may be thousands of others. */
+static const struct nextport_claim *first_clash(struct auditor *a, const struct nextport_claim *claim,
+                                                struct slice sorted, clash_fn *clash)
+{
+    const char *addresses[] = {NULL, "", "*", "0.0.0.0", "[::]", claim->address, NULL};
+    const size_t n = sizeof addresses / sizeof *addresses;
+    const struct place place = place_of(claim->address);
+    for (size_t i = 0; place.every && i < sorted.n; i++)
+        if (clash(claim, sorted.items[i]))
+            return sorted.items[i];
+    if (place.every)
+        return NULL;
+    addresses[n - 1] = np_sprintf(a->arena, "[::ffff:%s]", claim->address); /* an IPv4 address on an IPv6 socket */
+    for (size_t i = 0; i < n; i++) {
+        const struct nextport_claim *found = first_at(addresses[i], sorted, claim, clash);
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+/* Those that do not speak the same share nothing but different addresses. One pair tells of two groups. */
+static void compare_two_groups(struct auditor *a, uint16_t port, struct slice group, struct slice others)
+{
+    for (size_t i = 0; i < group.n; i++) {
+        const struct nextport_claim *one = group.items[i], *other = first_clash(a, one, others, conflict);
+        struct proof proof = {0};
+        if (!other)
+            continue;
+        prove(a, &proof, one);
+        prove(a, &proof, other);
+        find(a, TWO_HOLDERS, only(port), &proof,
+             np_sprintf(a->arena, "port %u is configured for \"%s\" (%s) and for \"%s\" (%s), which cannot share it",
+                        port, one->holder, spoken(one), other->holder, spoken(other)));
+        return;
+    }
+}
+
+/* The group that begins at `begin`: of one source, and able to share. */
+static struct slice group_at(struct slice configured, size_t begin)
+{
+    size_t end = begin;
+    while (end < configured.n && compare_groups(configured.items[begin], configured.items[end]) == 0)
+        end++;
+    return (struct slice){configured.items + begin, end - begin};
+}
+
 static void check_unlike(struct auditor *a, uint16_t port, struct slice configured)
 {
-    for (size_t begin = 0, end; begin < configured.n; begin = end) {
-        for (end = begin + 1; end < configured.n; end++)
-            if (compare_groups(configured.items[begin], configured.items[end]) != 0)
-                break;
-        find_unlike(a, port, (struct slice){configured.items + begin, end - begin},
-                    (struct slice){configured.items + end, configured.n - end});
+    struct slice group, others;
+    for (size_t i = 0; i < configured.n; i += group.n) {
+        group = group_at(configured, i);
+        for (size_t j = i + group.n; j < configured.n; j += others.n) {
+            others = group_at(configured, j);
+            compare_two_groups(a, port, group, others);
+        }
     }
 }
 
@@ -469,23 +517,13 @@ static bool is_stranger(const struct auditor *a, const struct nextport_claim *cl
     return programs && !is_one_of(programs, socket->holder) && strcmp(socket->holder, claim->holder) != 0;
 }
 
-static bool meets_any(const struct nextport_claim *claim, struct slice sockets)
-{
-    for (size_t i = 0; i < sockets.n; i++)
-        if ((i == 0 || compare_text(sockets.items[i - 1]->address, sockets.items[i]->address) != 0 ||
-             sockets.items[i - 1]->protocol != sockets.items[i]->protocol) &&
-            meet(claim, sockets.items[i]))
-            return true;
-    return false;
-}
-
 static void check_program(struct auditor *a, uint16_t port, struct slice configured, struct slice sockets)
 {
     const struct nextport_claim *socket = sockets.items[0];
     struct proof proof = {0}, shown = {0};
     for (size_t i = 0; i < configured.n; i++) {
         const struct nextport_claim *claim = configured.items[i];
-        if (is_declared(claim) && is_stranger(a, claim, socket) && meets_any(claim, sockets))
+        if (is_declared(claim) && is_stranger(a, claim, socket) && first_clash(a, claim, sockets, meet))
             prove(a, &proof, claim);
     }
     if (!proof.n)

@@ -557,6 +557,24 @@ static void many_sites_on_one_port_are_no_trouble(void **state)
     np_arena_free(scene->arena);
 }
 
+static void many_addresses_on_one_port_are_no_trouble(void **state)
+{
+    (void)state;
+    struct scene *scene = scene_of("");
+    char line[128];
+    for (int i = 0; i < 20000; i++) {
+        snprintf(line, sizeof line, "site Site%d %s 10.0.%d.%d 80", i, i % 2 ? "http" : "ftp", i / 256, i % 256);
+        read_line(scene, line);
+        snprintf(line, sizeof line, "socket nginx 10.1.%d.%d 80", i / 256, i % 256);
+        read_line(scene, line);
+    }
+    assert_string_equal(findings_of(scene, false), "");
+    snprintf(line, sizeof line, "socket caddy [::ffff:10.0.9.9] 80");
+    read_line(scene, line);
+    assert_string_equal(findings_of(scene, false), "error two-holders 80-80\n");
+    np_arena_free(scene->arena);
+}
+
 static void severities_are_words(void **state)
 {
     (void)state;
@@ -570,12 +588,13 @@ static void severities_are_words(void **state)
 
 int main(void)
 {
-    enum { EXAMPLES = sizeof examples / sizeof *examples, OTHERS = 5 };
+    enum { EXAMPLES = sizeof examples / sizeof *examples, OTHERS = 6 };
     struct CMUnitTest tests[EXAMPLES + OTHERS] = {
         cmocka_unit_test(the_order_of_the_evidence_changes_nothing),
         cmocka_unit_test(sentences_name_who_and_where),
         cmocka_unit_test(evidence_says_where_it_is_written_and_who_runs),
         cmocka_unit_test(many_sites_on_one_port_are_no_trouble),
+        cmocka_unit_test(many_addresses_on_one_port_are_no_trouble),
         cmocka_unit_test(severities_are_words),
     };
     for (size_t i = 0; i < EXAMPLES; i++)
