@@ -39,6 +39,7 @@ SEEDS = {
     "settings": ["test/settings/*.conf", "test/settings/*.in"],
     "labels": ["test/labels/*.in"],
     "json": ["test/json/*.json"],
+    "import": ["test/json/*.json"],
 }
 
 
