@@ -1,5 +1,5 @@
-/* The audit. What is in use or configured is indexed by port and put in order there, so that all questions about one port
- * are answered side by side; nothing compares everything with everything.
+/* The audit. What is in use or configured is indexed by port and put in order there, so that all questions about one
+ * port are answered side by side; nothing compares everything with everything.
  * SPDX-License-Identifier: MIT */
 #include "core/audit.h"
 
@@ -418,8 +418,8 @@ static const struct nextport_claim *first_at(const char *address, struct slice s
     return NULL;
 }
 
-/* The first of a slice in the order of addresses that clashes with the claim; NULL: none. A claim on one address needs only
- * be compared with those on every address and on the same one: there may be thousands of others. */
+/* The first of a slice in the order of addresses that clashes with the claim; NULL: none. A claim on one address needs
+ * only be compared with those on every address and on the same one: there may be thousands of others. */
 static const struct nextport_claim *first_clash(struct auditor *a, const struct nextport_claim *claim,
                                                 struct slice sorted, clash_fn *clash)
 {
@@ -478,7 +478,8 @@ static void check_unlike(struct auditor *a, uint16_t port, struct slice configur
     }
 }
 
-/* Is the program, as the system shows it ("w3wp.exe", "svchost.exe (ftpsvc, W3SVC)"), called so, or has it such a service? */
+/* Is the program, as the system shows it ("w3wp.exe", "svchost.exe (ftpsvc, W3SVC)"), called so, or has it such a
+ * service? */
 static bool is_called(const char *program, const char *word)
 {
     const char *services = strstr(program, " (");
@@ -559,8 +560,8 @@ static void check_two_holders(struct auditor *a, uint16_t port, struct slice sli
 
 /* ---- What is kept for others --------------------------------------------------------------------------------- */
 
-/* Those who count on one of the range's ports: what is configured there, and leases. `working`: also where somebody listens,
- * who could bind it after all. */
+/* Those who count on one of the range's ports: what is configured there, and leases. `working`: also where somebody
+ * listens, who could bind it after all. */
 static void prove_users(struct auditor *a, struct proof *proof, const struct nextport_claim *range, uint16_t port,
                         bool working)
 {
@@ -578,8 +579,8 @@ static void prove_users(struct auditor *a, struct proof *proof, const struct nex
     }
 }
 
-/* What the system gives to nobody. A service of the system keeps ports back while it has them itself, so that a port in use
- * proves that its user may have it. */
+/* What the system gives to nobody. A service of the system keeps ports back while it has them itself, so that a port in
+ * use proves that its user may have it. */
 static void check_excluded(struct auditor *a, const struct nextport_claim *range, struct np_portset *told)
 {
     for (uint32_t port = range->first; port <= range->last; port++) {
@@ -658,8 +659,8 @@ static bool was_seen(const struct auditor *a, const char *source)
     return a->ask->whole || (s && (s->sight == NEXTPORT_SEEN || (s->sight == NEXTPORT_ABSENT && !s->why)));
 }
 
-/* A known holder that is not the one recorded, as long as the one recorded is not seen, and would be, and nobody is unknown.
- * A program of the source that was recorded may be the holder's. */
+/* A known holder that is not the one recorded, as long as the one recorded is not seen, and would be, and nobody is
+ * unknown. A program of the source that was recorded may be the holder's. */
 static const struct nextport_claim *usurper(struct auditor *a, const struct nextport_lease *lease)
 {
     const struct slice slice = slice_of(a, lease->port);

@@ -1,5 +1,5 @@
-/* The audit: conflicts and hazards in evidence and leases. Pure, and its findings are in a fixed order, so that the same
- * machine gives the same answer. doc/check.md says what each finding means.
+/* The audit: conflicts and hazards in evidence and leases. Pure, and its findings are in a fixed order, so that the
+ * same machine gives the same answer. doc/check.md says what each finding means.
  * SPDX-License-Identifier: MIT */
 #ifndef NP_AUDIT_H
 #define NP_AUDIT_H
@@ -15,8 +15,8 @@ struct np_audit {
     bool has_ledger; /* else findings about leases are left out */
     bool whole;      /* everything was looked at, so that what was not seen is not there */
     int64_t now;
-    /* What the programs are called that have the sockets of a source's claims ("System" for iis), ending in NULL; NULL: not
-     * known, and any program may be the one. */
+    /* What the programs are called that have the sockets of a source's claims ("System" for iis), ending in NULL; NULL:
+     * not known, and any program may be the one. */
     const char *const *(*programs)(const char *source);
     char *(*time_text)(struct np_arena *, int64_t); /* a time, for people */
     uint16_t ephemeral_first, ephemeral_last;       /* 0: not known */

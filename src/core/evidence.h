@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "core/portset.h"
 
-/* What a source noticed that is about no port, for the audit: `where` has no ports and is unresolved, its detail says what
- * was seen. */
+/* What a source noticed that is about no port, for the audit: `where` has no ports and is unresolved, its detail says
+ * what was seen. */
 struct np_fact {
     const char *slug; /* of the finding: "shared-configuration"; static */
     struct nextport_claim where;

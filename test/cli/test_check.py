@@ -165,7 +165,7 @@ def test_a_pool_that_connections_reach_is_one_hint(nextport):
     assert done.json["findings"][0]["last"] == last
 
 
-# ---- A machine's files ------------------------------------------------------------------------------------------------
+# ---- A machine's files ----------------------------------------------------------------------------------------------
 
 
 def test_a_root_is_checked_by_its_files_alone(check, sites, tmp_path, holder):
@@ -188,7 +188,8 @@ def test_node_ports_are_a_hazard_where_kubernetes_lives(check, sites, tmp_path, 
     assert check("--root", tmp_path / "disk")["findings"] == []
     (tmp_path / "disk" / folder).mkdir(parents=True)
     found = check("--root", tmp_path / "disk")
-    assert slugs(found) == [("hazard", "node-port", 30080)] and folder in found["findings"][0]["text"].replace("\\", "/")
+    assert slugs(found) == [("hazard", "node-port", 30080)]
+    assert folder in found["findings"][0]["text"].replace("\\", "/")
 
 
 def test_a_shared_configuration_is_a_hazard(check, sites, tmp_path):
@@ -203,7 +204,7 @@ def test_a_shared_configuration_is_a_hazard(check, sites, tmp_path):
     assert pathlib.PurePath(evidence["file"]).name == "redirection.config" and evidence["line"] == 2
 
 
-# ---- What cannot be seen ----------------------------------------------------------------------------------------------
+# ---- What cannot be seen --------------------------------------------------------------------------------------------
 
 
 def test_what_is_required_and_unreadable_keeps_the_findings_so_far(nextport, sites, tmp_path):
@@ -225,7 +226,7 @@ def test_check_leaves_no_trace(check, ledger):
     assert not ledger.exists()
 
 
-# ---- The answer -------------------------------------------------------------------------------------------------------
+# ---- The answer -----------------------------------------------------------------------------------------------------
 
 
 def test_the_same_machine_gives_the_same_answer(nextport, sites, holder):
@@ -282,8 +283,8 @@ def spent(program, command, file, tmp_path):
     """Seconds of processor time."""
     env = dict(os.environ, NEXTPORT_LEDGER=str(tmp_path / "none.db"), NEXTPORT_CONFIG="/dev/null")
     before = os.times()
-    done = subprocess.run([program, command, "--range", "1-65535", "--iis-config", str(file), "--format", "json"], env=env,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    done = subprocess.run([program, command, "--range", "1-65535", "--iis-config", str(file), "--format", "json"],
+                          env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
     after = os.times()
     assert done.returncode == 0, f"{command}: status {done.returncode}"
     return after.children_user + after.children_system - before.children_user - before.children_system
