@@ -265,11 +265,13 @@ def release(leases, now, owner="", port=0, id=0):
 
 
 def assign(leases, facts, now, port, owner, name, in_use):
-    """A port fixed by hand. One that rests, of this owner and name, becomes this one."""
+    """A port fixed by hand. One that rests, of this owner and name, becomes this one; another's that is over ends."""
     if facts.blind:
         return refused(leases, BLIND)
     own = next((lease for lease in leases if (lease.owner, lease.name, lease.deployment) == (owner, name, "")), None)
-    if any(lease.port == port and lease is not own for lease in leases):
+    left, events = step_all(leases, facts, now, now, lambda lease: lease.port == port and lease is not own and
+                            is_due(lease, now) and step(lease, facts, now, False)[0] is None)
+    if any(lease.port == port and lease is not own for lease in left):
         return refused(leases, CONFLICT)
     if own and own.state != QUARANTINED:
         return refused(leases, OK if own.port == port else CONFLICT)
@@ -279,7 +281,7 @@ def assign(leases, facts, now, port, owner, name, in_use):
     lease = Lease(own and own.id, port, owner, name, "", PENDING, None, own.created if own else now, now, now + OWNED, 0)
     if facts.users(port):
         lease = confirmed(lease, facts, now)
-    return Change([lease, *(other for other in leases if other is not own)], [("assigned", port)])
+    return Change([lease, *(other for other in left if other is not own)], [*events, ("assigned", port)])
 
 
 def adopt(leases, facts, now, pool):
