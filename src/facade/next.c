@@ -7,23 +7,7 @@
 
 enum {
     COUNT_LIMIT = 16384, /* ports in one request: each holds a descriptor until the lease is on disk */
-    NAME_LIMIT = 200,    /* bytes of a name */
 };
-
-static enum nextport_status check_name(const char *name, const struct np_writer *writer, struct nextport_error *err)
-{
-    struct np_text text = np_text_of(name);
-    if (!text.len)
-        return np_fail(err, NEXTPORT_INPUT, "the name is empty");
-    if (text.len > NAME_LIMIT)
-        return np_fail(err, NEXTPORT_INPUT, "the name has %zu bytes, %d are allowed", text.len, NAME_LIMIT);
-    if (!np_utf8_valid(text))
-        return np_fail(err, NEXTPORT_INPUT, "the name is not valid UTF-8");
-    for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.ptr[i] < 0x20 || text.ptr[i] == 0x7f)
-            return np_fail(err, NEXTPORT_INPUT, "the name has a control character (byte %zu)", i + 1);
-    return writer->check_name ? writer->check_name(name, err) : NEXTPORT_OK;
-}
 
 /* A name in an error: enough of it to know which. */
 static const char *shown_name(struct np_arena *arena, const char *name)
@@ -46,14 +30,18 @@ static enum nextport_status request_names(struct np_run *run, const struct nextp
         return np_fail(err, NEXTPORT_INPUT, "a count goes with one name, not with %zu", n_given);
     if (n > COUNT_LIMIT)
         return np_fail(err, NEXTPORT_INPUT, "%zu ports are asked at once, %d are the most", n, COUNT_LIMIT);
+    const struct np_writer *writer = np_writer_find(format);
     const char **names = np_alloc_array(run->arena, n, sizeof *names);
     for (size_t i = 0; i < n; i++) {
         if (request->count)
             names[i] = i ? np_sprintf(run->arena, "%s%zu", given[0], i + 1) : np_strdup(run->arena, given[0]);
         else
             names[i] = np_strdup(run->arena, given[i]);
-        if (check_name(names[i], np_writer_find(format), err) != NEXTPORT_OK)
-            return np_wrap(err, "name '%s'", shown_name(run->arena, names[i]));
+        const char *what = np_sprintf(run->arena, "name '%s'", shown_name(run->arena, names[i]));
+        if (np_check_word(names[i], what, err) != NEXTPORT_OK)
+            return err->status;
+        if (writer->check_name && writer->check_name(names[i], err) != NEXTPORT_OK)
+            return np_wrap(err, "%s", what);
     }
     for (size_t i = 1; !request->count && i < n; i++)
         for (size_t j = 0; j < i; j++)
@@ -332,7 +320,7 @@ enum nextport_status nextport_next(struct nextport *np, const struct nextport_re
     struct np_run run;
     struct np_wants wants = {.request = request};
     np_run_init(&run, np, NEXTPORT_ANSWER_NEXT);
-    run.actor.request = request->text;
+    np_run_asked(&run, request->text);
     run.res->verdict = NEXTPORT_GRANT;
     run.res->dry_run = request->dry_run;
     const enum nextport_status status = ask(&run, &wants, err);

@@ -138,7 +138,7 @@ enum nextport_status nextport_release(struct nextport *np, const struct nextport
     struct np_run run;
     np_run_init(&run, np, NEXTPORT_ANSWER_RELEASE);
     run.res->port = which->port;
-    run.actor.request = which->text;
+    np_run_asked(&run, which->text);
     enum nextport_status status = release(&run, which, err);
     return np_run_done(&run, status == NEXTPORT_OK, ret, status);
 }
