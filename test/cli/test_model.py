@@ -108,7 +108,7 @@ class Machine:
 
     def __init__(self, folder):
         self.file = folder / "applicationHost.config"
-        self.sites, self.intact = {}, True  # name: its ports
+        self.sites, self.file_is = {}, "whole"  # name: its ports
         self.held = {}  # port: (kind of socket, program)
         self.programs = {name: subprocess.Popen([sys.executable, "-c", PROGRAM, name], text=True,
                                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE) for name in PROGRAMS}
@@ -141,19 +141,21 @@ class Machine:
                 "".join(f'<binding protocol="http" bindingInformation="*:{port}:" />' for port in ports) +
                 "</bindings></site>\n" for number, (name, ports) in enumerate(self.sites.items())]
         whole = HEAD + "".join(rows) + TAIL
-        self.file.write_text(whole if self.intact else whole[:-len(TAIL) // 2])
+        self.file.write_text(whole[:-len(TAIL) // 2] if self.file_is == "half written" else whole)
+        if self.file_is == "gone":
+            self.file.unlink()
 
     def facts(self, hidden=False, silent=False):
         """`silent`: the look finds sockets that are bound and do not listen as well."""
         sites, standing = collections.defaultdict(list), collections.defaultdict(list)
         for name, ports in self.sites.items():
-            for port in ports:
-                sites[port].append(name)
+            for port in ports if self.file_is != "gone" else ():
+                sites[port].append(name)  # of a file that is half written what is before the break is seen
         for port, (what, program) in self.held.items():
             if what in ("listen", "hide") or (silent and what == "bind"):
                 standing[port].append(None if what == "hide" else program)
-        return Facts(sites, standing, self.passing(), hidden=hidden and not self.intact,
-                     blind=not hidden and not self.intact)
+        broken = self.file_is != "whole"
+        return Facts(sites, standing, self.passing(), hidden=hidden and broken, blind=not hidden and broken)
 
     def passing(self):
         """Connections; TIME_WAIT, which ends when it likes, so it is asked of the kernel; and sockets that are bound and
@@ -456,9 +458,10 @@ class Walk:
             self.note("w3wp", "listen", port)
 
     def do_spoil(self):
-        """The configuration is half written, or whole again. What is before the break is seen, and more may be behind."""
-        self.machine.intact = not self.machine.intact
-        self.note("configuration", "whole" if self.machine.intact else "half written")
+        """The configuration is half written, gone, or whole again."""
+        whole = self.machine.file_is == "whole"
+        self.machine.file_is = self.dice.choice(["half written", "gone"]) if whole else "whole"
+        self.note("configuration", self.machine.file_is)
         self.machine.write()
 
     def do_round_trip(self):
@@ -480,7 +483,7 @@ class Walk:
 
     def go(self, n):
         for number in range(n):
-            if not self.machine.intact and self.dice.random() < 0.3:
+            if self.machine.file_is != "whole" and self.dice.random() < 0.3:
                 self.do_spoil()  # not for long
             what, = self.dice.choices(list(self.WEIGHTS), list(self.WEIGHTS.values()))
             try:
