@@ -269,8 +269,8 @@ finished:
     forget_looks()
 }
 
-/* Ends a lease that is due, when nothing has its port. Every lease is due at some time, but not while its answer is on its
- * way: nobody stands still for as long as a lease lives. */
+/* Ends a lease that is due, when nothing has its port. Every lease is due at some time, but not while its answer is on
+ * its way: nobody stands still for as long as a lease lives. */
 proctype sweeper()
 {
     byte port;
@@ -293,7 +293,7 @@ proctype sweeper()
     atomic { queue = NOBODY; writer = NOBODY }
 }
 
-/* All other programs, those that got their port from nextport among them: they bind ports as they like, and let them go. */
+/* All other programs, those that got their port from nextport among them: they bind ports as they like. */
 active proctype outside()
 {
     byte port;

@@ -2,8 +2,8 @@
 """Measures the release build and prints a Markdown table of ratios. Called by script/bench.
 
 Every figure is the median of runs in turns A B A B. Each `next` of a row does all it does for a user, lease on disk
-included; `forget` then takes the row out again, untimed, so that every run meets the same leases. All rows run in network
-namespaces of their own, so that they measure nextport and not what else this machine happens to listen on.
+included; `forget` then takes the row out again, untimed, so that every run meets the same leases. All rows run in
+network namespaces of their own, so that they measure nextport and not what else this machine happens to listen on.
 """
 import argparse
 import contextlib
@@ -95,7 +95,7 @@ class Ledger:
                               check=True, stdout=subprocess.PIPE, text=True).stdout
 
     def next(self, net, *more, status=0):
-        """`next`, undone by forgetting what it gives. A released port would rest, and the next run meet another ledger."""
+        """`next`, undone by forgetting what it gives. A released port would rest, and the next run meet it."""
         words = [NEXTPORT, "next", *self.common, *self.options, *more]
         if status != 0:
             return Run(words, net, status=status)
@@ -120,7 +120,7 @@ class Ledger:
             self.call(net, "next", "--quiet", "--count", 100)
 
     def write_history(self, net, leases, events):
-        """Confirmed leases of as many owners, looked at just now, and what happened to them, as years would leave it."""
+        """Confirmed leases of as many owners, looked at just now, and their history, as years would leave it."""
         self.call(net, "next", "--quiet", "--project", "first")
         with contextlib.closing(sqlite3.connect(self.folder / "ledger.db", isolation_level=None)) as database:
             database.executescript(HISTORY.format(first=FIRST, last=FIRST + leases - 1, times=events // leases))
@@ -129,7 +129,8 @@ class Ledger:
 # The row that is there says how a lease of this namespace looks.
 HISTORY = """
 BEGIN;
-CREATE TEMP TABLE port AS WITH RECURSIVE n(port) AS (SELECT {first} UNION ALL SELECT port + 1 FROM n WHERE port < {last})
+CREATE TEMP TABLE port AS
+    WITH RECURSIVE n(port) AS (SELECT {first} UNION ALL SELECT port + 1 FROM n WHERE port < {last})
     SELECT port FROM n WHERE port NOT IN (SELECT port FROM lease);
 INSERT INTO lease(host, scope, port, protocol, owner_key, labels, deployment, name, ordinal, state, holder, created,
         renewed, expires, process, looks, rev)
@@ -140,10 +141,10 @@ CREATE TEMP TABLE turn AS WITH RECURSIVE n(turn) AS (SELECT 1 UNION ALL SELECT t
 INSERT INTO event(time, kind, lease, port, name, user, host, program, request, owner, before, detail)
     SELECT renewed, CASE WHEN turn = 1 THEN 'granted' ELSE 'kept' END, id, port, name, 'root', 'bench', 'nextport',
         'next --project App', labels, CASE WHEN turn > 1 THEN json END, json
-    FROM turn, (SELECT *, json_object('id', id, 'host', host, 'scope', scope, 'port', port, 'protocol', protocol, 'labels',
-        labels, 'owner_key', owner_key, 'deployment', deployment, 'name', name, 'ordinal', ordinal, 'state', state,
-        'holder', holder, 'created', created, 'renewed', renewed, 'expires', expires, 'process', process, 'looks', looks,
-        'rev', rev) AS json FROM lease WHERE holder NOT NULL) ORDER BY turn, id;
+    FROM turn, (SELECT *, json_object('id', id, 'host', host, 'scope', scope, 'port', port, 'protocol', protocol,
+        'labels', labels, 'owner_key', owner_key, 'deployment', deployment, 'name', name, 'ordinal', ordinal,
+        'state', state, 'holder', holder, 'created', created, 'renewed', renewed, 'expires', expires,
+        'process', process, 'looks', looks, 'rev', rev) AS json FROM lease WHERE holder NOT NULL) ORDER BY turn, id;
 COMMIT;
 """
 

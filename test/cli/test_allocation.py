@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The model of giving a port (doc/model) keeps its promises in every order of steps, and can fail: each defect is found."""
+"""The model of giving a port (doc/model) keeps its promises in every order of steps, and each defect is found."""
 import re
 import shutil
 import subprocess

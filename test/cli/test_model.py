@@ -158,8 +158,8 @@ class Machine:
         return Facts(sites, standing, self.passing(), hidden=hidden and broken, blind=not hidden and broken)
 
     def passing(self):
-        """Connections; TIME_WAIT, which ends when it likes, so it is asked of the kernel; and sockets that are bound and
-        do not listen: finding out whose would take a walk over all connections."""
+        """Connections; TIME_WAIT, which ends when it likes, so it is asked of the kernel; and sockets that are bound
+        and do not listen: finding out whose would take a walk over all connections."""
         with open("/proc/self/net/tcp") as table:
             rows = [line.split() for line in table][1:]
         return {int(row[1].split(":")[1], 16) for row in rows if row[3] != "0A"} | {

@@ -278,14 +278,15 @@ def assign(leases, facts, now, port, owner, name, in_use):
     returns = own and own.port == port and facts.users(port) and own.holder in facts.confirms(port)
     if not facts.free(port) and not in_use and not returns:
         return refused(leases, CONFLICT)
-    lease = Lease(own and own.id, port, owner, name, "", PENDING, None, own.created if own else now, now, now + OWNED, 0)
+    created = own.created if own else now
+    lease = Lease(own and own.id, port, owner, name, "", PENDING, None, created, now, now + OWNED, 0)
     if facts.users(port):
         lease = confirmed(lease, facts, now)
     return Change([lease, *(other for other in left if other is not own)], [*events, ("assigned", port)])
 
 
 def adopt(leases, facts, now, pool):
-    """Each port of the pool that a site is configured for and that is not leased; of several sites the first by name."""
+    """Each port of the pool that a site is configured for and not leased yet; of several sites the first by name."""
     if facts.blind:
         return refused(leases, BLIND)
     change, taken = Change(list(leases), []), {lease.port for lease in leases}
