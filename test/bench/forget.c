@@ -1,5 +1,5 @@
-/* Takes out of a ledger the leases that are newer than one: forget LEDGER ID. They leave no event and no rest, and the log
- * is left as it is: the next run meets what the last one met.
+/* Takes out of a ledger the leases that are newer than one: forget LEDGER ID. They leave no event and no rest, and the
+ * log is left as it is: the next run meets what the last one met.
  * SPDX-License-Identifier: MIT */
 #include <sqlite3.h>
 #include <stdio.h>
