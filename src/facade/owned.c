@@ -173,8 +173,6 @@ static const char *renew(struct np_run *run, const struct np_wants *wants, const
                          struct nextport_lease *lease)
 {
     const struct nextport_claim *use = want->ruling.confirm;
-    if (!use && lease->state == NEXTPORT_UNSEEN)
-        use = np_lease_use(&run->evidence, lease->port, lease->protocol);
     if (lease->state == NEXTPORT_RESTING) {
         promise(run, wants, lease);
         return "returned";
@@ -280,15 +278,13 @@ void np_run_hand_out_sockets(struct np_run *run, const struct np_wants *wants)
 
 struct deployment {
     const char *id;
-    int64_t newest; /* when its newest lease was made */
+    int64_t newest; /* the number of its newest lease */
 };
 
 static int newest_first(const void *a, const void *b)
 {
     const struct deployment *x = a, *y = b;
-    if (x->newest != y->newest)
-        return x->newest < y->newest ? 1 : -1;
-    return strcmp(y->id, x->id);
+    return x->newest < y->newest ? 1 : x->newest > y->newest ? -1 : 0;
 }
 
 /* The owner's deployments before this one. */
@@ -307,9 +303,9 @@ static struct deployment *earlier(struct np_run *run, const struct np_wants *wan
             at++;
         if (at == *ret_n)
             *(struct deployment *)np_push(run->arena, &ret, ret_n, &capacity, sizeof *ret) =
-                (struct deployment){lease->deployment, lease->created};
-        else if (ret[at].newest < lease->created)
-            ret[at].newest = lease->created;
+                (struct deployment){lease->deployment, lease->id};
+        else if (ret[at].newest < lease->id)
+            ret[at].newest = lease->id;
     }
     if (*ret_n > 0)
         qsort(ret, *ret_n, sizeof *ret, newest_first);

@@ -110,7 +110,7 @@ enum nextport_status np_run_ledger_begin(struct np_run *, bool make, bool *ret_p
  * exist has none. */
 enum nextport_status np_run_ledger_look(struct np_run *, size_t limit, struct nextport_error *);
 /* What a plan needs to name: the ports it lists as rejected. */
-enum { NP_LEASES_NAMED = 256 };
+enum { NP_LEASES_NAMED = 128 };
 /* A ledger of the user's own still honours the machine's, as far as it can be read. */
 void np_run_honour_machine(struct np_run *);
 

@@ -167,8 +167,6 @@ static const struct migration {
      "DROP INDEX event_lease;"
      "CREATE TRIGGER event_fixed BEFORE UPDATE ON event"
      " BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;"
-     "CREATE TRIGGER event_added BEFORE INSERT ON event WHEN EXISTS (SELECT 1 FROM event WHERE id = NEW.id)"
-     " BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;"
      "DROP TRIGGER event_kept;"
      /* The newest stays, so that no number is given twice. */
      "CREATE TRIGGER event_kept BEFORE DELETE ON event"
