@@ -315,8 +315,9 @@ struct nextport_result {
     bool is_free;
     enum nextport_probe probe;
 
-    const struct nextport_lease *leases; /* leases; why: at most one; release, sweep: what ended; adopt, assign, import:
-                                            what was leased */
+    /* leases; why: at most one; release: what was given back, as it rests; sweep: what ended; adopt, assign, import: what
+     * was leased */
+    const struct nextport_lease *leases;
     size_t n_leases;
 
     const struct nextport_item *items; /* doctor, setup, config */
@@ -328,7 +329,9 @@ struct nextport_result {
     const struct nextport_event *events; /* log: the newest last */
     size_t n_events;
 
-    uint64_t n_confirmed; /* sweep: leases seen in use for the first time */
+    uint64_t n_confirmed; /* sweep: leases seen in use, for the first time or again */
+    uint64_t n_absent;    /* sweep: confirmed leases that were no longer seen in use */
+    uint64_t n_resting;   /* sweep: leases that rest now, because the process that they lived with has ended */
 };
 
 /* NULL is allowed. */

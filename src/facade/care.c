@@ -228,6 +228,8 @@ static void doctor_sources(struct np_run *run, struct items *items)
 
 static void doctor_os(struct np_run *run, struct items *items)
 {
+    static const char keep_out[] = "Outgoing connections may take them. 'nextport protect --apply' keeps these out; "
+                                   "'nextport protect' shows how.";
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     struct np_os_ports os;
     if (np_host_os_ports(run->arena, false, &os, &err) != NEXTPORT_OK)
@@ -240,7 +242,7 @@ static void doctor_os(struct np_run *run, struct items *items)
     item(items, "system", "ephemeral ports",
          np_sprintf(run->arena, "%u-%u: %u of %u pool ports are at risk", os.ephemeral_first, os.ephemeral_last,
                     at_risk, size),
-         at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD, at_risk ? np_host_protection(run->arena, &run->pool, &os) : NULL);
+         at_risk ? NEXTPORT_NOTICE : NEXTPORT_GOOD, at_risk ? keep_out : NULL);
 }
 
 static void doctor_ledger(struct np_run *run, struct items *items)

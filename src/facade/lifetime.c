@@ -231,6 +231,8 @@ static enum nextport_status make(struct np_run *run, const struct nextport_lease
     np_lease_apply(&after, step, run->actor.now, seen->use ? np_holder_of(run->arena, seen->use) : NULL,
                    &run->np->settings.lifetimes);
     run->n_confirmed += step == NP_LEASE_CONFIRM;
+    run->n_absent += step == NP_LEASE_MISS;
+    run->n_resting += step == NP_LEASE_REST;
     if (known)
         *known = after;
     return run->ops->save(run->ledger, &after, event, err);
@@ -350,9 +352,10 @@ enum nextport_status np_run_release(struct np_run *run, const struct nextport_le
 {
     struct nextport_lease after = *lease, *known = np_leases_at(&run->leases, lease->port);
     np_lease_apply(&after, NP_LEASE_REST, run->actor.now, NULL, &run->np->settings.lifetimes);
-    if (known)
+    const enum nextport_status status = run->ops->save(run->ledger, &after, "released", err);
+    if (known && status == NEXTPORT_OK)
         *known = after;
-    return run->ops->save(run->ledger, &after, "released", err);
+    return status;
 }
 
 /* ---- Sweep --------------------------------------------------------------------------------------------------- */
@@ -464,5 +467,7 @@ enum nextport_status nextport_sweep(struct nextport *np, struct nextport_result 
     run.res->leases = run.ended;
     run.res->n_leases = run.n_ended;
     run.res->n_confirmed = run.n_confirmed;
+    run.res->n_absent = run.n_absent;
+    run.res->n_resting = run.n_resting;
     return np_run_done(&run, status == NEXTPORT_OK, ret, status);
 }

@@ -110,6 +110,13 @@ static enum nextport_status rule_protocol(struct np_run *run, struct np_want *wa
     return status;
 }
 
+static const char *why_returned(struct np_run *run, const struct np_want *want)
+{
+    static const char taken_back[] = "taken back while it rested";
+    const bool used = np_lease_use(&run->evidence, want->own->port, want->own->protocol) != NULL;
+    return used ? np_sprintf(run->arena, "%s; %s", taken_back, want->ruling.why) : taken_back;
+}
+
 static enum nextport_status rule(struct np_run *run, const struct np_wants *wants, struct np_want *want,
                                  struct nextport_error *err)
 {
@@ -120,6 +127,8 @@ static enum nextport_status rule(struct np_run *run, const struct np_wants *want
         return err->status;
     if (wants->request->live && rule_live(run, want, err) != NEXTPORT_OK)
         return err->status;
+    if (want->ruling.keep && own->state == NEXTPORT_RESTING)
+        want->ruling.why = why_returned(run, want);
     if (want->ruling.keep || !wants->request->no_move)
         return NEXTPORT_OK;
     np_fail(err, NEXTPORT_CONFLICT, "port %u of %s: %s", own->port, run->owner.shown, want->ruling.why);

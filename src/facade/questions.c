@@ -134,6 +134,8 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
     run.res->port = port;
     np_portset_add(&scope.ports, port, port);
     enum nextport_status status = np_run_look_at_all(&run, &scope, err);
+    if (status == NEXTPORT_OK)
+        status = np_run_avoid(&run, err);
     np_run_keep_claims(&run, &scope.ports);
     np_evidence_sort(&run.evidence, false);
     run.res->claims = run.evidence.claims;

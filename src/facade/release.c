@@ -7,7 +7,7 @@
 typedef bool match_fn(const struct nextport_lease *, const void *ctx);
 typedef enum nextport_status end_fn(struct np_run *, const struct nextport_lease *, struct nextport_error *);
 
-/* Ends every lease that matches, in one transaction; the result lists them. */
+/* Ends every lease that matches, in one transaction; the result lists them as they are then. */
 static enum nextport_status end_leases(struct np_run *run, match_fn *match, const void *ctx, end_fn *end,
                                        struct nextport_error *err)
 {
@@ -19,7 +19,8 @@ static enum nextport_status end_leases(struct np_run *run, match_fn *match, cons
             continue;
         if (end(run, &lease, err) != NEXTPORT_OK)
             return np_wrap(err, "end the lease of port %u in %s", lease.port, run->path);
-        *(struct nextport_lease *)np_push(run->arena, &ended, &run->res->n_leases, &capacity, sizeof *ended) = lease;
+        *(struct nextport_lease *)np_push(run->arena, &ended, &run->res->n_leases, &capacity, sizeof *ended) =
+            run->leases.items[i];
     }
     run->res->leases = ended;
     run->res->changed = run->res->n_leases > 0;

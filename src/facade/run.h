@@ -46,9 +46,9 @@ struct np_run {
     struct np_portset due; /* leases that time may end now */
     bool look_is_due;      /* at all leases, and it counts for those that it does not see */
     bool look_at_all;      /* whether it counts or not */
-    /* what the steps did: the leases they ended, the number they confirmed */
+    /* what the steps did: the leases they ended, the numbers that became confirmed, absent and quarantined */
     struct nextport_lease *ended;
-    size_t n_ended, ended_capacity, n_confirmed;
+    size_t n_ended, ended_capacity, n_confirmed, n_absent, n_resting;
 };
 
 void np_run_init(struct np_run *, struct nextport *, enum nextport_what);

@@ -190,9 +190,6 @@ enum nextport_status np_host_protect(struct np_arena *, const struct np_portset 
 /* Takes back what np_host_protect() did, and nothing else. */
 enum nextport_status np_host_unprotect(struct np_arena *, bool *ret_changed, struct nextport_error *);
 
-/* A sentence with the command that keeps outgoing connections out of `pool`. */
-const char *np_host_protection(struct np_arena *, const struct np_portset *pool, const struct np_os_ports *);
-
 /* ---- What only Windows has; elsewhere these say that there is nothing ---------------------------------------- */
 
 /* One row of HTTP.sys' configuration, which holds a port for somebody although no socket does. */

@@ -230,6 +230,8 @@ static void write_sweep(struct np_json *json, const struct nextport_result *res)
     np_json_bool(json, "changed", res->changed);
     add_leases(json, "ended", res);
     np_json_int(json, "confirmed", (int64_t)res->n_confirmed);
+    np_json_int(json, "absent", (int64_t)res->n_absent);
+    np_json_int(json, "resting", (int64_t)res->n_resting);
     add_sources(json, res);
 }
 

@@ -220,6 +220,10 @@ static void sum_sweep(struct np_buf *out, const struct nextport_result *res)
 {
     np_buf_printf(out, "%s ended, %" PRIu64 " confirmed", np_count_text(out->arena, res->n_leases, "lease", "leases"),
                   res->n_confirmed);
+    if (res->n_absent)
+        np_buf_printf(out, ", %" PRIu64 " absent", res->n_absent);
+    if (res->n_resting)
+        np_buf_printf(out, ", %" PRIu64 " resting", res->n_resting);
 }
 
 const char *np_summary(struct np_arena *arena, const struct nextport_result *res)
@@ -232,7 +236,8 @@ const char *np_summary(struct np_arena *arena, const struct nextport_result *res
     };
     struct np_buf out = {.arena = arena};
     /* that nothing was done is said by the answer itself */
-    bool nothing = !(NP_ANSWER(res->what) & NP_GRANTS) && (res->dry_run || (!res->n_leases && !res->n_confirmed));
+    const bool any = res->n_leases || res->n_confirmed || res->n_absent || res->n_resting;
+    bool nothing = !(NP_ANSWER(res->what) & NP_GRANTS) && (res->dry_run || !any);
     if (!sums[res->what] || nothing)
         return NULL;
     np_buf_printf(&out, "%s: ", res->host);

@@ -147,9 +147,17 @@ static const struct words {
 static const struct words passing = {"in use by a connection that will pass", "in use by a passing connection of",
                                      "wait until the connection has passed"};
 
+static const struct words avoided = {"not given", "not given:", "leave it out of pool.avoid (--avoid)"};
+
+/* What a request would rather not have, which nobody has. */
+static bool is_avoidance(const struct nextport_claim *claim)
+{
+    return claim->kind == NEXTPORT_RESERVED && strcmp(claim->source, "avoid") == 0;
+}
+
 static const struct words *claim_words(const struct nextport_claim *claim)
 {
-    return claim->transient ? &passing : &words[claim->kind];
+    return claim->transient ? &passing : is_avoidance(claim) ? &avoided : &words[claim->kind];
 }
 
 static void add_part(struct np_buf *text, const char *part)
@@ -191,6 +199,16 @@ static void print_reason(struct np_page *page, const struct nextport_claim *clai
             np_sprintf(page->arena, "  %s", np_claim_text(page, claim)));
 }
 
+/* Who has a lease, or lives with it. */
+static const char *lease_holder(struct np_page *page, const struct nextport_lease *lease)
+{
+    if (lease->holder || !lease->process)
+        return np_safe(page, lease->holder);
+    struct np_text rest = np_text_of(lease->process), pid;
+    np_text_split(&rest, ' ', &pid);
+    return np_safe(page, np_sprintf(page->arena, "process %s", np_text_dup(page->arena, pid)));
+}
+
 static void print_lease(struct np_page *page, const struct nextport_result *res)
 {
     const struct nextport_lease *lease = res->n_leases ? &res->leases[0] : NULL;
@@ -202,8 +220,15 @@ static void print_lease(struct np_page *page, const struct nextport_result *res)
         np_buf_printf(&text, ", for %s", np_safe(page, lease->name));
     if (lease->owner)
         np_buf_printf(&text, " of %s", np_safe(page, lease->owner));
+    if (lease->deployment)
+        np_buf_printf(&text, ", deployment %s", np_safe(page, lease->deployment));
+    if (lease->created)
+        np_buf_printf(&text, ", since %s UTC", np_time_text(page->arena, lease->created));
     if (lease->expires)
         np_buf_printf(&text, ", until %s UTC", expiry(page, lease));
+    if (lease->holder || lease->process)
+        np_buf_printf(&text, ", %s %s", lease->state == NEXTPORT_CONFIRMED ? "used by" : "last used by",
+                      lease_holder(page, lease));
     np_line(page, NP_PLAIN, text.ptr);
 }
 
@@ -256,8 +281,13 @@ static void print_changes(struct np_page *page, const struct nextport_result *re
 
 static const char *verdict(const struct nextport_result *res)
 {
+    bool only_avoided = res->n_claims > 0 && res->probe <= NEXTPORT_PROBE_FREE;
     if (res->is_free)
         return "is free";
+    for (size_t i = 0; i < res->n_claims; i++)
+        only_avoided = only_avoided && is_avoidance(&res->claims[i]);
+    if (only_avoided)
+        return "is avoided";
     return res->n_claims || res->probe > NEXTPORT_PROBE_FREE
                ? "is taken"
                : "cannot be called free: nothing that was seen has it, but not everything was seen";
@@ -277,16 +307,6 @@ static void write_why(struct np_page *page, const struct nextport_result *res)
 }
 
 /* ---- leases ----------------------------------------------------------------------------------------------------- */
-
-/* Who has a lease, or lives with it. */
-static const char *lease_holder(struct np_page *page, const struct nextport_lease *lease)
-{
-    if (lease->holder || !lease->process)
-        return np_safe(page, lease->holder);
-    struct np_text rest = np_text_of(lease->process), pid;
-    np_text_split(&rest, ' ', &pid);
-    return np_safe(page, np_sprintf(page->arena, "process %s", np_text_dup(page->arena, pid)));
-}
 
 static void print_leases(struct np_page *page, const struct nextport_result *res)
 {
@@ -387,20 +407,28 @@ static void write_release(struct np_page *page, const struct nextport_result *re
         np_line(page, NP_PLAIN, "no lease to release");
 }
 
+static void print_moved_on(struct np_page *page, uint64_t n, const char *one, const char *many)
+{
+    if (n)
+        np_line(
+            page, NP_PLAIN,
+            np_sprintf(page->arena, "%s %s", np_count_text(page->arena, n, "lease", "leases"), n == 1 ? one : many));
+}
+
 /* It runs from timers, whose mails nobody should have to read: quiet, it says what it did or nothing. */
 static void write_sweep(struct np_page *page, const struct nextport_result *res)
 {
     print_ended(page, res, "expired");
-    if (res->n_confirmed)
-        np_line(page, NP_PLAIN,
-                np_sprintf(page->arena, "%" PRIu64 " lease%s seen in use and confirmed", res->n_confirmed,
-                           res->n_confirmed == 1 ? " was" : "s were"));
+    print_moved_on(page, res->n_confirmed, "was seen in use and confirmed", "were seen in use and confirmed");
+    print_moved_on(page, res->n_absent, "is no longer seen in use and absent now",
+                   "are no longer seen in use and absent now");
+    print_moved_on(page, res->n_resting, "rests: its process has ended", "rest: their processes have ended");
     if (page->style->verbosity < 0)
         return;
     if (!res->changed)
         np_line(page, NP_PLAIN, "nothing had to be done");
-    else if (!res->n_leases && !res->n_confirmed)
-        np_line(page, NP_PLAIN, "leases were moved on, none has ended");
+    else if (!res->n_leases && !res->n_confirmed && !res->n_absent && !res->n_resting)
+        np_line(page, NP_PLAIN, "no lease is in another state than before: looks were counted, or times set right");
     np_table_unseen(page, res);
 }
 

@@ -553,11 +553,49 @@ static void why_gives_each_reason_and_what_would_have_to_change(void **state)
     assert_string_equal(written("table", &usual, &res).out.ptr,
                         "port 49001 is taken\n"
                         "  iis: configured for Shop, tcp, *, http *:49001:, /srv/applicationHost.config:12\n"
-                        "  ledger: lease 7, pending, for Port, until 2026-11-24 14:05 UTC\n"
+                        "  ledger: lease 7, pending, for Port, since 2026-11-23 14:05 UTC, until 2026-11-24 14:05 UTC\n"
                         "  probe: it can be bound\n"
                         "to make it free:\n"
                         "  change or remove the setting; stopping the site is not enough\n"
                         "  release the lease: nextport release 49001\n");
+}
+
+static void why_tells_whose_a_lease_is_and_who_uses_it(void **state)
+{
+    struct nextport_lease shops = lease;
+    struct nextport_result res = why_taken();
+    (void)state;
+    shops.owner = "shop/QA", shops.deployment = "Deployments-418", shops.state = NEXTPORT_CONFIRMED;
+    shops.holder = "iis: Shop", shops.expires = 0;
+    res.leases = &shops, res.n_claims = 0, res.probe = NEXTPORT_PROBE_NONE;
+    assert_true(
+        has(written("table", &usual, &res).out.ptr,
+            "  ledger: lease 7, confirmed, for Port of shop/QA, deployment Deployments-418, since 2026-11-23 14:05 "
+            "UTC, used by iis: Shop\n"));
+    shops.state = NEXTPORT_UNSEEN, shops.expires = NOV_23 + 86400, shops.deployment = NULL;
+    assert_true(
+        has(written("table", &usual, &res).out.ptr,
+            "  ledger: lease 7, absent, for Port of shop/QA, since 2026-11-23 14:05 UTC, until 2026-11-24 14:05 "
+            "UTC, last used by iis: Shop\n"));
+}
+
+static void why_tells_what_is_only_avoided(void **state)
+{
+    static const struct nextport_claim avoided = {.first = 6665,
+                                                  .last = 6669,
+                                                  .protocol = NEXTPORT_BOTH,
+                                                  .kind = NEXTPORT_RESERVED,
+                                                  .holder = "browsers block it",
+                                                  .source = "avoid",
+                                                  .count = 1};
+    struct nextport_result res = why_taken();
+    (void)state;
+    res.port = 6667, res.claims = &avoided, res.n_leases = 0;
+    assert_string_equal(written("table", &usual, &res).out.ptr, "port 6667 is avoided\n"
+                                                                "  avoid: not given: browsers block it, both\n"
+                                                                "  probe: it can be bound\n"
+                                                                "to make it free:\n"
+                                                                "  leave it out of pool.avoid (--avoid)\n");
 }
 
 static void why_tells_a_lease_once(void **state)
@@ -575,7 +613,7 @@ static void why_tells_a_lease_once(void **state)
     res.probe = NEXTPORT_PROBE_NONE;
     assert_string_equal(written("table", &usual, &res).out.ptr,
                         "port 49001 is taken\n"
-                        "  ledger: lease 7, pending, for Port, until 2026-11-24 14:05 UTC\n"
+                        "  ledger: lease 7, pending, for Port, since 2026-11-23 14:05 UTC, until 2026-11-24 14:05 UTC\n"
                         "to make it free:\n"
                         "  release the lease: nextport release 49001\n");
 }
@@ -807,7 +845,13 @@ static void each_change_is_summed_up_in_a_sentence(void **state)
     assert_string_equal(np_summary(arena, &res), "srv1: leased 4 ports");
     res.what = NEXTPORT_ANSWER_SWEEP, res.n_leases = 1, res.n_confirmed = 2;
     assert_string_equal(np_summary(arena, &res), "srv1: 1 lease ended, 2 confirmed");
-    res.n_leases = 0, res.n_confirmed = 0;
+    res.n_leases = 0, res.n_confirmed = 0, res.n_absent = 3, res.n_resting = 1;
+    assert_string_equal(np_summary(arena, &res), "srv1: 0 leases ended, 0 confirmed, 3 absent, 1 resting");
+    assert_string_equal(written("table", &usual, &res).out.ptr, "3 leases are no longer seen in use and absent now\n"
+                                                                "1 lease rests: its process has ended\n");
+    res.n_absent = 0, res.n_resting = 0;
+    assert_string_equal(written("table", &usual, &res).out.ptr,
+                        "no lease is in another state than before: looks were counted, or times set right\n");
     assert_null(np_summary(arena, &res));
     res.what = NEXTPORT_ANSWER_USED;
     assert_null(np_summary(arena, &res));
@@ -1396,6 +1440,8 @@ int main(void)
         TEST(nothing_found_is_said_in_a_sentence),
         TEST(why_gives_each_reason_and_what_would_have_to_change),
         TEST(why_tells_a_lease_once),
+        TEST(why_tells_whose_a_lease_is_and_who_uses_it),
+        TEST(why_tells_what_is_only_avoided),
         TEST(free_shows_ranges_and_their_sum),
         TEST(leases_show_utc_times),
         TEST(doctor_marks_what_is_bad_without_colour_too),

@@ -126,24 +126,6 @@ enum nextport_status np_host_os_ports(struct np_arena *arena, bool fresh, struct
     return NEXTPORT_OK;
 }
 
-/* The setting is one list: what others have put there must stay in it, and once the pool is in it too, the list no longer
- * tells whose a port of the pool is. */
-const char *np_host_protection(struct np_arena *arena, const struct np_portset *pool, const struct np_os_ports *os)
-{
-    struct np_portset all = *pool, others = os->reserved, rest = os->reserved;
-    np_portset_subtract(&rest, pool);
-    np_portset_subtract(&others, &rest);
-    struct nextport_range run;
-    for (uint32_t from = 1; np_portset_run(&os->reserved, from, &run); from = run.last + UINT32_C(1))
-        np_portset_add(&all, run.first, run.last);
-    const char *command =
-        np_sprintf(arena, "sysctl -w net.ipv4.ip_local_reserved_ports=%s", np_portset_format(arena, &all));
-    if (!np_portset_next(&others, 1))
-        return np_sprintf(arena, "Outgoing connections may take them. Once: %s", command);
-    return np_sprintf(arena, "First give others what they reserved: 'exclude = %s' in [pool]. Then, once: %s",
-                      np_portset_format(arena, &others), command);
-}
-
 const char *np_host_services_file(struct np_arena *arena)
 {
     (void)arena;

@@ -319,23 +319,6 @@ enum nextport_status np_host_os_ports(struct np_arena *arena, bool fresh, struct
     return NEXTPORT_OK;
 }
 
-/* Moves the dynamic range. Never an excluded range of the pool: an administered one locks HTTP.sys out, and so IIS.
- * Hyper-V takes its own from the dynamic range, wherever that is. */
-const char *np_host_protection(struct np_arena *arena, const struct np_portset *pool, const struct np_os_ports *os)
-{
-    struct nextport_range to;
-    if (!np_dynamic_choose(pool, os->ephemeral_last - os->ephemeral_first + 1u, &to))
-        return np_sprintf(arena,
-                          "Outgoing connections may take them, and beside the pool there is no room for the %d ports "
-                          "that they need at least: make the pool smaller.",
-                          NP_DYNAMIC_FEWEST);
-    const struct np_dynamic ipv4 = {.protocol = NEXTPORT_TCP}, ipv6 = {.ipv6 = true, .protocol = NEXTPORT_TCP};
-    return np_sprintf(arena,
-                      "Outgoing connections may take them. Once, as an administrator: 'netsh %s' and 'netsh %s'. "
-                      "Connections that are open keep their ports.",
-                      np_dynamic_command(arena, &ipv4, to), np_dynamic_command(arena, &ipv6, to));
-}
-
 const char *np_host_services_file(struct np_arena *arena)
 {
     char *folder = np_narrow(arena, np_system_folder(arena));
