@@ -21,7 +21,9 @@ const struct nextport_status_info nextport_statuses[NEXTPORT_N_STATUS] = {
     {NEXTPORT_LEDGER, "ledger",
      "the ledger is unusable: damaged, foreign, newer than this program, or the disk is full",
      "A person has to look: nothing was overwritten. 'nextport doctor' checks the file."},
-    {NEXTPORT_CONFLICT, "conflict", "a conflict was found", "See the findings."},
+    {NEXTPORT_CONFLICT, "conflict",
+     "a conflict: a finding of check, a port or owner that has another lease, a move that --no-move forbids",
+     "Do what the message or the findings say: release the lease that stands in the way, or choose another port."},
     {NEXTPORT_DENIED, "denied", "not permitted",
      "Run 'nextport setup' once as root (on Windows: elevated), join the group nextport, or use a ledger of your own "
      "with --user."},

@@ -132,7 +132,7 @@ int cli_main(int argc, char **argv);
 
 /* Before anything is opened: no file of ours may become a standard stream, and a closed pipe is an error, not a death. */
 void cli_prepare(void);
-/* The value of an environment variable, UTF-8, for good; NULL when unset or empty. */
+/* The value of an environment variable, UTF-8, for good; NULL when unset. */
 const char *cli_env(const char *name);
 /* Fills in width, colour and character set of the terminal. */
 void cli_look_at_terminal(struct nextport_style *);

@@ -21,7 +21,9 @@ static void take_back(struct cli *cli, const struct nextport_result *result, con
                  err.text);
     else
         snprintf(cli->err.text, sizeof cli->err.text, "write to standard output: %s%s", why,
-                 leased ? "; the lease is undone" : "");
+                 leased                      ? "; the lease is undone"
+                 : result && result->changed ? "; what was done stays, and the same command again changes nothing"
+                                             : "");
 }
 
 /* Renders and writes a result, a failure, or both. NULL, or why the answer did not reach standard output. */
@@ -109,8 +111,8 @@ static enum nextport_status find_command(struct cli *cli, int argc, char **argv)
     return cli_usage(cli, hint, "unknown command '%s'", word);
 }
 
-/* Labels that were not given. An empty variable is none. */
-static void labels_from_environment(struct cli *cli)
+/* Labels that were not given. An empty variable is judged as an empty option is. */
+static bool labels_from_environment(struct cli *cli)
 {
     static const struct {
         const char *key, *variable;
@@ -127,6 +129,7 @@ static void labels_from_environment(struct cli *cli)
         if (!given)
             cli->labels[cli->n_labels++] = (struct nextport_label){rows[i].key, value};
     }
+    return cli->n_labels > 0;
 }
 
 /* The command line as a person would read it again, for the history, and where in it each word ends. NULL when memory is
@@ -157,8 +160,9 @@ static enum nextport_status run(struct cli *cli, int argc, char **argv, struct n
         status = cli->err.status;
     if (status != NEXTPORT_OK)
         return status;
-    if (cli->labels_from_env)
-        labels_from_environment(cli);
+    if (cli->labels_from_env && !labels_from_environment(cli))
+        return cli_usage(cli, "Set NEXTPORT_PROJECT, and where they differ NEXTPORT_ENVIRONMENT, _CHANNEL and _TENANT.",
+                         "--labels-from-env: no label is in the environment");
     if (cli->command && cli->command->bit == ON_EXEC && cli->n_args)
         cli->request[cli->ends[argc - cli->n_args]] = '\0'; /* the command's words may hold secrets */
     if (cli->version)

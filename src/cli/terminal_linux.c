@@ -38,8 +38,7 @@ static bool set(const char *name)
 
 const char *cli_env(const char *name)
 {
-    const char *value = getenv(name);
-    return value && *value ? value : NULL;
+    return getenv(name);
 }
 
 enum nextport_status cli_read(struct cli *cli, const char *file, char **ret, size_t *ret_n)

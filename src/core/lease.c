@@ -299,7 +299,7 @@ struct np_ruling np_lease_rule(const struct nextport_lease *lease, const struct 
 {
     const struct users on = users_of(lease, again, evidence);
     if (!np_portset_has(again->pool, again->port))
-        return move("it is not in the pool that was asked for");
+        return move("it is not among the ports that were asked for");
     if (on.own)
         return keep(news(lease, on.own), np_sprintf(arena, "%s has it", np_holder_of(arena, on.own)));
     if (on.known && !lease->holder)

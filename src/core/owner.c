@@ -84,14 +84,22 @@ static enum nextport_status check_characters(const char *word, const char *what,
 enum nextport_status np_check_word(const char *word, const char *what, struct nextport_error *err)
 {
     const struct np_text text = np_text_of(word);
-    if (!text.len)
-        return np_fail(err, NEXTPORT_INPUT, "%s: is empty", what);
+    if (!text.len) {
+        np_fail(err, NEXTPORT_INPUT, "%s: is empty", what);
+        np_hint(err, "The deployment tool has probably no such variable, or no value for it here.");
+        return err->status;
+    }
     if (text.len > NP_LABEL_VALUE_MAX)
         return np_fail(err, NEXTPORT_INPUT, "%s: has %zu bytes, at most %d are possible", what, text.len,
                        NP_LABEL_VALUE_MAX);
     if (!np_utf8_valid(text)) {
         np_fail(err, NEXTPORT_INPUT, "%s: is not UTF-8", what);
         np_hint(err, "Pass it in UTF-8: set the locale or the console's code page to it.");
+        return err->status;
+    }
+    if (strstr(word, "#{")) {
+        np_fail(err, NEXTPORT_INPUT, "%s: holds \"#{\"", what);
+        np_hint(err, "The deployment tool did not substitute a variable: check its name and that it has a value here.");
         return err->status;
     }
     return check_characters(word, what, err);
@@ -105,14 +113,7 @@ static enum nextport_status check_value(const char *value, const char *what, str
                 "The deployment tool has probably no such variable: an empty label would be one owner for everybody.");
         return err->status;
     }
-    if (np_check_word(value, what, err) != NEXTPORT_OK)
-        return err->status;
-    if (strstr(value, "#{")) {
-        np_fail(err, NEXTPORT_INPUT, "%s: holds \"#{\"", what);
-        np_hint(err, "The deployment tool did not substitute a variable: check its name and that it has a value here.");
-        return err->status;
-    }
-    return NEXTPORT_OK;
+    return np_check_word(value, what, err);
 }
 
 /* ---- Keys ---- */

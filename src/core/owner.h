@@ -38,7 +38,8 @@ bool np_owner_parse(struct np_owner *ret, const char *text, struct np_arena *);
 bool np_owner_matches(const struct nextport_label *labels, size_t n, const struct np_owner *filter);
 
 /* A deployment's or a port's name: 1 to 200 bytes of UTF-8 without control characters (C0, C1, DEL, U+2028-202E,
- * U+2066-2069: logs are read by people). `what` names it in the error. NULL is empty. */
+ * U+2066-2069: logs are read by people). `what` names it in the error. NULL is empty. A word with
+ * "#{" is refused: a variable that was not substituted. */
 enum nextport_status np_check_word(const char *word, const char *what, struct nextport_error *);
 
 /* Where an owner's search for a port begins: the same number on every machine, in every release. 64-bit FNV-1a of key, a

@@ -147,11 +147,14 @@ static bool is_adoptable(const struct nextport_claim *claim)
     return source && source->adopts && np_claim_is_use(claim) && claim->first > 0 && !unfinished;
 }
 
-/* The ports that have no lease, neither in this ledger nor in the machine's. */
+/* The ports that have no lease, neither in this ledger nor in the machine's. One that was given back and rests is nobody's
+ * any more: what is configured there need not wait. */
 static struct np_portset not_leased(const struct np_run *run)
 {
     struct np_portset ports = run->pool;
-    np_portset_subtract(&ports, &run->leases.taken);
+    for (size_t i = 0; i < run->leases.n; i++)
+        if (run->leases.items[i].state != NEXTPORT_RESTING)
+            np_portset_remove(&ports, run->leases.items[i].port, run->leases.items[i].port);
     for (size_t i = 0; i < run->evidence.n_claims; i++)
         if (run->evidence.claims[i].kind == NEXTPORT_LEASED)
             np_portset_remove(&ports, run->evidence.claims[i].first, run->evidence.claims[i].last);
@@ -241,12 +244,19 @@ static enum nextport_status owner_of(struct np_run *run, const struct nextport_a
     return np_owner_make(ret, labels, n, run->arena, err);
 }
 
-static bool has_name(const struct np_leases *leases, const char *owner_key, const char *name)
+/* Does it rest on a port that is adopted now? */
+static bool is_replaced(const struct adoption *adoption, const struct nextport_lease *lease)
+{
+    return lease->state == NEXTPORT_RESTING && adoption->best[lease->port];
+}
+
+static bool has_name(const struct adoption *adoption, const struct np_leases *leases, const char *owner_key,
+                     const char *name)
 {
     for (size_t i = 0; i < leases->n; i++) {
         const struct nextport_lease *lease = &leases->items[i];
-        if (lease->owner_key && !lease->deployment && strcmp(lease->owner_key, owner_key) == 0 &&
-            strcmp(lease->name, name) == 0)
+        if (!is_replaced(adoption, lease) && lease->owner_key && !lease->deployment &&
+            strcmp(lease->owner_key, owner_key) == 0 && strcmp(lease->name, name) == 0)
             return true;
     }
     return false;
@@ -271,7 +281,7 @@ static const char *next_name(struct np_run *run, struct adoption *adoption, cons
     do {
         numbering->last++;
         name = numbering->last == 1 ? PORT_NAME : np_sprintf(run->arena, PORT_NAME "%u", numbering->last);
-    } while (has_name(&run->leases, owner_key, name));
+    } while (has_name(adoption, &run->leases, owner_key, name));
     return name;
 }
 
@@ -303,6 +313,11 @@ static void adopt_port(struct np_run *run, struct adoption *adoption, uint16_t p
 
 static enum nextport_status write_leases(struct np_run *run, struct adoption *adoption, struct nextport_error *err)
 {
+    for (size_t i = 0; run->ledger && i < adoption->n; i++) {
+        const struct nextport_lease *rests = np_leases_at(&run->leases, adoption->leases[i].port);
+        if (rests && run->ops->drop(run->ledger, rests, "rested", err) != NEXTPORT_OK)
+            return np_wrap(err, "end the rest of port %u in %s", rests->port, run->path);
+    }
     for (size_t i = 0; run->ledger && i < adoption->n; i++)
         if (run->ops->add(run->ledger, &adoption->leases[i], "adopted", err) != NEXTPORT_OK)
             return np_wrap(err, "lease port %u in %s", adoption->leases[i].port, run->path);
@@ -466,10 +481,24 @@ static enum nextport_status end_if_over(struct np_run *run, const struct assignm
     return NEXTPORT_OK;
 }
 
+/* What was given back and is said to be this owner's own need not rest. */
+static enum nextport_status end_rest(struct np_run *run, const struct assignment *assignment,
+                                     struct nextport_error *err)
+{
+    const uint16_t port = assignment->asked->port;
+    const struct nextport_lease *at = np_leases_at(&run->leases, port);
+    if (!at || at->state != NEXTPORT_RESTING || !assignment->asked->in_use || is_own(assignment, at))
+        return NEXTPORT_OK;
+    if (run->ledger && run->ops->drop(run->ledger, at, "rested", err) != NEXTPORT_OK)
+        return np_wrap(err, "end the rest of port %u in %s", port, run->path);
+    np_leases_remove(&run->leases, port);
+    return NEXTPORT_OK;
+}
+
 /* Leases that stand in the way. */
 static enum nextport_status check_leases(struct np_run *run, struct assignment *assignment, struct nextport_error *err)
 {
-    if (end_if_over(run, assignment, err) != NEXTPORT_OK)
+    if (end_if_over(run, assignment, err) != NEXTPORT_OK || end_rest(run, assignment, err) != NEXTPORT_OK)
         return err->status;
     const uint16_t port = assignment->asked->port;
     const struct nextport_lease *at = np_leases_at(&run->leases, port);
@@ -479,7 +508,9 @@ static enum nextport_status check_leases(struct np_run *run, struct assignment *
     if (at && at != assignment->own) {
         np_fail(err, NEXTPORT_CONFLICT, "port %u is leased to %s", port, whose(run->arena, at));
         if (at->state == NEXTPORT_RESTING)
-            np_hint(err, "It was given back, and rests for a while; try again later.");
+            np_hint(
+                err,
+                "It was given back and rests until nothing uses it; --in-use says that what uses it is the owner's.");
         else
             np_hint(err, "'nextport release %u' gives it back, if nobody needs it any more.", port);
         return err->status;

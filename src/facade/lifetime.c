@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Remembered by the ledger: when all leases were looked at last. */
 static const char looked_key[] = "looked";
@@ -107,11 +108,15 @@ enum nextport_status np_run_look_at_leases(struct np_run *run, const struct np_p
     return look_at_sockets(run, &ports, &named, err);
 }
 
-static bool hides_something(const struct np_evidence *evidence)
+/* A ledger that could not be read hides leases, and no use. */
+bool np_run_hides_something(const struct np_run *run)
 {
-    for (size_t i = 0; i < evidence->n_sightings; i++)
-        if (evidence->sightings[i].sight == NEXTPORT_PARTIAL || evidence->sightings[i].sight == NEXTPORT_UNREADABLE)
+    for (size_t i = 0; i < run->evidence.n_sightings; i++) {
+        const struct nextport_sighting *s = &run->evidence.sightings[i];
+        if ((s->sight == NEXTPORT_PARTIAL || s->sight == NEXTPORT_UNREADABLE) &&
+            strcmp(s->source, np_source_ledger.name) != 0)
             return true;
+    }
     return false;
 }
 
@@ -153,7 +158,7 @@ struct walk {
 
 static void begin_walk(struct walk *walk, struct np_run *run)
 {
-    *walk = (struct walk){.run = run, .all = {.arena = run->arena}, .hidden = hides_something(&run->evidence)};
+    *walk = (struct walk){.run = run, .all = {.arena = run->arena}, .hidden = np_run_hides_something(run)};
     for (size_t i = 0; i < run->evidence.n_claims; i++) {
         const struct nextport_claim *claim = &run->evidence.claims[i];
         if (np_claim_is_use(claim) && claim->protocol & NEXTPORT_TCP)
@@ -376,7 +381,7 @@ static enum nextport_status note_what_stays(struct np_run *run, struct nextport_
     if (ports_in(run, mortal, run->actor.now, false, &due, err) != NEXTPORT_OK)
         return err->status;
     const unsigned n = (unsigned)np_portset_count(&due);
-    if (n && hides_something(&run->evidence))
+    if (n && np_run_hides_something(run))
         np_note(&run->log, NEXTPORT_WARNING, "%u due lease%s kept: what was not seen may use %s", n,
                 n == 1 ? " is" : "s are", n == 1 ? "its port" : "their ports");
     else if (n)

@@ -74,7 +74,8 @@ static enum nextport_status runs_already(const struct np_run *run, const struct 
     return err->status;
 }
 
-/* A command is about to bind the port, so it must be free now; the probe holds it until then. */
+/* A command is about to bind the port, so it must be free now; the probe holds it until then. Whoever has it may well be the
+ * owner's own: it keeps its port. */
 static enum nextport_status rule_live(struct np_run *run, struct np_want *want, struct nextport_error *err)
 {
     enum nextport_probe answer;
@@ -85,20 +86,22 @@ static enum nextport_status rule_live(struct np_run *run, struct np_want *want, 
     if (np_probe_try_again(run->probe, want->own->port, &answer, err) != NEXTPORT_OK)
         return err->status;
     want->ruling.confirm = NULL;
-    if (answer != NEXTPORT_PROBE_FREE)
-        want->ruling = (struct np_ruling){.why = "something has it"};
-    return NEXTPORT_OK;
+    if (answer == NEXTPORT_PROBE_FREE)
+        return NEXTPORT_OK;
+    np_fail(err, NEXTPORT_CONFLICT, "port %u of %s cannot be bound now: %s", want->own->port, run->owner.shown,
+            np_lease_use(&run->evidence, want->own->port, want->own->protocol) ? want->ruling.why : "something has it");
+    np_hint(err, "End what has it first, or tell the two apart with --label or --name.");
+    return err->status;
 }
 
-/* The lease is for one protocol and now another is asked for as well. */
+/* The lease is for one protocol and now another is asked for as well, of which the ruling has seen who uses it. */
 static enum nextport_status rule_protocol(struct np_run *run, struct np_want *want, struct nextport_error *err)
 {
-    const enum nextport_protocol asked = run->np->settings.protocol, has = want->own->protocol;
-    const unsigned more = (unsigned)asked & ~(unsigned)has;
+    const unsigned more = (unsigned)want->protocol & ~(unsigned)want->own->protocol;
     struct np_probe *probe = NULL;
     enum nextport_probe answer = NEXTPORT_PROBE_FREE;
-    want->protocol = (enum nextport_protocol)((unsigned)asked | (unsigned)has);
-    if (!more || !want->ruling.keep || run->np->settings.root)
+    if (!more || !want->ruling.keep || run->np->settings.root ||
+        np_lease_use(&run->evidence, want->own->port, (enum nextport_protocol)more))
         return NEXTPORT_OK;
     enum nextport_status status = np_probe_open(&probe, (enum nextport_protocol)more, err);
     if (status == NEXTPORT_OK)
@@ -117,11 +120,28 @@ static const char *why_returned(struct np_run *run, const struct np_want *want)
     return used ? np_sprintf(run->arena, "%s; %s", taken_back, want->ruling.why) : taken_back;
 }
 
+/* The ports that this request allows. The pool of the configuration says where new ports come from; a lease that lies
+ * elsewhere, because the pool was another one or the port was assigned, stays unless the request itself names ports. */
+static struct np_portset allowed(const struct np_run *run)
+{
+    const struct np_settings *settings = &run->np->settings;
+    struct np_portset ret = {{0}};
+    if (np_settings_strength(settings, "pool.range") == NP_BY_CALLER)
+        ret = settings->pool;
+    else
+        np_portset_add(&ret, 1, 65535);
+    if (np_settings_strength(settings, "pool.exclude") == NP_BY_CALLER)
+        np_portset_subtract(&ret, &settings->exclude);
+    return ret;
+}
+
 static enum nextport_status rule(struct np_run *run, const struct np_wants *wants, struct np_want *want,
                                  struct nextport_error *err)
 {
     const struct nextport_lease *own = want->own;
-    const struct np_again again = {.port = own->port, .protocol = own->protocol, .pool = &run->pool};
+    const struct np_portset ports = allowed(run);
+    want->protocol = (enum nextport_protocol)((unsigned)run->np->settings.protocol | (unsigned)own->protocol);
+    const struct np_again again = {.port = own->port, .protocol = want->protocol, .pool = &ports};
     want->ruling = np_lease_rule(own, &again, &run->evidence, run->arena);
     if (rule_protocol(run, want, err) != NEXTPORT_OK)
         return err->status;
@@ -168,13 +188,24 @@ enum nextport_status np_run_rule(struct np_run *run, struct np_wants *wants, str
 /* ---- Recording ----------------------------------------------------------------------------------------------- */
 
 /* Promised, as if for the first time. */
-static void promise(const struct np_run *run, const struct np_wants *wants, struct nextport_lease *lease)
+static void promise(const struct np_run *run, struct nextport_lease *lease)
 {
     lease->state = NEXTPORT_PENDING;
     lease->renewed = run->actor.now;
     lease->expires = run->actor.now + np_run_ttl(run, run->owner.n_labels > 0);
     lease->looks = 0;
-    lease->process = wants->request->live ? np_process_self(run->arena) : NULL;
+}
+
+/* A lease that was made for a command lives with the next one, too. One that was promised to the owner itself stays that:
+ * it does not end with a command. A command that runs keeps its lease whoever asks. */
+static void bind_to_process(struct np_run *run, const struct np_wants *wants, const struct nextport_lease *before,
+                            struct nextport_lease *lease)
+{
+    const bool made_for_one = !before || before->process || before->state == NEXTPORT_RESTING;
+    if (wants->request->live && made_for_one)
+        lease->process = np_process_self(run->arena);
+    else if (lease->process && np_process_has_ended(lease->process))
+        lease->process = NULL;
 }
 
 /* The lease after its owner asked again, and the event. */
@@ -182,18 +213,18 @@ static const char *renew(struct np_run *run, const struct np_wants *wants, const
                          struct nextport_lease *lease)
 {
     const struct nextport_claim *use = want->ruling.confirm;
+    bind_to_process(run, wants, want->own, lease);
     if (lease->state == NEXTPORT_RESTING) {
-        promise(run, wants, lease);
+        promise(run, lease);
         return "returned";
     }
-    if (use && !wants->request->live) {
+    if (use) {
         np_lease_apply(lease, NP_LEASE_CONFIRM, run->actor.now, np_holder_of(run->arena, use),
                        &run->np->settings.lifetimes);
         return "confirmed";
     }
-    const bool ended = lease->process && np_process_has_ended(lease->process);
-    if (lease->state != NEXTPORT_CONFIRMED || wants->request->live || ended)
-        promise(run, wants, lease);
+    if (lease->state != NEXTPORT_CONFIRMED || want->own->process)
+        promise(run, lease);
     lease->renewed = run->actor.now;
     return "kept";
 }
@@ -213,9 +244,21 @@ static struct nextport_granted moved(struct np_run *run, const struct np_wants *
     *lease = *want->own;
     lease->protocol = want->protocol;
     lease->port = port;
-    lease->holder = NULL;
-    promise(run, wants, lease);
+    lease->holder = lease->process = NULL;
+    bind_to_process(run, wants, want->own, lease);
+    promise(run, lease);
     return (struct nextport_granted){.verdict = NEXTPORT_MOVE, .moved_from = want->own->port, .why = want->ruling.why};
+}
+
+enum nextport_status np_run_rest(struct np_run *run, const struct nextport_lease *left, struct nextport_error *err)
+{
+    struct nextport_lease rest = {.port = left->port,
+                                  .protocol = left->protocol,
+                                  .name = left->name,
+                                  .holder = left->holder,
+                                  .state = NEXTPORT_RESTING,
+                                  .expires = run->actor.now + run->np->settings.lifetimes.rest_s};
+    return run->ops->add(run->ledger, &rest, "released", err);
 }
 
 static void fresh_lease(struct np_run *run, const struct np_wants *wants, const struct np_want *want, uint16_t port,
@@ -230,7 +273,8 @@ static void fresh_lease(struct np_run *run, const struct np_wants *wants, const 
                                    .owner_key = run->owner.n_labels ? run->owner.key : NULL,
                                    .labels = run->owner.labels,
                                    .n_labels = run->owner.n_labels};
-    promise(run, wants, ret);
+    bind_to_process(run, wants, NULL, ret);
+    promise(run, ret);
 }
 
 static enum nextport_status record(struct np_run *run, const struct np_wants *wants, const struct np_want *want,
@@ -250,6 +294,8 @@ static enum nextport_status record(struct np_run *run, const struct np_wants *wa
         status = run->ops->save(run->ledger, &lease, event, err);
     else if (run->ledger)
         status = run->ops->add(run->ledger, &lease, "granted", err);
+    if (status == NEXTPORT_OK && run->ledger && ret->verdict == NEXTPORT_MOVE)
+        status = np_run_rest(run, want->own, err);
     ret->name = want->name;
     ret->port = lease.port;
     ret->lease_id = lease.id;
@@ -296,15 +342,18 @@ static int newest_first(const void *a, const void *b)
     return x->newest < y->newest ? 1 : x->newest > y->newest ? -1 : 0;
 }
 
-/* The owner's deployments before this one. */
-static struct deployment *earlier(struct np_run *run, const struct np_wants *wants, size_t *ret_n)
+/* The owner's deployments but this one, the newest first. *ret_newer: those that came after this one. */
+static struct deployment *others(struct np_run *run, const struct np_wants *wants, size_t *ret_n, size_t *ret_newer)
 {
     struct deployment *ret = NULL;
     size_t capacity = 0;
-    *ret_n = 0;
+    int64_t mine = 0;
+    *ret_n = *ret_newer = 0;
     for (size_t i = 0; i < wants->owned.n; i++) {
         const struct nextport_lease *lease = &wants->owned.items[i];
         size_t at = 0;
+        if (same(lease->deployment, wants->request->deployment))
+            mine = lease->id > mine ? lease->id : mine;
         if (!lease->deployment || same(lease->deployment, wants->request->deployment) ||
             lease->state == NEXTPORT_RESTING)
             continue;
@@ -318,15 +367,26 @@ static struct deployment *earlier(struct np_run *run, const struct np_wants *wan
     }
     if (*ret_n > 0)
         qsort(ret, *ret_n, sizeof *ret, newest_first);
+    while (mine && *ret_newer < *ret_n && ret[*ret_newer].newest > mine)
+        (*ret_newer)++;
     return ret;
+}
+
+/* NULL, or why a port may not be given back. */
+static const char *still_needed(struct np_run *run, const struct nextport_lease *lease)
+{
+    const struct nextport_claim *use = np_lease_use(&run->evidence, lease->port, lease->protocol);
+    if (use)
+        return np_sprintf(run->arena, "%s still uses it", use->holder ? use->holder : use->source);
+    return np_run_hides_something(run) ? "what was not seen may use it" : NULL;
 }
 
 static enum nextport_status trim_one(struct np_run *run, const struct nextport_lease *lease, struct nextport_error *err)
 {
-    const struct nextport_claim *use = np_lease_use(&run->evidence, lease->port, lease->protocol);
-    if (use) {
-        np_note(&run->log, NEXTPORT_INFO, "port %u of deployment %s stays leased: %s still uses it", lease->port,
-                lease->deployment, use->holder ? use->holder : use->source);
+    const char *needed = still_needed(run, lease);
+    if (needed) {
+        np_note(&run->log, NEXTPORT_INFO, "port %u of deployment %s stays leased: %s", lease->port, lease->deployment,
+                needed);
         return NEXTPORT_OK;
     }
     np_note(&run->log, NEXTPORT_INFO, "port %u of deployment %s %s released", lease->port, lease->deployment,
@@ -334,16 +394,18 @@ static enum nextport_status trim_one(struct np_run *run, const struct nextport_l
     return run->ledger ? np_run_release(run, lease, err) : NEXTPORT_OK;
 }
 
+/* A retry of an older deployment gives nothing back that came after it. */
 enum nextport_status np_run_trim(struct np_run *run, const struct np_wants *wants, struct nextport_error *err)
 {
-    size_t n;
+    size_t n, newer;
     if (!wants->request->keep || !wants->request->deployment)
         return NEXTPORT_OK;
-    const struct deployment *old = earlier(run, wants, &n);
-    for (size_t i = wants->request->keep - 1u; i < n; i++)
+    const struct deployment *other = others(run, wants, &n, &newer);
+    const size_t kept = wants->request->keep - 1u; /* beside this one */
+    for (size_t i = kept > newer ? kept : newer; i < n; i++)
         for (size_t j = 0; j < wants->owned.n; j++) {
             const struct nextport_lease *lease = &wants->owned.items[j];
-            if (same(lease->deployment, old[i].id) && lease->state != NEXTPORT_RESTING &&
+            if (same(lease->deployment, other[i].id) && lease->state != NEXTPORT_RESTING &&
                 trim_one(run, lease, err) != NEXTPORT_OK)
                 return np_wrap(err, "release port %u in %s", lease->port, run->path);
         }

@@ -116,6 +116,26 @@ static enum nextport_status check_owner(const struct np_run *run, const struct n
     return NEXTPORT_OK;
 }
 
+/* Nothing was this owner's, but there are owners with these labels and more: was one of them meant? */
+static void note_near(struct np_run *run)
+{
+    const struct nextport_lease *near = NULL;
+    size_t n = 0;
+    if (run->res->changed || !run->owner.n_labels)
+        return;
+    for (size_t i = 0; i < run->leases.n; i++) {
+        const struct nextport_lease *lease = &run->leases.items[i];
+        const bool has = lease->state != NEXTPORT_RESTING && !is_owners(&run->owner, lease) &&
+                         np_owner_matches(lease->labels, lease->n_labels, &run->owner);
+        near = has && !near ? lease : near;
+        n += has;
+    }
+    if (near)
+        np_note(&run->log, NEXTPORT_WARNING,
+                "%s itself has no lease, but %zu lease%s of owners with more labels, as %s: name the whole owner",
+                run->owner.shown, n, n == 1 ? " is" : "s are", near->owner);
+}
+
 static enum nextport_status release(struct np_run *run, const struct nextport_selection *which,
                                     struct nextport_error *err)
 {
@@ -130,7 +150,10 @@ static enum nextport_status release(struct np_run *run, const struct nextport_se
         return NEXTPORT_OK;
     if (check_owner(run, which, err) != NEXTPORT_OK)
         return err->status;
-    return end_leases(run, is_chosen, &choice, np_run_release, err);
+    if (end_leases(run, is_chosen, &choice, np_run_release, err) != NEXTPORT_OK)
+        return err->status;
+    note_near(run);
+    return NEXTPORT_OK;
 }
 
 enum nextport_status nextport_release(struct nextport *np, const struct nextport_selection *which,
