@@ -294,6 +294,11 @@ static enum nextport_status check_request(const struct nextport *np, const struc
         np_hint(err, "Say whose it is: --project NAME, and --environment, --channel, --tenant where they differ.");
         return err->status;
     }
+    if (request->deployment && strstr(request->deployment, "#{")) { /* one deployment for all of them */
+        np_fail(err, NEXTPORT_INPUT, "deployment: holds \"#{\"");
+        np_hint(err, "The deployment tool did not substitute a variable: check its name and that it has a value here.");
+        return err->status;
+    }
     return request->deployment ? np_check_word(request->deployment, "deployment", err) : NEXTPORT_OK;
 }
 

@@ -105,7 +105,7 @@ def test_clang_format_has_nothing_to_say():
 def test_shellcheck_has_nothing_to_say():
     if not shutil.which("shellcheck"):
         pytest.skip("shellcheck is not installed")
-    scripts = [path for path in files("script", ".ci", "test", ends=("",)) if is_shell(path)]
+    scripts = [path for path in files("script", ".ci", "test", "examples", ends=("",)) if is_shell(path)]
     assert len(scripts) >= 5
     status, said = lines_of("shellcheck", *scripts)
     assert status == 0, said
