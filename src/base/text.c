@@ -209,6 +209,26 @@ const char *np_nearest(const char *word, const char *(*candidate)(const void *ct
     return best;
 }
 
+/* Of valid UTF-8. */
+static uint32_t code_point(const unsigned char *p, size_t n)
+{
+    uint32_t ret = n == 1 ? *p : n == 2 ? *p & 0x1fu : n == 3 ? *p & 0x0fu : *p & 0x07u;
+    for (size_t i = 1; i < n; i++)
+        ret = ret << 6 | (p[i] & 0x3fu);
+    return ret;
+}
+
+bool np_is_control(uint32_t c)
+{
+    /* C1 controls steer terminals as well as C0 do; line separators end lines; the marks turn the order of what is read */
+    static const uint32_t ranges[][2] = {{0, 0x1f},        {0x7f, 0x9f},     {0x61c, 0x61c},
+                                         {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}};
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (ranges[i][0] <= c && c <= ranges[i][1])
+            return true;
+    return false;
+}
+
 char *np_neutral(struct np_arena *arena, const char *text, bool ascii)
 {
     struct np_buf out = {.arena = arena};
@@ -216,11 +236,11 @@ char *np_neutral(struct np_arena *arena, const char *text, bool ascii)
     if (!text)
         return out.ptr;
     size_t left = strlen(text);
+    if (strncmp(text, "::", 2) == 0)
+        np_buf_puts(&out, "\\");
     for (const unsigned char *p = (const unsigned char *)text; left;) {
         size_t n = utf8_step(p, left);
-        /* C1 controls (U+0080..U+009F) steer terminals as well as C0 do */
-        bool control = n == 1 ? *p < 0x20 || *p == 0x7f : n == 2 && p[0] == 0xc2 && p[1] < 0xa0;
-        if (!n || control || (ascii && n > 1)) {
+        if (!n || np_is_control(code_point(p, n)) || (ascii && n > 1)) {
             size_t bytes = n ? n : 1;
             for (size_t i = 0; i < bytes; i++)
                 np_buf_printf(&out, "\\x%02x", p[i]);

@@ -35,10 +35,12 @@ bool np_utf8_valid(struct np_text);
  * `candidate(ctx, i)` gives the i-th, NULL at the end. */
 const char *np_nearest(const char *word, const char *(*candidate)(const void *ctx, size_t i), const void *ctx);
 
-/* Foreign text made safe to show in one line of any log: control characters, DEL and invalid UTF-8 become \xNN (and so
- * do all non-ASCII bytes when `ascii`), and "##", with which other systems' log commands begin ("##octopus[", "##vso[",
- * "##teamcity[", "##["), becomes "#\#". Commands that count only at the start of a line ("::name::") are kept out by the
- * prefix that every log line has. NULL gives "". */
+/* A control character (C0, C1, DEL), one that ends lines (U+2028, U+2029), or a mark that turns the order of what is read. */
+bool np_is_control(uint32_t code_point);
+
+/* Foreign text made safe to show in one line of any log: what np_is_control() says and invalid UTF-8 become \xNN (and so do
+ * all non-ASCII bytes when `ascii`); "##", with which other systems' log commands begin ("##octopus[", "##vso[",
+ * "##teamcity[", "##["), becomes "#\#", and "::" at the beginning ("::name::") "\::". NULL gives "". */
 char *np_neutral(struct np_arena *, const char *text, bool ascii);
 
 /* Columns that valid UTF-8 takes on a terminal, counting every code point as one. */

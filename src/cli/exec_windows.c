@@ -199,7 +199,7 @@ static DWORD start(struct running *running, const wchar_t *program, struct line 
     return reason;
 }
 
-/* The command has ended: its lease does now, and not only at the next look. What it left running goes on, as it would
+/* The command has ended: the lease that was made for it does now, and not only at the next look. What it left running goes on, as it would
  * have without us. */
 static void release(struct cli *cli, const struct nextport_result *answer)
 {
@@ -208,6 +208,8 @@ static void release(struct cli *cli, const struct nextport_result *answer)
     for (size_t i = 0; i < answer->n_ports; i++) {
         struct nextport_selection which = NEXTPORT_SELECTION_INIT;
         struct nextport_result *released = NULL;
+        if (answer->ports[i].verdict != NEXTPORT_GRANT) /* the owner may have been promised it before */
+            continue;
         which.id = answer->ports[i].lease_id;
         which.text = cli->request;
         nextport_release(cli->np, &which, &released, &ignored);

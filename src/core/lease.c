@@ -110,7 +110,7 @@ void np_lease_apply(struct nextport_lease *lease, enum np_lease_step step, int64
         lease->looks = 1;
         break;
     case NP_LEASE_COUNT:
-        lease->looks += lease->looks < UINT32_MAX;
+        lease->looks += lease->looks < INT32_MAX; /* what a ledger holds */
         break;
     case NP_LEASE_REST:
         lease->state = NEXTPORT_RESTING;
@@ -221,6 +221,7 @@ struct users {
     const struct nextport_claim *known;    /* the best of somebody else who is known */
     const struct nextport_claim *unknown;  /* of somebody who is not */
     const struct nextport_claim *excluded; /* the system's own */
+    const struct nextport_claim *promised; /* another ledger's lease */
 };
 
 static void prefer(const struct nextport_claim **best, const struct nextport_claim *claim)
@@ -232,13 +233,15 @@ static void prefer(const struct nextport_claim **best, const struct nextport_cla
 static struct users users_of(const struct nextport_lease *lease, const struct np_again *again,
                              const struct np_evidence *evidence)
 {
-    struct users users = {NULL, NULL, NULL, NULL};
+    struct users users = {NULL, NULL, NULL, NULL, NULL};
     for (size_t i = 0; i < evidence->n_claims; i++) {
         const struct nextport_claim *claim = &evidence->claims[i];
         if (!is_on(claim, again->port, again->protocol))
             continue;
         if (claim->kind == NEXTPORT_RESERVED && strcmp(claim->source, "os") == 0)
             prefer(&users.excluded, claim);
+        else if (claim->kind == NEXTPORT_LEASED)
+            prefer(&users.promised, claim);
         else if (np_claim_is_use(claim))
             prefer(np_holder_is(lease->holder, claim) ? &users.own
                    : is_known(claim)                  ? &users.known
@@ -291,7 +294,7 @@ static struct np_ruling rule_unused(const struct np_again *again)
     case NEXTPORT_PROBE_REFUSED:
         return keep(NULL, "the system keeps it back and does not say for whom");
     }
-    return keep(NULL, "nobody else uses it");
+    return keep(NULL, "nobody else is seen on it");
 }
 
 struct np_ruling np_lease_rule(const struct nextport_lease *lease, const struct np_again *again,
@@ -302,6 +305,9 @@ struct np_ruling np_lease_rule(const struct nextport_lease *lease, const struct 
         return move("it is not among the ports that were asked for");
     if (on.own)
         return keep(news(lease, on.own), np_sprintf(arena, "%s has it", np_holder_of(arena, on.own)));
+    if (on.promised)
+        return move(np_sprintf(arena, "another ledger has leased it%s%s", on.promised->holder ? " to " : "",
+                               on.promised->holder ? on.promised->holder : ""));
     if (on.known && !lease->holder)
         return keep(on.known, np_sprintf(arena, "%s has it, its application at last", np_holder_of(arena, on.known)));
     if (on.unknown)

@@ -40,19 +40,6 @@ static int by_key(const void *pa, const void *pb)
 
 /* ---- Values ---- */
 
-/* What a person who reads a log does not see, or sees as something else: controls, line ends and what turns the direction
- * of the text. */
-static bool is_control(uint32_t c)
-{
-    static const struct {
-        uint32_t first, last;
-    } ranges[] = {{0, 0x1f}, {0x7f, 0x9f}, {0x2028, 0x202e}, {0x2066, 0x2069}};
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
-        if (ranges[i].first <= c && c <= ranges[i].last)
-            return true;
-    return false;
-}
-
 /* The code point at `p`, of valid UTF-8. */
 static uint32_t decode(const unsigned char *p, size_t *ret_bytes)
 {
@@ -68,7 +55,7 @@ static enum nextport_status check_characters(const char *word, const char *what,
     size_t n;
     for (const unsigned char *p = (const unsigned char *)word; *p; p += n) {
         const uint32_t c = decode(p, &n);
-        if (!is_control(c))
+        if (!np_is_control(c))
             continue;
         const size_t at = (size_t)(p - (const unsigned char *)word) + 1;
         if (n == 1)

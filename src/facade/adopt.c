@@ -205,9 +205,10 @@ static enum nextport_protocol protocols_of(const struct np_run *run, uint16_t po
 
 static void note_sharers(struct np_run *run, uint16_t port, const struct nextport_claim *best)
 {
+    enum { NAMED = 5 };
     struct np_buf others = {.arena = run->arena};
     const struct nextport_claim *last = best;
-    for (;;) { /* by name, each once */
+    for (unsigned n = 0;; n++) { /* by name, each once */
         const struct nextport_claim *next = NULL;
         for (size_t i = 0; i < run->evidence.n_claims; i++) {
             const struct nextport_claim *claim = &run->evidence.claims[i];
@@ -218,6 +219,10 @@ static void note_sharers(struct np_run *run, uint16_t port, const struct nextpor
         }
         if (!next)
             break;
+        if (n == NAMED) {
+            np_buf_puts(&others, " and others");
+            break;
+        }
         np_buf_printf(&others, "%s'%s'", others.len ? ", " : "", np_neutral(run->arena, next->holder, false));
         last = next;
     }
@@ -636,7 +641,9 @@ static enum nextport_status write_assignment(struct np_run *run, const struct as
     }
     if (run->ledger && assignment->own)
         status = run->ops->save(run->ledger, lease, "assigned", err);
-    else if (run->ledger)
+    if (status == NEXTPORT_OK && run->ledger && assignment->own && assignment->own->port != lease->port)
+        status = np_run_rest(run, assignment->own, err);
+    if (run->ledger && !assignment->own)
         status = run->ops->add(run->ledger, lease, "assigned", err);
     if (status != NEXTPORT_OK)
         return np_wrap(err, "lease port %u in %s", lease->port, run->path);

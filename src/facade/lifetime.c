@@ -88,7 +88,7 @@ static enum nextport_status is_look_due(struct np_run *run, struct nextport_erro
     if (run->ops->recall(run->ledger, looked_key, run->arena, &text, err) != NEXTPORT_OK)
         return err->status;
     const int64_t looked = text ? strtoll(text, NULL, 10) : 0, now = run->actor.now;
-    run->look_is_due = looked > now || now - looked >= run->np->settings.lifetimes.look_s;
+    run->look_is_due = looked < 0 || looked > now || now - looked >= run->np->settings.lifetimes.look_s;
     run->look_at_all = run->look_at_all || run->look_is_due;
     return NEXTPORT_OK;
 }
@@ -158,7 +158,7 @@ struct walk {
 
 static void begin_walk(struct walk *walk, struct np_run *run)
 {
-    *walk = (struct walk){.run = run, .all = {.arena = run->arena}, .hidden = np_run_hides_something(run)};
+    *walk = (struct walk){.run = run, .hidden = np_run_hides_something(run)};
     for (size_t i = 0; i < run->evidence.n_claims; i++) {
         const struct nextport_claim *claim = &run->evidence.claims[i];
         if (np_claim_is_use(claim) && claim->protocol & NEXTPORT_TCP)
@@ -221,6 +221,24 @@ static void say(struct np_run *run, const struct nextport_lease *lease, enum np_
         np_note(&run->log, NEXTPORT_VERBOSE, "port %u: %s", lease->port, word);
 }
 
+/* One that outlives the walk. */
+static struct nextport_lease copy_of(struct np_arena *arena, const struct nextport_lease *lease)
+{
+    struct nextport_lease ret = *lease;
+    struct nextport_label *labels = np_alloc_array(arena, lease->n_labels, sizeof *labels);
+    ret.name = np_strdup(arena, lease->name);
+    ret.owner = np_strdup(arena, lease->owner);
+    ret.owner_key = np_strdup(arena, lease->owner_key);
+    ret.deployment = np_strdup(arena, lease->deployment);
+    ret.holder = np_strdup(arena, lease->holder);
+    ret.process = np_strdup(arena, lease->process);
+    for (size_t i = 0; i < lease->n_labels; i++)
+        labels[i] =
+            (struct nextport_label){np_strdup(arena, lease->labels[i].key), np_strdup(arena, lease->labels[i].value)};
+    ret.labels = labels;
+    return ret;
+}
+
 static enum nextport_status make(struct np_run *run, const struct nextport_lease *lease, enum np_lease_step step,
                                  const struct np_seen *seen, struct nextport_error *err)
 {
@@ -229,7 +247,7 @@ static enum nextport_status make(struct np_run *run, const struct nextport_lease
     if (step == NP_LEASE_EXPIRE) {
         np_leases_remove(&run->leases, lease->port);
         *(struct nextport_lease *)np_push(run->arena, &run->ended, &run->n_ended, &run->ended_capacity, sizeof *lease) =
-            *lease;
+            copy_of(run->arena, lease);
         return run->ops->drop(run->ledger, lease, event, err);
     }
     struct nextport_lease after = *lease, *known = np_leases_at(&run->leases, lease->port);
@@ -239,7 +257,7 @@ static enum nextport_status make(struct np_run *run, const struct nextport_lease
     run->n_absent += step == NP_LEASE_MISS;
     run->n_resting += step == NP_LEASE_REST;
     if (known)
-        *known = after;
+        *known = copy_of(run->arena, &after);
     return run->ops->save(run->ledger, &after, event, err);
 }
 
@@ -311,20 +329,29 @@ static enum nextport_status remember_look(struct walk *walk, struct nextport_err
     return run->ops->remember(run->ledger, looked_key, np_sprintf(run->arena, "%" PRId64, run->actor.now), err);
 }
 
-enum nextport_status np_run_steps(struct np_run *run, const struct np_portset *own, size_t *ret_stepped,
-                                  struct nextport_error *err)
+static enum nextport_status walk_all(struct walk *walk, const struct np_portset *own, size_t limit, size_t *ret_stepped,
+                                     struct nextport_error *err)
 {
     struct np_portset candidates;
-    struct walk walk;
-    begin_walk(&walk, run);
-    *ret_stepped = 0;
-    if (movable(&walk, own, &candidates, err) != NEXTPORT_OK)
+    if (movable(walk, own, &candidates, err) != NEXTPORT_OK)
         return err->status;
     uint16_t port = np_portset_next(&candidates, 1);
-    for (; port && *ret_stepped < NP_STEPS_AT_ONCE; port = next_after(&candidates, port))
-        if (step(&walk, port, ret_stepped, err) != NEXTPORT_OK)
+    for (; port && *ret_stepped < limit; port = next_after(&candidates, port))
+        if (step(walk, port, ret_stepped, err) != NEXTPORT_OK)
             return err->status;
-    return port ? NEXTPORT_OK : remember_look(&walk, err);
+    return port ? NEXTPORT_OK : remember_look(walk, err);
+}
+
+enum nextport_status np_run_steps(struct np_run *run, const struct np_portset *own, size_t limit, size_t *ret_stepped,
+                                  struct nextport_error *err)
+{
+    struct walk walk;
+    begin_walk(&walk, run);
+    walk.all.arena = np_arena_new(); /* all leases, again for each walk: they go with it */
+    *ret_stepped = 0;
+    const enum nextport_status status = walk_all(&walk, own, limit, ret_stepped, err);
+    np_arena_free(walk.all.arena);
+    return status;
 }
 
 enum nextport_status np_run_foresee(struct np_run *run, const struct np_portset *own, struct nextport_error *err)
@@ -401,9 +428,9 @@ static enum nextport_status sweep_some(struct np_run *run, bool *ret_more, struc
         return np_wrap(err, "read ledger %s", run->path);
     if (np_run_look_at_leases(run, &nobodys, err) != NEXTPORT_OK)
         return np_wrap(err, "look for the use of leases");
-    if (np_run_steps(run, &nobodys, &stepped, err) != NEXTPORT_OK)
+    if (np_run_steps(run, &nobodys, NP_STEPS_OF_A_SWEEP, &stepped, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
-    *ret_more = stepped == NP_STEPS_AT_ONCE;
+    *ret_more = stepped == NP_STEPS_OF_A_SWEEP;
     if (!*ret_more &&
         (note_what_stays(run, err) != NEXTPORT_OK ||
          run->ops->forget(run->ledger, run->actor.now - run->np->settings.history_s, 10000, err) != NEXTPORT_OK))

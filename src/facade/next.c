@@ -215,15 +215,17 @@ static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, str
 static enum nextport_status plan(struct np_run *run, const struct np_wants *wants, const struct np_ask *ask,
                                  struct np_plan *ret, struct nextport_error *err)
 {
-    size_t stepped = 0;
+    size_t stepped = 0, limit = NP_STEPS_OF_A_REQUEST, last;
     enum nextport_status status = NEXTPORT_OK;
     *ret = (struct np_plan){0};
     do {
-        if (run->ledger && np_run_steps(run, &wants->ports, &stepped, err) != NEXTPORT_OK)
+        last = limit;
+        if (run->ledger && np_run_steps(run, &wants->ports, limit, &stepped, err) != NEXTPORT_OK)
             return np_wrap(err, "ledger %s", run->path);
         if (ask->count > 0)
             status = np_plan_make(ret, ask, &run->evidence, &run->leases, run->arena, err);
-    } while (status == NEXTPORT_FULL && stepped == NP_STEPS_AT_ONCE);
+        limit = SIZE_MAX; /* nobody is refused while there is a lease to end */
+    } while (status == NEXTPORT_FULL && stepped == last);
     return status;
 }
 
@@ -266,8 +268,13 @@ static enum nextport_status choose(struct np_run *run, struct np_wants *wants, s
     ask.seeded = run->np->settings.select_owner && run->owner.n_labels > 0;
     ask.seed = ask.seeded ? np_owner_seed(run->owner.key, wants->items[0].name) : 0;
     const enum nextport_status status = plan_free(run, wants, &ask, &made, err);
-    if (status != NEXTPORT_OK)
+    if (status != NEXTPORT_OK) {
+        /* the leases that were moved on stay moved on, or a full pool would stay full for ever */
+        struct nextport_error ignored = NEXTPORT_ERROR_INIT;
+        if (status == NEXTPORT_FULL && run->ledger)
+            run->ops->end(run->ledger, true, &ignored);
         return status;
+    }
     if (np_run_record(run, wants, made.ports, err) != NEXTPORT_OK || np_run_trim(run, wants, err) != NEXTPORT_OK)
         return err->status;
     if (run->ledger && tell_of_the_system(run, err) != NEXTPORT_OK)

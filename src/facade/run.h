@@ -116,7 +116,10 @@ void np_run_honour_machine(struct np_run *);
 
 /* ---- Lifetimes (lifetime.c) ---- */
 
-enum { NP_STEPS_AT_ONCE = 64 };
+enum {
+    NP_STEPS_OF_A_REQUEST = 64, /* beside what it is for */
+    NP_STEPS_OF_A_SWEEP = 1024, /* in one transaction */
+};
 
 void np_claim_socket(void *evidence, const struct np_socket *); /* an np_socket_fn */
 /* How long a pending lease lives: longer with an owner, unless the caller said how long. */
@@ -125,8 +128,8 @@ int64_t np_run_ttl(const struct np_run *, bool owned);
 /* Which leases this request may move on, and whether they are in use: looks at the sockets of the ports of `own`, of those
  * leases that are due and, once in a while, of all. */
 enum nextport_status np_run_look_at_leases(struct np_run *, const struct np_portset *own, struct nextport_error *);
-/* Moves on the leases that can be, but for `own`: NP_STEPS_AT_ONCE at most, the lowest ports first. */
-enum nextport_status np_run_steps(struct np_run *, const struct np_portset *own, size_t *ret_stepped,
+/* Moves on the leases that can be, but for `own`: `limit` at most, the lowest ports first. */
+enum nextport_status np_run_steps(struct np_run *, const struct np_portset *own, size_t limit, size_t *ret_stepped,
                                   struct nextport_error *);
 /* A dry run answers as the real one would: takes out of `leases`, and of nothing else, what that would end. */
 enum nextport_status np_run_foresee(struct np_run *, const struct np_portset *own, struct nextport_error *);

@@ -48,6 +48,12 @@ static bool read_owner(sqlite3_stmt *s, int at, struct np_arena *a, const struct
     return true;
 }
 
+/* To the end of the year 9999: what people can read, and sums of which do not overflow. */
+static bool is_time(int64_t seconds)
+{
+    return seconds >= 0 && seconds <= INT64_C(253402300799);
+}
+
 /* false: a value that this schema cannot hold. `row` is the one read before, or empty. */
 static bool read_lease(sqlite3_stmt *s, struct np_arena *a, struct row *row)
 {
@@ -68,7 +74,8 @@ static bool read_lease(sqlite3_stmt *s, struct np_arena *a, struct row *row)
         .looks = (unsigned)looks,
         .revision = sqlite3_column_int64(s, 14),
     };
-    return port >= 1 && port <= 65535 && looks >= 0 && looks <= INT32_MAX && protocol != NULL &&
+    return is_time(row->lease.created) && is_time(row->lease.renewed) && is_time(row->lease.expires) && port >= 1 &&
+           port <= 65535 && looks >= 0 && looks <= INT32_MAX && protocol != NULL &&
            np_protocol_parse(np_text_of(protocol), &row->lease.protocol) &&
            parse_state((const char *)sqlite3_column_text(s, 6), &row->lease.state) && read_owner(s, 11, a, &last, row);
 }

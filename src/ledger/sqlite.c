@@ -363,8 +363,13 @@ static enum nextport_status check_machine(struct np_ledger *l, struct nextport_e
 {
     const char *id;
     enum nextport_status st = read_machine_id(l, l->arena, &id, err);
-    if (st != NEXTPORT_OK || id == NULL || l->actor.machine_id == NULL || strcmp(id, l->actor.machine_id) == 0)
+    if (st != NEXTPORT_OK || id == NULL || (l->actor.machine_id != NULL && strcmp(id, l->actor.machine_id) == 0))
         return st;
+    if (l->actor.machine_id == NULL) { /* a container, say, that sees a ledger and not the sockets of its machine */
+        np_fail(err, NEXTPORT_LEDGER, "it belongs to the machine with the id %s, and this system has no id", id);
+        np_hint(err, "Run nextport on that machine itself; an id is made by 'systemd-machine-id-setup'.");
+        return NEXTPORT_LEDGER;
+    }
     np_fail(err, NEXTPORT_LEDGER, "it belongs to another machine (id %s, this one is %s)", id, l->actor.machine_id);
     np_hint(err, "If this machine took the other's place, make the ledger its own with 'nextport doctor --rebind'; "
                  "otherwise move the copy away.");

@@ -68,7 +68,7 @@ def test_quarantined_and_used_by_its_holder_it_is_taken_back_and_says_so(ask, ne
 def test_nothing_on_its_port_the_same_is_kept_and_its_time_begins_anew(ask):
     assert ask()["port"] == 49000
     again = ask()
-    assert (again["port"], again["verdict"], again["why"]) == (49000, "keep", "nobody else uses it")
+    assert (again["port"], again["verdict"], again["why"]) == (49000, "keep", "nobody else is seen on it")
 
 
 def test_something_transient_on_its_port_the_same_is_kept(ask, nextport, holder):
@@ -139,7 +139,7 @@ def test_another_pool_moves_it_unless_that_is_forbidden(ask, nextport):
     ask()
     other = ("--range", "50000-50009")
     refused = nextport("next", *SHOP, "--no-move", *other)
-    assert refused.status == 6 and "it is not in the pool that was asked for" in refused.log
+    assert refused.status == 6 and "it is not among the ports that were asked for" in refused.log
     assert ask(*other)["port"] == 50000
 
 

@@ -173,9 +173,7 @@ def again(lease, facts, pool):
         return "moved"
     else:
         verdict = "kept"
-    if lease.state == QUARANTINED:
-        return "returned"
-    return "confirmed" if verdict == "kept" and users and lease.state == ABSENT else verdict
+    return "returned" if lease.state == QUARANTINED else verdict
 
 
 def promised(lease, ask, now):
@@ -209,6 +207,7 @@ def next_port(leases, ask, facts, now, looked, stepped):
     others, events = step_all([lease for lease in leases if lease.id not in {own[name].id for name in own}], facts, now,
                               looked, lambda lease: lease.id not in asked and stepped(lease))
     fresh = fresh_ports(ask.pool, {lease.port for lease in others} | {lease.port for lease in own.values()}, facts)
+    full = Change([*others, *own.values()], list(events), status=FULL)  # what was moved on on the way stays so
     change = Change(others, events)
     for name in ask.names:
         if name in own and verdicts[name] != "moved":
@@ -218,7 +217,7 @@ def next_port(leases, ask, facts, now, looked, stepped):
         else:
             port = next(fresh, None)
             if port is None:
-                return refused(leases, FULL)
+                return full
             old = own.get(name)
             lease = dataclasses.replace(old, port=port, holder=None) if old else Lease(
                 None, port, ask.owner, name, ask.deployment, PENDING, None, now, now, 0, 0)
@@ -227,7 +226,15 @@ def next_port(leases, ask, facts, now, looked, stepped):
             event = "moved" if old else "granted"
         change.leases.append(lease)
         change.events.append((event, lease.port))
+        if event == "moved":
+            left_behind(change, old, now)
     return trimmed(change, ask, facts, now)
+
+
+def left_behind(change, old, now):
+    """The port that a lease has left rests, nobody's."""
+    change.leases.append(Lease(None, old.port, "", old.name, "", QUARANTINED, old.holder, now, now, now + REST, 0))
+    change.events.append(("released", old.port))
 
 
 def trimmed(change, ask, facts, now):
@@ -238,10 +245,15 @@ def trimmed(change, ask, facts, now):
            lease.deployment not in ("", ask.deployment)]
     newest = {}
     for lease in old:
-        newest[lease.deployment] = max(newest.get(lease.deployment, 0), lease.created)
-    kept = sorted(newest, key=lambda deployment: (newest[deployment], deployment), reverse=True)[:ask.keep - 1]
-    return given_back(change, [lease for lease in old if lease.deployment not in kept and not facts.users(lease.port)],
-                      now)
+        newest[lease.deployment] = max(newest.get(lease.deployment, 0), lease.id)
+    mine = max((lease.id for lease in change.leases if lease.id and (lease.owner, lease.deployment) ==
+                (ask.owner, ask.deployment)), default=None)
+    ranked = sorted(newest, key=newest.get, reverse=True)
+    later = [deployment for deployment in ranked if mine and newest[deployment] > mine]
+    over = ranked[max(ask.keep - 1, len(later)):]
+    if facts.hidden:
+        return change
+    return given_back(change, [lease for lease in old if lease.deployment in over and not facts.users(lease.port)], now)
 
 
 # ---- Giving back, and leasing by hand --------------------------------------------------------------------------------
@@ -265,12 +277,16 @@ def release(leases, now, owner="", port=0, id=0):
 
 
 def assign(leases, facts, now, port, owner, name, in_use):
-    """A port fixed by hand. One that rests, of this owner and name, becomes this one; another's that is over ends."""
+    """A port fixed by hand. One that rests, of this owner and name, becomes this one; another's that is over ends, and one
+    that rests when this owner is said to use the port."""
     if facts.blind:
         return refused(leases, BLIND)
     own = next((lease for lease in leases if (lease.owner, lease.name, lease.deployment) == (owner, name, "")), None)
     left, events = step_all(leases, facts, now, now, lambda lease: lease.port == port and lease is not own and
                             is_due(lease, now) and step(lease, facts, now, False)[0] is None)
+    if in_use and any(lease.port == port and lease is not own and lease.state == QUARANTINED for lease in left):
+        left = [lease for lease in left if lease.port != port or lease is own]
+        events = [*events, ("rested", port)]
     if any(lease.port == port and lease is not own for lease in left):
         return refused(leases, CONFLICT)
     if own and own.state != QUARANTINED:
@@ -282,14 +298,21 @@ def assign(leases, facts, now, port, owner, name, in_use):
     lease = Lease(own and own.id, port, owner, name, "", PENDING, None, created, now, now + OWNED, 0)
     if facts.users(port):
         lease = confirmed(lease, facts, now)
-    return Change([lease, *(other for other in left if other is not own)], [*events, ("assigned", port)])
+    change = Change([lease, *(other for other in left if other is not own)], [*events, ("assigned", port)])
+    if own and own.port != port:
+        left_behind(change, own, now)
+    return change
 
 
 def adopt(leases, facts, now, pool):
-    """Each port of the pool that a site is configured for and not leased yet; of several sites the first by name."""
+    """Each port of the pool that a site is configured for and not leased, or rests; of several sites the first by name."""
     if facts.blind:
         return refused(leases, BLIND)
-    change, taken = Change(list(leases), []), {lease.port for lease in leases}
+    resting = [lease for lease in leases if lease.state == QUARANTINED and lease.port in pool and
+               facts.sites.get(lease.port)]
+    change = Change([lease for lease in leases if lease not in resting],
+                    [("rested", lease.port) for lease in sorted(resting, key=lambda lease: lease.port)])
+    taken = {lease.port for lease in change.leases}
     for port in pool:
         if port in taken or not facts.sites.get(port):
             continue

@@ -435,8 +435,8 @@ static void only_a_known_stranger_or_the_system_moves_a_lease(void **state)
         bool keep;
         const char *confirm, *why; /* confirm: the holder of what confirms; why: a part */
     } rows[] = {
-        {NULL, "", NULL, FREE, true, NULL, "nobody else uses it"},
-        {"iis: Shop", "", NULL, FREE, true, NULL, "nobody else uses it"},
+        {NULL, "", NULL, FREE, true, NULL, "nobody else is seen on it"},
+        {"iis: Shop", "", NULL, FREE, true, NULL, "nobody else is seen on it"},
         {"iis: Shop", "passing", NULL, NONE, true, NULL, "nobody else"},
         {NULL, "passing", NULL, NONE, true, NULL, "nobody else"},
         {NULL, "", NULL, NEXTPORT_PROBE_TAKEN, true, NULL, "cannot be seen"},
@@ -466,7 +466,8 @@ static void only_a_known_stranger_or_the_system_moves_a_lease(void **state)
         {NULL, "excluded nginx", NULL, NONE, true, "nginx", "at last"},
         {"iis: Shop", "url", NULL, NONE, true, NULL, "nobody else"},
         {"iis: Shop", "malformed", NULL, NONE, true, NULL, "nobody else"},
-        {"iis: Shop", "promised", NULL, NONE, true, NULL, "nobody else"},
+        {"iis: Shop", "promised", NULL, NONE, false, NULL, "another ledger has leased it to blog"},
+        {"iis: Shop", "promised site", NULL, NONE, true, "Shop", "iis: Shop has it"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int st = NEXTPORT_PENDING; st <= NEXTPORT_RESTING; st++) {
