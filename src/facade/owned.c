@@ -94,14 +94,36 @@ static enum nextport_status rule_live(struct np_run *run, struct np_want *want, 
     return err->status;
 }
 
-/* The lease is for one protocol and now another is asked for as well, of which the ruling has seen who uses it. */
+/* Is the claim a socket of a program that serves the holder recorded, as "System" does a site? */
+static bool serves(const char *holder, const struct nextport_claim *claim)
+{
+    const size_t n = holder ? strcspn(holder, ":") : 0;
+    for (size_t i = 0; claim->holder && np_sources[i]; i++) {
+        const char *const *programs = np_sources[i]->programs;
+        const bool is_source =
+            n > 0 && strlen(np_sources[i]->name) == n && strncmp(np_sources[i]->name, holder, n) == 0;
+        for (size_t j = 0; is_source && programs && programs[j]; j++)
+            if (np_equal_nocase(programs[j], claim->holder))
+                return true;
+    }
+    return false;
+}
+
+/* The lease is for one protocol and now another is asked for as well. */
 static enum nextport_status rule_protocol(struct np_run *run, struct np_want *want, struct nextport_error *err)
 {
     const unsigned more = (unsigned)want->protocol & ~(unsigned)want->own->protocol;
     struct np_probe *probe = NULL;
     enum nextport_probe answer = NEXTPORT_PROBE_FREE;
-    if (!more || !want->ruling.keep || run->np->settings.root ||
-        np_lease_use(&run->evidence, want->own->port, (enum nextport_protocol)more))
+    if (!more || !want->ruling.keep || run->np->settings.root)
+        return NEXTPORT_OK;
+    const struct nextport_claim *use = np_lease_use(&run->evidence, want->own->port, (enum nextport_protocol)more);
+    const char *recorded = want->own->holder;
+    if (use && use->holder && recorded && !np_holder_is(recorded, use) && !serves(recorded, use))
+        want->ruling = (struct np_ruling){.why = np_sprintf(run->arena, "its %s side is taken: %s has it",
+                                                            np_protocol_name((enum nextport_protocol)more),
+                                                            np_holder_of(run->arena, use))};
+    if (use)
         return NEXTPORT_OK;
     enum nextport_status status = np_probe_open(&probe, (enum nextport_protocol)more, err);
     if (status == NEXTPORT_OK)

@@ -323,7 +323,8 @@ def test_what_one_gave_back_does_not_keep_one_from_another_port(nextport):
     nextport("assign", 49000, "--project", "Shop")
     assert nextport("release", 49000).status == 0
     assert assign(nextport, 49001, "--project", "Shop")["changed"]
-    assert brief(leases(nextport)) == [(49001, "Shop", "Port")]
+    assert brief(leases(nextport)) == [(49000, None, "Port"), (49001, "Shop", "Port")]
+    assert [lease["state"] for lease in leases(nextport)] == ["quarantined", "pending"], "what it left rests"
 
 
 def test_an_owner_takes_its_resting_port_back_and_nobody_else_does(nextport):
@@ -339,7 +340,7 @@ def outlive(nextport, ledger, port, by, *options):
     """Leases a port whose time is over at once: the lease's times are moved into the past."""
     assign(nextport, port, "--project", "Blog", *options)
     db = sqlite3.connect(ledger)
-    db.execute("UPDATE lease SET created = created - ?1, renewed = renewed - ?1, expires = expires - ?1", (by,))
+    db.execute("UPDATE lease SET created = created - ?1, renewed = renewed - ?1, expires = max(expires - ?1, 0)", (by,))
     db.commit()
     db.close()
 

@@ -36,7 +36,9 @@ def sites(tmp_path):
 
 
 def lease(nextport, *which):
-    found, = nextport("leases", "--format", "json", *which).json["leases"]
+    """The one lease, beside what a moved one has left to rest."""
+    found, = [row for row in nextport("leases", "--format", "json", *which).json["leases"]
+              if row["owner"] or row["state"] != "quarantined"]
     return found
 
 
@@ -143,13 +145,15 @@ def test_another_pool_moves_it_unless_that_is_forbidden(ask, nextport):
     assert ask(*other)["port"] == 50000
 
 
-def test_another_protocol_beside_it_widens_the_lease_or_moves_it(ask, nextport, holder):
+def test_another_protocol_beside_it_widens_the_lease_or_moves_it(ask, nextport, holder, sites):
     ask()
     assert ask("--protocol", "both")["port"] == 49000 and lease(nextport)["protocol"] == "both"
-    ask(owner=("--project", "blog"))
+    blog, options = ("--project", "blog"), sites("Blog", 49001)
+    assert ask(owner=blog)["port"] == 49001
+    assert ask(*options, owner=blog)["port"] == 49001
     holder("udp", 49001)
-    moved = ask("--protocol", "both", owner=("--project", "blog"))
-    assert (moved["port"], moved["verdict"], moved["why"]) == (49002, "move", "its udp side is taken")
+    moved = ask("--protocol", "both", *options, owner=blog)
+    assert (moved["port"], moved["verdict"], moved["why"]) == (49002, "move", "its udp side is taken: sockets: holder has it")
 
 
 # ---- Who it is ------------------------------------------------------------------------------------------------------
