@@ -206,8 +206,7 @@ struct np_nat {
     const struct np_nat_row *rows;
     size_t n;
     bool present;       /* this system has something of the kind */
-    const char *unseen; /* NULL, or what could not be looked into, in words */
-    bool denied;        /* ... because this user may not */
+    const char *unseen; /* NULL, or what this user may not look into, in words */
 };
 
 /* Executes nothing, loads no module of ip_tables, and changes nothing. NEXTPORT_BLIND when an answer made no sense. */

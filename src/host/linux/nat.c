@@ -249,7 +249,6 @@ static enum nextport_status settle(struct np_arena *arena, const char *what, int
     if (!is_denied(failed))
         return np_fail_errno(err, NEXTPORT_BLIND, failed, "read %s", what);
     ret->unseen = ret->unseen ? np_sprintf(arena, "%s, %s", ret->unseen, what) : what;
-    ret->denied = true;
     return NEXTPORT_OK;
 }
 

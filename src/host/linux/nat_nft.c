@@ -256,9 +256,15 @@ static void compute_bitwise(struct machine *m, struct np_text e)
         m->registers[to + i] = bytes[i];
 }
 
+/* What is in network order is not turned round, but for single bytes, which stay what they are. */
 static void compute_byteorder(struct machine *m, struct np_text e)
 {
-    forget(m, place(e, NFTA_BYTEORDER_DREG), number(e, NFTA_BYTEORDER_LEN));
+    const unsigned from = place(e, NFTA_BYTEORDER_SREG), to = place(e, NFTA_BYTEORDER_DREG);
+    const uint32_t len = number(e, NFTA_BYTEORDER_LEN);
+    const struct byte single = from < REGISTERS && len == 1 ? m->registers[from] : (struct byte){.tag = OTHER};
+    forget(m, to, len);
+    if (to < REGISTERS)
+        m->registers[to] = single;
 }
 
 /* ---- Comparisons ---------------------------------------------------------------------------------------------- */
@@ -688,7 +694,7 @@ int np_nft_take(struct np_nft *nft, const void *bytes, size_t len, bool *ret_don
         rest.ptr += step < rest.len ? step : rest.len;
         rest.len -= step < rest.len ? step : rest.len;
     }
-    return 0;
+    return rest.len ? EBADMSG : 0;
 }
 
 /* ---- Sets ----------------------------------------------------------------------------------------------------- */
