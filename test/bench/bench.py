@@ -220,7 +220,7 @@ def nat(rounds, idle):
         rules = "".join(f"tcp dport {port} dnat to 172.17.0.2:80\n" for port in range(1000, 2000))
         subprocess.run(["nsenter", f"--net={busy[1:]}", "nft", "-f", "-"], check=True, text=True, input=(
             "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100\n" + rules + "}\n}\n"))
-        return compare(rounds, "1,000 NAT rules", Ledger("nat").next(busy), base, "none", 2)
+        return compare(rounds, "1,000 NAT rules", Ledger("nat").next(busy), base, "none")
 
 
 def leases(rounds, idle):

@@ -63,6 +63,8 @@ struct np_nat_rules {
     size_t n_rules, rules_capacity;
     struct np_nat_row *rows;
     size_t n_rows, rows_capacity;
+    const struct np_nat_rule *described; /* the rule of the last plain description */
+    const char *description;
 };
 
 /* ---- The common form (nat_rules.c) ---- */

@@ -162,21 +162,35 @@ static const char *family_name(int family)
     return "";
 }
 
+static const char *describe(struct np_nat_rules *rules, const struct np_nat_rule *rule, const char *more)
+{
+    return np_sprintf(rules->arena, "%s %s%s%s%s%s%s", rule->table->name, rule->chain, family_name(rule->table->family),
+                      rule->comment ? ": " : "", rule->comment ? rule->comment : "", *more ? ", " : "", more);
+}
+
+/* The rules of a chain follow each other, and most say nothing of their own: they share one text. */
 static struct np_nat_row *add_row(struct np_nat_rules *rules, const struct np_nat_rule *rule, const char *more)
 {
+    const struct np_nat_rule *like = rules->described;
     struct np_nat_row *row = np_push(rules->arena, &rules->rows, &rules->n_rows, &rules->rows_capacity, sizeof *row);
-    *row = (struct np_nat_row){.protocol = rule->protocol,
-                               .holder = rule->holder,
-                               .detail = np_sprintf(rules->arena, "%s %s%s%s%s%s%s", rule->table->name, rule->chain,
-                                                    family_name(rule->table->family), rule->comment ? ": " : "",
-                                                    rule->comment ? rule->comment : "", *more ? ", " : "", more)};
+    const bool plain = !rule->comment && !*more;
+    *row = (struct np_nat_row){.protocol = rule->protocol, .holder = rule->holder};
+    if (plain && like && like->table == rule->table && strcmp(like->chain, rule->chain) == 0) {
+        row->detail = rules->description;
+        return row;
+    }
+    row->detail = describe(rules, rule, more);
+    if (plain) {
+        rules->described = rule;
+        rules->description = row->detail;
+    }
     return row;
 }
 
 static void claim(struct np_nat_rules *rules, const struct np_nat_rule *rule, const struct np_nat_match *match)
 {
     const unsigned n = match->last - match->first + 1u, protocol = match->protocol & rule->protocol;
-    if (!protocol || (rule->act == NP_NAT_NOTHING && n > TOO_MANY_PASSED) ||
+    if (!protocol || match->first > match->last || (rule->act == NP_NAT_NOTHING && n > TOO_MANY_PASSED) ||
         (rule->act != NP_NAT_TAKES && n > TOO_MANY))
         return;
     const bool is_wide = n > TOO_MANY;
