@@ -122,6 +122,9 @@ void np_claim_socket(void *evidence, const struct np_socket *); /* an np_socket_
 /* How long a pending lease lives: longer with an owner, unless the caller said how long. */
 int64_t np_run_ttl(const struct np_run *, bool owned);
 
+/* Could what was not seen be the use of this lease (NULL: of one that nobody was seen to use)? */
+bool np_run_may_hide(const struct nextport_sighting *, const struct nextport_lease *);
+
 /* Which leases this request may move on, and whether they are in use: looks at the sockets of the ports of `own`, of those
  * leases that are due and, once in a while, of all. */
 enum nextport_status np_run_look_at_leases(struct np_run *, const struct np_portset *own, struct nextport_error *);

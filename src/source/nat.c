@@ -65,5 +65,6 @@ const struct np_source np_source_nat = {
     .name = "nat",
     .about = "ports that NAT hands to somebody without a socket",
     .policy = NEXTPORT_WARN,
+    .narrow = true,
     .look = look,
 };

@@ -2,9 +2,11 @@
 """Ports that NAT hands to somebody although a bind succeeds: real rules in a namespace, made by nft and iptables."""
 import contextlib
 import ipaddress
+import os
 import pathlib
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 
@@ -172,6 +174,38 @@ def test_an_ordinary_user_is_told_that_nat_was_not_inspected(as_nobody):
     assert refused.returncode == 4 and "NAT was not inspected" in refused.stderr, refused
     silent = as_nobody("used", "--source", "nat", "--policy", "nat=off")
     assert silent.returncode == 0 and "NAT was not inspected" not in silent.stdout + silent.stderr, silent
+
+
+def change(ledger, statement):
+    with contextlib.closing(sqlite3.connect(ledger)) as db, db:
+        db.execute(statement)
+
+
+def test_leases_of_an_ordinary_user_end_all_the_same(as_nobody, tmp_path_factory):
+    """Who can never see NAT would else keep every port for ever."""
+    folder = tmp_path_factory.mktemp("ledger")
+    os.chown(folder, NOBODY, NOBODY)
+    words = ("next", "--ledger", str(folder / "ledger.db"))
+    assert as_nobody(*words).stdout == "49000\n"
+    change(folder / "ledger.db", "UPDATE lease SET expires = 1")
+    assert as_nobody(*words).stdout == "49000\n"
+
+
+def test_a_lease_that_nat_was_seen_to_use_is_kept_by_who_cannot_see_it(nextport, as_nobody, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ledger")
+    ledger = folder / "ledger.db"
+    assert nextport("next", "--ledger", ledger).port == 49000
+    nat("chain pre { PREROUTING; tcp dport 49000 redirect to :8080; }")
+    assert nextport("sweep", "--ledger", ledger).status == 0
+    lease, = nextport("leases", "--format", "json", "--ledger", ledger).json["leases"]
+    assert (lease["state"], lease["holder"]) == ("confirmed", "nat: REDIRECT to :8080")
+    change(ledger, "DELETE FROM meta WHERE key = 'looked'")  # another look is due
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    assert as_nobody("next", "--ledger", str(ledger)).stdout == "49001\n"
+    with contextlib.closing(sqlite3.connect(ledger)) as db:
+        states = db.execute("SELECT port, state FROM lease ORDER BY port").fetchall()
+    assert states == [(49000, "confirmed"), (49001, "pending")]
 
 
 @contextlib.contextmanager
