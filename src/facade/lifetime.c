@@ -123,17 +123,12 @@ bool np_run_may_hide(const struct nextport_sighting *s, const struct nextport_le
     return !source || !source->narrow || is_of(lease, s->source);
 }
 
-static bool hides(const struct np_evidence *evidence, const struct nextport_lease *lease)
+bool np_run_hides_something(const struct np_run *run, const struct nextport_lease *lease)
 {
-    for (size_t i = 0; i < evidence->n_sightings; i++)
-        if (np_run_may_hide(&evidence->sightings[i], lease))
+    for (size_t i = 0; i < run->evidence.n_sightings; i++)
+        if (np_run_may_hide(&run->evidence.sightings[i], lease))
             return true;
     return false;
-}
-
-bool np_run_hides_something(const struct np_run *run)
-{
-    return hides(&run->evidence, NULL);
 }
 
 /* Does the table show a socket that the probe may not mind: a connection, TIME_WAIT? */
@@ -199,7 +194,7 @@ static enum nextport_status decide(struct walk *walk, const struct nextport_leas
     const bool used = is_used(walk, lease);
     const bool since = run->actor.now - lease->renewed >= lifetimes->look_s;
     *seen = (struct np_seen){.use = used ? np_lease_use(&run->evidence, lease->port, lease->protocol) : NULL,
-                             .hidden = hides(&run->evidence, lease),
+                             .hidden = np_run_hides_something(run, lease),
                              .look = lease->state == NEXTPORT_UNSEEN ? since : run->look_is_due,
                              .ended = lease->process && np_process_has_ended(lease->process)};
     *ret = np_lease_next_step(lease, run->actor.now, seen, lifetimes);
@@ -321,7 +316,7 @@ static enum nextport_status movable(struct walk *walk, const struct np_portset *
 static enum nextport_status remember_look(struct walk *walk, struct nextport_error *err)
 {
     struct np_run *run = walk->run;
-    if (!run->look_is_due || np_run_hides_something(run))
+    if (!run->look_is_due || np_run_hides_something(run, NULL))
         return NEXTPORT_OK;
     run->look_is_due = run->look_at_all = false;
     return run->ops->remember(run->ledger, looked_key, np_sprintf(run->arena, "%" PRId64, run->actor.now), err);
@@ -397,7 +392,7 @@ static enum nextport_status note_what_stays(struct np_run *run, struct nextport_
     if (ports_in(run, mortal, run->actor.now, false, &due, err) != NEXTPORT_OK)
         return err->status;
     const unsigned n = (unsigned)np_portset_count(&due);
-    if (n && np_run_hides_something(run))
+    if (n && np_run_hides_something(run, NULL))
         np_note(&run->log, NEXTPORT_WARNING, "%u due lease%s kept: what was not seen may use %s", n,
                 n == 1 ? " is" : "s are", n == 1 ? "its port" : "their ports");
     else if (n)

@@ -165,8 +165,8 @@ enum nextport_status np_run_trim(struct np_run *, const struct np_wants *, struc
 /* Hands the sockets that hold the ports to the caller, if it asked for them. */
 void np_run_hand_out_sockets(struct np_run *, const struct np_wants *);
 
-/* Did the look hide anything, so that what was not seen proves nothing? */
-bool np_run_hides_something(const struct np_run *);
+/* Did the look hide anything that could be the use of this lease (NULL: as above), so that not to see it proves nothing? */
+bool np_run_hides_something(const struct np_run *, const struct nextport_lease *);
 /* The port that a lease has left rests, nobody's. */
 enum nextport_status np_run_rest(struct np_run *, const struct nextport_lease *left, struct nextport_error *);
 /* Gives a lease back: it rests, and is then free. */
