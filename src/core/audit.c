@@ -12,8 +12,6 @@ enum {
     EVIDENCE_MAX = 16, /* claims that one finding shows */
     NAMED_MAX = 3,     /* holders that its sentence names */
     PORTS = 65536,
-    NODE_PORT_FIRST = 30000,
-    NODE_PORT_LAST = 32767,
 };
 
 /* ---- What there is to be found ------------------------------------------------------------------------------- */
@@ -53,8 +51,8 @@ static const struct {
     [SHARED_CONFIGURATION] = {NEXTPORT_HAZARD, "shared-configuration",
                               "Lease ports on one of the servers that share it, and use its answers on the others."},
     [NODE_PORT] = {NEXTPORT_HAZARD, "node-port",
-                   "Choose a pool outside 30000-32767, or give Kubernetes another range (--service-node-port-range of "
-                   "its API server)."},
+                   "Choose a pool outside that range, or give Kubernetes another one (--service-node-port-range of its "
+                   "API server)."},
     [BROWSER_BLOCKED] = {NEXTPORT_HAZARD, "browser-blocked", "Use another port for what browsers shall reach."},
     [RESERVED_RANGE] = {NEXTPORT_HAZARD, "reserved-range",
                         "Move the range, or take ports outside it: 'nextport next' gives none inside."},
@@ -341,10 +339,12 @@ static bool meet(const struct nextport_claim *a, const struct nextport_claim *b)
                            : np_equal_nocase(x.address, y.address);
 }
 
-/* Is it certain enough, and known whose it is, to be called a conflict? */
+/* Is it certain enough, and known whose it is, to be called a conflict? A rule of NAT says where packets go and not for whom,
+ * and may be about another address: it is no party to one. */
 static bool is_declared(const struct nextport_claim *claim)
 {
-    return claim->kind != NEXTPORT_SOCKET && claim->certainty == NEXTPORT_DECLARED && claim->holder;
+    return claim->kind != NEXTPORT_SOCKET && strcmp(claim->source, "nat") != 0 &&
+           claim->certainty == NEXTPORT_DECLARED && claim->holder;
 }
 
 /* How many of the slice are configured or published: they come first. */
@@ -619,13 +619,19 @@ static void check_range(struct auditor *a, const struct nextport_claim *range)
                     range->detail ? range->detail : "reserved", names_of(a, &proof), proof.n_names == 1 ? "s" : ""));
 }
 
+/* They have a finding of their own. */
+static bool is_node_ports(const struct nextport_claim *claim)
+{
+    return claim->kind == NEXTPORT_RESERVED && strcmp(claim->source, "kubernetes") == 0;
+}
+
 static void check_reserved(struct auditor *a)
 {
     const struct np_evidence *evidence = a->ask->evidence;
     struct np_portset told = {{0}};
     for (size_t i = 0; i < evidence->n_claims; i++) {
         const struct nextport_claim *claim = &evidence->claims[i];
-        if (claim->kind != NEXTPORT_RESERVED || !claim->first)
+        if (claim->kind != NEXTPORT_RESERVED || !claim->first || is_node_ports(claim))
             continue;
         if (strcmp(claim->source, "os") != 0 && claim->first < claim->last)
             check_range(a, claim);
@@ -894,17 +900,16 @@ static void check_facts(struct auditor *a)
     }
 }
 
-static void check_node_ports(struct auditor *a)
+static void check_node_range(struct auditor *a, const struct nextport_claim *range)
 {
-    static const struct nextport_claim range = {.protocol = NEXTPORT_BOTH};
     struct proof proof = {0};
     struct nextport_range ports = {0, 0};
-    for (uint16_t port = NODE_PORT_FIRST; port <= NODE_PORT_LAST && a->ask->kubernetes; port++) {
+    for (uint32_t port = range->first; port <= range->last; port++) {
         const size_t before = proof.n_total;
-        prove_users(a, &proof, &range, port, true);
+        prove_users(a, &proof, range, (uint16_t)port, true);
         if (proof.n_total == before)
             continue;
-        ports = (struct nextport_range){ports.first ? ports.first : port, port};
+        ports = (struct nextport_range){ports.first ? ports.first : (uint16_t)port, (uint16_t)port};
     }
     if (!proof.n)
         return;
@@ -912,8 +917,15 @@ static void check_node_ports(struct auditor *a)
          np_sprintf(a->arena,
                     "Kubernetes runs here (%s) and gives ports from %u to %u to its services: %s count%s on ports "
                     "among them",
-                    a->ask->kubernetes, NODE_PORT_FIRST, NODE_PORT_LAST, names_of(a, &proof),
+                    range->file ? range->file : range->source, range->first, range->last, names_of(a, &proof),
                     proof.n_names == 1 ? "s" : ""));
+}
+
+static void check_node_ports(struct auditor *a)
+{
+    for (size_t i = 0; i < a->ask->evidence->n_claims; i++)
+        if (is_node_ports(&a->ask->evidence->claims[i]))
+            check_node_range(a, &a->ask->evidence->claims[i]);
 }
 
 /* One finding for the whole pool. */

@@ -22,7 +22,6 @@ struct np_audit {
     uint16_t ephemeral_first, ephemeral_last;       /* 0: not known */
     struct np_portset protected;                    /* kept out of automatic assignment */
     struct np_portset excluded;                     /* the system gives them to nobody */
-    const char *kubernetes;                         /* the folder that shows that it runs here; NULL: none */
 };
 
 /* The gravest first, then by port, then by slug. They borrow from evidence and leases. */

@@ -437,12 +437,12 @@ static bool is_on(const struct nextport_claim *claim, const struct assignment *a
 }
 
 /* What the bind probe sees, no other look need see whole. */
-static bool is_hidden(const struct np_evidence *evidence)
+static bool is_hidden(const struct np_evidence *evidence, const struct nextport_lease *lease)
 {
     for (size_t i = 0; i < evidence->n_sightings; i++) {
         const struct nextport_sighting *s = &evidence->sightings[i];
         const bool probed = np_probe_sees_all && strcmp(s->source, np_source_sockets.name) == 0;
-        if ((s->sight == NEXTPORT_PARTIAL || s->sight == NEXTPORT_UNREADABLE) && !probed)
+        if (!probed && np_run_may_hide(s, lease))
             return true;
     }
     return false;
@@ -476,7 +476,7 @@ static enum nextport_status end_if_over(struct np_run *run, const struct assignm
         return np_wrap(err, "probe port %u", port);
     const struct np_seen seen = {.use = np_lease_use(&run->evidence, port, at->protocol),
                                  .occupied = answer != NEXTPORT_PROBE_FREE || passer(run, assignment, at->protocol),
-                                 .hidden = is_hidden(&run->evidence),
+                                 .hidden = is_hidden(&run->evidence, at),
                                  .ended = at->process && np_process_has_ended(at->process)};
     if (np_lease_next_step(at, run->actor.now, &seen, &run->np->settings.lifetimes) != NP_LEASE_EXPIRE)
         return NEXTPORT_OK;

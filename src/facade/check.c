@@ -9,24 +9,6 @@ static const char *const *programs_of(const char *name)
     return source ? source->programs : NULL;
 }
 
-static bool is_there(const struct np_run *run, const char *path)
-{
-    const char *why = NULL;
-    if (!np_reader_has_root(run->reader))
-        return np_host_exists(path);
-    return np_reader_find_nocase(run->reader, path, &why) || why;
-}
-
-/* A folder of Kubernetes' agent: what cannot be looked at counts as there. */
-static const char *find_kubernetes(const struct np_run *run)
-{
-    static const char *const folders[] = {"/var/lib/kubelet", "/var/lib/rancher/k3s", "/etc/rancher/k3s"};
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        if (is_there(run, folders[i]))
-            return np_reader_shown(run->reader, folders[i]);
-    return NULL;
-}
-
 /* Facts that nobody could read have no findings; that they could not be read is seen at the source. */
 static void add_os_facts(struct np_run *run, struct np_audit *audit)
 {
@@ -74,8 +56,7 @@ static void audit(struct np_run *run)
                              .whole = is_whole(run),
                              .now = run->actor.now,
                              .programs = programs_of,
-                             .time_text = np_time_text,
-                             .kubernetes = find_kubernetes(run)};
+                             .time_text = np_time_text};
     add_os_facts(run, &audit);
     np_audit(&audit, run->arena, &run->res->findings, &run->res->n_findings);
 }

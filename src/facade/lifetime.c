@@ -108,15 +108,26 @@ enum nextport_status np_run_look_at_leases(struct np_run *run, const struct np_p
     return look_at_sockets(run, &ports, &named, err);
 }
 
-/* A ledger that could not be read hides leases, and no use. */
-bool np_run_hides_something(const struct np_run *run)
+static bool is_of(const struct nextport_lease *lease, const char *source)
 {
-    for (size_t i = 0; i < run->evidence.n_sightings; i++) {
-        const struct nextport_sighting *s = &run->evidence.sightings[i];
-        if ((s->sight == NEXTPORT_PARTIAL || s->sight == NEXTPORT_UNREADABLE) &&
-            strcmp(s->source, np_source_ledger.name) != 0)
+    const size_t n = strlen(source);
+    return lease && lease->holder && strncmp(lease->holder, source, n) == 0 && lease->holder[n] == ':';
+}
+
+/* A ledger that could not be read hides leases, and no use. */
+bool np_run_may_hide(const struct nextport_sighting *s, const struct nextport_lease *lease)
+{
+    const struct np_source *source = np_source_find(s->source);
+    if ((s->sight != NEXTPORT_PARTIAL && s->sight != NEXTPORT_UNREADABLE) || source == &np_source_ledger)
+        return false;
+    return !source || !source->narrow || is_of(lease, s->source);
+}
+
+bool np_run_hides_something(const struct np_run *run, const struct nextport_lease *lease)
+{
+    for (size_t i = 0; i < run->evidence.n_sightings; i++)
+        if (np_run_may_hide(&run->evidence.sightings[i], lease))
             return true;
-    }
     return false;
 }
 
@@ -153,12 +164,12 @@ struct walk {
     struct np_run *run;
     struct np_portset tcp, udp; /* what is used */
     struct np_leases all;       /* read whole when all are looked at */
-    bool hidden, read_all;
+    bool read_all;
 };
 
 static void begin_walk(struct walk *walk, struct np_run *run)
 {
-    *walk = (struct walk){.run = run, .hidden = np_run_hides_something(run)};
+    *walk = (struct walk){.run = run};
     for (size_t i = 0; i < run->evidence.n_claims; i++) {
         const struct nextport_claim *claim = &run->evidence.claims[i];
         if (np_claim_is_use(claim) && claim->protocol & NEXTPORT_TCP)
@@ -183,7 +194,7 @@ static enum nextport_status decide(struct walk *walk, const struct nextport_leas
     const bool used = is_used(walk, lease);
     const bool since = run->actor.now - lease->renewed >= lifetimes->look_s;
     *seen = (struct np_seen){.use = used ? np_lease_use(&run->evidence, lease->port, lease->protocol) : NULL,
-                             .hidden = walk->hidden,
+                             .hidden = np_run_hides_something(run, lease),
                              .look = lease->state == NEXTPORT_UNSEEN ? since : run->look_is_due,
                              .ended = lease->process && np_process_has_ended(lease->process)};
     *ret = np_lease_next_step(lease, run->actor.now, seen, lifetimes);
@@ -323,7 +334,7 @@ static enum nextport_status movable(struct walk *walk, const struct np_portset *
 static enum nextport_status remember_look(struct walk *walk, struct nextport_error *err)
 {
     struct np_run *run = walk->run;
-    if (!run->look_is_due || walk->hidden)
+    if (!run->look_is_due || np_run_hides_something(run, NULL))
         return NEXTPORT_OK;
     run->look_is_due = run->look_at_all = false;
     return run->ops->remember(run->ledger, looked_key, np_sprintf(run->arena, "%" PRId64, run->actor.now), err);
@@ -408,7 +419,7 @@ static enum nextport_status note_what_stays(struct np_run *run, struct nextport_
     if (ports_in(run, mortal, run->actor.now, false, &due, err) != NEXTPORT_OK)
         return err->status;
     const unsigned n = (unsigned)np_portset_count(&due);
-    if (n && np_run_hides_something(run))
+    if (n && np_run_hides_something(run, NULL))
         np_note(&run->log, NEXTPORT_WARNING, "%u due lease%s kept: what was not seen may use %s", n,
                 n == 1 ? " is" : "s are", n == 1 ? "its port" : "their ports");
     else if (n)

@@ -400,7 +400,7 @@ static const char *still_needed(struct np_run *run, const struct nextport_lease 
     const struct nextport_claim *use = np_lease_use(&run->evidence, lease->port, lease->protocol);
     if (use)
         return np_sprintf(run->arena, "%s still uses it", use->holder ? use->holder : use->source);
-    return np_run_hides_something(run) ? "what was not seen may use it" : NULL;
+    return np_run_hides_something(run, lease) ? "what was not seen may use it" : NULL;
 }
 
 static enum nextport_status trim_one(struct np_run *run, const struct nextport_lease *lease, struct nextport_error *err)

@@ -125,6 +125,11 @@ void np_claim_socket(void *evidence, const struct np_socket *); /* an np_socket_
 /* How long a pending lease lives: longer with an owner, unless the caller said how long. */
 int64_t np_run_ttl(const struct np_run *, bool owned);
 
+/* Could what was not seen be the use of this lease (NULL: of one that nobody was seen to use)? */
+bool np_run_may_hide(const struct nextport_sighting *, const struct nextport_lease *);
+/* Did the look hide anything that could be the use of this lease (NULL: as above), so that not to see it proves nothing? */
+bool np_run_hides_something(const struct np_run *, const struct nextport_lease *);
+
 /* Which leases this request may move on, and whether they are in use: looks at the sockets of the ports of `own`, of those
  * leases that are due and, once in a while, of all. */
 enum nextport_status np_run_look_at_leases(struct np_run *, const struct np_portset *own, struct nextport_error *);
@@ -165,8 +170,6 @@ enum nextport_status np_run_trim(struct np_run *, const struct np_wants *, struc
 /* Hands the sockets that hold the ports to the caller, if it asked for them. */
 void np_run_hand_out_sockets(struct np_run *, const struct np_wants *);
 
-/* Did the look hide anything, so that what was not seen proves nothing? */
-bool np_run_hides_something(const struct np_run *);
 /* The port that a lease has left rests, nobody's. */
 enum nextport_status np_run_rest(struct np_run *, const struct nextport_lease *left, struct nextport_error *);
 /* Gives a lease back: it rests, and is then free. */

@@ -190,6 +190,28 @@ enum nextport_status np_host_protect(struct np_arena *, const struct np_portset 
 /* Takes back what np_host_protect() did, and nothing else. */
 enum nextport_status np_host_unprotect(struct np_arena *, bool *ret_changed, struct nextport_error *);
 
+/* ---- Ports that the system hands to somebody without a socket --------------------------------------------------- */
+
+/* Ports that a rule of the kernel's address translation takes, although a bind succeeds. */
+struct np_nat_row {
+    struct nextport_range ports; /* 0-0: a rule that takes every port, or nearly: no reason to give none away */
+    enum nextport_protocol protocol;
+    bool conditional;    /* named by a rule of which it is not known whether it takes them */
+    const char *address; /* NULL: not said */
+    const char *holder;  /* "DNAT to 172.17.0.2:80"; NULL: not said */
+    const char *detail;  /* "nat PREROUTING" */
+};
+
+struct np_nat {
+    const struct np_nat_row *rows;
+    size_t n;
+    bool present;       /* this system has something of the kind */
+    const char *unseen; /* NULL, or what this user may not look into, in words */
+};
+
+/* Executes nothing, loads no module of ip_tables, and changes nothing. NEXTPORT_BLIND when an answer made no sense. */
+enum nextport_status np_host_nat(struct np_arena *, struct np_nat *ret, struct nextport_error *);
+
 /* ---- What only Windows has; elsewhere these say that there is nothing ---------------------------------------- */
 
 /* One row of HTTP.sys' configuration, which holds a port for somebody although no socket does. */

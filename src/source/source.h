@@ -33,7 +33,10 @@ struct np_source {
     const char *name, *about;
     enum nextport_policy policy; /* by default, for what cannot be seen */
     bool fixed;                  /* the policy cannot be weakened */
-    bool files;                  /* declarations in files: `next` reads them before it takes the lock */
+    /* Most users can never see it whole. What it hides may be the use of a lease that it was seen to use, and of no other:
+     * else no lease of those users would ever end. */
+    bool narrow;
+    bool files; /* declarations in files: `next` reads them before it takes the lock */
     /* Which label `adopt` fills with the holder of a claim ("project"); NULL: who holds a port here is nobody to lease to. */
     const char *adopts;
     bool adopts_when_asked; /* only where the source is named */
@@ -55,6 +58,6 @@ extern const struct np_source *const np_sources[]; /* ends with NULL, in the ord
 const struct np_source *np_source_find(const char *name);
 
 extern const struct np_source np_source_sockets, np_source_probe, np_source_os, np_source_httpsys, np_source_iis,
-    np_source_ledger;
+    np_source_kubernetes, np_source_ledger, np_source_nat;
 
 #endif

@@ -213,6 +213,16 @@ def iis(rounds, idle):
                    "no IIS file", 2)
 
 
+def nat(rounds, idle):
+    """Rules as a container engine writes them, one for each port, beyond the pool so that both runs give the same port."""
+    base = Ledger("nat-none").next(idle)
+    with population("nothing") as busy:
+        rules = "".join(f"tcp dport {port} dnat to 172.17.0.2:80\n" for port in range(1000, 2000))
+        subprocess.run(["nsenter", f"--net={busy[1:]}", "nft", "-f", "-"], check=True, text=True, input=(
+            "table ip nat {\nchain pre {\ntype nat hook prerouting priority -100\n" + rules + "}\n}\n"))
+        return compare(rounds, "1,000 NAT rules", Ledger("nat").next(busy), base, "none")
+
+
 def leases(rounds, idle):
     ledger = Ledger("leases")
     ledger.fill(idle, 10000)
@@ -320,7 +330,7 @@ def peers(rounds, idle):
             for name, figure in zip(commands, figures[1:])]
 
 
-ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, leases, history, check, processes, full,
+ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nat, leases, history, check, processes, full,
                                           parallel, peers)}
 
 

@@ -40,6 +40,7 @@ SEEDS = {
     "labels": ["test/labels/*.in"],
     "json": ["test/json/*.json"],
     "import": ["test/json/*.json"],
+    "nat": ["test/nat/*.in"],
 }
 
 

@@ -4,11 +4,11 @@
  *     malformed NAME PORT                     a number in a setting that is none
  *     server SOURCE NAME PORT                 another source is configured so, and does not know its programs
  *     socket PROGRAM ADDRESS PORT             a standing one; PROGRAM '-': not visible; `passing`: an outgoing connection
- *     reserved SOURCE HOLDER FIRST-LAST
+ *     reserved SOURCE HOLDER FIRST-LAST      also `published`
  *     lease PORT STATE OWNER HOLDER           '-': none
  *     elsewhere PORT                          a lease of another ledger that this one honours
  *     pool RANGES   excluded RANGES   protected RANGES   ephemeral FIRST-LAST
- *     kubernetes    shared            noledger           unseen SOURCE
+ *     kubernetes FIRST-LAST    shared            noledger           unseen SOURCE
  *
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
@@ -123,6 +123,11 @@ static void line_reserved(struct scene *scene, char **words)
     add_claim(scene, range_of(words[3]), words[1], words[2], NEXTPORT_RESERVED);
 }
 
+static void line_published(struct scene *scene, char **words)
+{
+    add_claim(scene, range_of(words[3]), words[1], words[2], NEXTPORT_PUBLISHED);
+}
+
 static void line_elsewhere(struct scene *scene, char **words)
 {
     add_claim(scene, range_of(words[1]), "ledger", "somebody", NEXTPORT_LEASED);
@@ -208,8 +213,7 @@ static void line_ephemeral(struct scene *scene, char **words)
 
 static void line_kubernetes(struct scene *scene, char **words)
 {
-    (void)words;
-    scene->audit.kubernetes = "/var/lib/kubelet";
+    add_claim(scene, range_of(words[1]), "kubernetes", "Kubernetes", NEXTPORT_RESERVED);
 }
 
 static void line_shared(struct scene *scene, char **words)
@@ -249,6 +253,7 @@ static const struct {
     {"passing", line_passing, 4},
     {"udp", line_udp, 4},
     {"reserved", line_reserved, 4},
+    {"published", line_published, 4},
     {"lease", line_lease, 5},
     {"elsewhere", line_elsewhere, 2},
     {"pool", line_pool, 2},
@@ -256,7 +261,7 @@ static const struct {
     {"excluded", line_excluded, 2},
     {"protected", line_protected, 2},
     {"ephemeral", line_ephemeral, 2},
-    {"kubernetes", line_kubernetes, 1},
+    {"kubernetes", line_kubernetes, 2},
     {"shared", line_shared, 1},
     {"noledger", line_noledger, 1},
     {"unseen", line_unseen, 2},
@@ -437,14 +442,20 @@ static const struct example {
      "site Shop http * 50000\nelsewhere 50000\nlease 50007 pending shop -\nreserved iis IIS_FTP 49900-50100\n",
      "hazard reserved-range 49900-50100\n"},
     {"a_reserved_port_of_a_site_is_its_own", "site Shop https * 443\nreserved httpsys HTTP.sys 443\n", ""},
+    {"rules_of_nat_are_no_holders",
+     "published nat DNAT 50000\npublished nat chain 50000\nsite Shop http * 50000\n"
+     "elsewhere 50000\n",
+     ""},
     {"a_malformed_setting_is_a_hazard", "malformed Shop 808\nmalformed Shop 9090\n", "hazard malformed 808-808\n"},
 
     /* the machine */
     {"a_shared_configuration_is_a_hazard", "shared\n", "hazard shared-configuration 0-0\n"},
-    {"node_ports_are_one_hazard", "kubernetes\nsite Shop http * 30080\nlease 31000 pending shop -\n",
+    {"node_ports_are_one_hazard", "kubernetes 30000-32767\nsite Shop http * 30080\nlease 31000 pending shop -\n",
      "hazard node-port 30080-31000\n"},
     {"without_kubernetes_there_are_none", "site Shop http * 30080\n", ""},
-    {"other_ports_are_not_kubernetes", "kubernetes\nsite Shop http * 8080\n", ""},
+    {"node_ports_are_those_of_its_own_range", "kubernetes 20000-20100\nsite Shop http * 20080\nsite B http * 30080\n",
+     "hazard node-port 20080-20080\n"},
+    {"other_ports_are_not_kubernetes", "kubernetes 30000-32767\nsite Shop http * 8080\n", ""},
     {"a_pool_that_connections_reach_is_one_hint", "ephemeral 49152-65535\n", "hint ephemeral 49152-65000\n"},
     {"a_protected_pool_is_none", "ephemeral 32768-60999\nprotected 49000-65000\n", ""},
     {"a_pool_elsewhere_is_none", "ephemeral 32768-60999\npool 20000-29999\n", ""},

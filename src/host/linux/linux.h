@@ -5,9 +5,15 @@
 
 #include "host/host.h"
 
+#include <sys/types.h>
+
 /* np_fail() with ": " and the text of an errno value, in English whatever the locale. */
 enum nextport_status np_fail_errno(struct nextport_error *err, enum nextport_status status, int errnum, const char *fmt,
                                    ...) NP_PRINTF(4, 5);
+
+/* Receives one datagram of the kernel's on a netlink socket: any process can send to our address. -1 with errno; EBADMSG when
+ * it was longer than `size`. */
+ssize_t np_netlink_receive(int fd, void *buf, size_t size);
 
 /* The kernel's list of ports kept out of automatic assignment, in this network namespace. NEXTPORT_BLIND when it cannot
  * be read. */

@@ -179,8 +179,7 @@ static int take(struct answers *answers, const struct question *question, const 
     return 0;
 }
 
-/* One datagram. Only the kernel may answer: any process can send to our address. */
-static ssize_t receive(int fd, void *buf, size_t size)
+ssize_t np_netlink_receive(int fd, void *buf, size_t size)
 {
     for (;;) {
         struct sockaddr_nl from = {0};
@@ -208,7 +207,7 @@ static int dump_on(int fd, struct answers *answers, const struct question *quest
     if (sendto(fd, &request, sizeof request, 0, (struct sockaddr *)&kernel, sizeof kernel) < 0)
         return errno;
     for (bool done = false; !done;) {
-        ssize_t n = receive(fd, buf, RECEIVE_SIZE);
+        ssize_t n = np_netlink_receive(fd, buf, RECEIVE_SIZE);
         if (n < 0)
             return errno == ENOBUFS ? EAGAIN : errno;
         int failed = take(answers, question, buf, (size_t)n, &done);

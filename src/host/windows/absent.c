@@ -1,0 +1,10 @@
+/* What only Linux has.
+ * SPDX-License-Identifier: MIT */
+#include "host/host.h"
+
+enum nextport_status np_host_nat(struct np_arena *arena, struct np_nat *ret, struct nextport_error *err)
+{
+    (void)arena, (void)err;
+    *ret = (struct np_nat){0};
+    return NEXTPORT_OK;
+}

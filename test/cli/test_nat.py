@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: MIT
+"""Ports that NAT hands to somebody although a bind succeeds: real rules in a namespace, made by nft and iptables."""
+import contextlib
+import ipaddress
+import os
+import pathlib
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.linux("NAT of Windows keeps its ports by exclusions")
+NOBODY = 65534
+
+SERVE = """
+import socket, sys
+server = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+while True:
+    connection, _ = server.accept()
+    connection.sendall(sys.argv[3].encode())
+    connection.close()
+"""
+ASK = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as connection:
+    print(connection.recv(100).decode())
+"""
+
+
+def needs(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+
+
+def rules(text):
+    needs("nft")
+    subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
+
+
+def call(*words):
+    needs(words[0])
+    subprocess.run(list(map(str, words)), check=True)
+
+
+def nat(text):
+    rules("table ip shop {\n" + text.replace("PREROUTING", "type nat hook prerouting priority -100") + "\n}\n")
+
+
+def claims(nextport, *words):
+    return nextport("used", "--source", "nat", "--format", "json", *words).json["claims"]
+
+
+def shown(nextport):
+    return [(c["first"], c["last"], c["protocol"], c["holder"], c["detail"]) for c in claims(nextport)]
+
+
+DNAT = "DNAT to 10.0.0.2:80"
+FORMS = {
+    "a plain range": ("chain pre { PREROUTING; tcp dport 49000-49001 dnat to 10.0.0.2:80; }",
+                      [(49000, 49001, DNAT)]),
+    "a set of ports and intervals": ("chain pre { PREROUTING; tcp dport { 49000, 49002-49005 } dnat to 10.0.0.2:80; }",
+                                     [(49000, 49000, DNAT), (49002, 49005, DNAT)]),
+    "a map to targets": ("chain pre { PREROUTING; dnat to tcp dport map { 49000 : 10.0.0.2, 49003 : 10.0.0.3 }; }",
+                         [(49000, 49000, "DNAT to 10.0.0.2"), (49003, 49003, "DNAT to 10.0.0.3")]),
+    "a map to chains": ("chain web { meta l4proto tcp dnat to 10.0.0.2:80; }\n"
+                        "chain pre { PREROUTING; tcp dport vmap { 49000 : goto web }; }",
+                        [(49000, 49000, "chain web")]),
+    "a redirection": ("chain pre { PREROUTING; tcp dport 49000 redirect to :8080; }",
+                      [(49000, 49000, "REDIRECT to :8080")]),
+    "a named set of protocols and ports": ("set open { type inet_proto . inet_service; elements = { tcp . 49000 }; }\n"
+                                           "chain pre { PREROUTING; meta l4proto . th dport @open dnat to 10.0.0.2; }",
+                                           [(49000, 49000, "DNAT to 10.0.0.2")]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_rule_takes_its_ports(nextport, form):
+    text, expected = FORMS[form]
+    assert nextport("next", "--dry-run").port == 49000
+    nat(text)
+    assert [row[:2] + row[3:4] for row in shown(nextport)] == expected
+    taken = {port for first, last, _ in expected for port in range(first, last + 1)}
+    assert nextport("next").port == min(set(range(49000, 49010)) - taken)
+    assert "nat" in nextport("why", 49000).text
+
+
+IPTABLES = {
+    "DNAT": ("-p tcp --dport 49000 -j DNAT --to-destination 172.17.0.2:80",
+             [(49000, 49000, "tcp", "DNAT to 172.17.0.2:80", "nat PREROUTING")]),
+    "udp range": ("-p udp --dport 49000:49009 -m comment --comment web -j REDIRECT --to-ports 80",
+                  [(49000, 49009, "udp", "REDIRECT to :80", "nat PREROUTING: web")]),
+    "multiport": ("-p tcp -m multiport --dports 49000,49002:49005 -j DNAT --to-destination 172.17.0.2",
+                  [(49000, 49000, "tcp", "DNAT to 172.17.0.2", "nat PREROUTING"),
+                   (49002, 49005, "tcp", "DNAT to 172.17.0.2", "nat PREROUTING")]),
+}
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+@pytest.mark.parametrize("form", IPTABLES)
+def test_rules_of_iptables_take_their_ports(nextport, form, backend):
+    rule, expected = IPTABLES[form]
+    call(f"iptables-{backend}", "-t", "nat", "-A", "PREROUTING", *rule.split())
+    assert shown(nextport) == expected
+    assert nextport("next", "--protocol", expected[0][2]).port == (49010 if "udp" in form else 49001)
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_rules_of_ip6tables_take_their_ports(nextport, backend):
+    call(f"ip6tables-{backend}", "-t", "nat", "-A", "PREROUTING", *"-p tcp --dport 49000 -j DNAT".split(),
+         "--to-destination", "[fd00::2]:80")
+    assert shown(nextport) == [(49000, 49000, "tcp", "DNAT to [fd00::2]:80", "nat PREROUTING (ip6)")]
+
+
+def test_a_port_of_a_rule_is_taken_in_its_protocol_only(nextport):
+    nat("chain pre { PREROUTING; udp dport 49000 redirect to :53; }")
+    assert nextport("next").port == 49000
+    assert nextport("next", "--protocol", "udp").port == 49001
+
+
+def test_firewalls_and_source_nat_take_nothing(nextport):
+    rules("table ip shop {\n"
+          "chain post { type nat hook postrouting priority 100; tcp dport 49000 masquerade; }\n"
+          "chain in { type filter hook input priority 0; tcp dport { 22, 49000-49010 } accept; }\n"
+          "chain pre { type nat hook prerouting priority -100; tcp dport 50000 redirect to :80; }\n}\n")
+    assert [row[:2] for row in shown(nextport)] == [(50000, 50000)]
+    assert nextport("next").port == 49000
+
+
+def test_a_rule_for_every_port_is_told_and_leaves_the_pool_usable(nextport):
+    nat("chain pre { PREROUTING; ip daddr 192.0.2.1 dnat to 10.0.0.2; tcp dport 1024-65535 redirect to :9; }")
+    assert [(c["first"], c["certainty"], c["detail"]) for c in claims(nextport)] == [
+        (None, "unresolved", "shop pre, every port"), (None, "unresolved", "shop pre, ports 1024-65535")]
+    done = nextport("next")
+    assert done.port == 49000 and "2 NAT rules are about (nearly) every port" in done.log
+
+
+def test_looking_makes_no_table_of_iptables(nextport):
+    """Asking ip_tables for a table makes it."""
+    names = pathlib.Path("/proc/self/net/ip_tables_names")
+    if not names.exists():
+        pytest.skip("this kernel has no ip_tables")
+    nextport("used", "--source", "nat")
+    nextport("next")
+    assert names.read_text() == ""
+
+
+@pytest.fixture
+def as_nobody(program, tmp_path_factory):
+    """The program where an ordinary user may run it."""
+    folder = pathlib.Path(tmp_path_factory.mktemp("nobody"))
+    copy = shutil.copy(program, folder)
+    for path in (folder, folder.parent, folder.parent.parent):
+        path.chmod(0o755)
+
+    def run(*words):
+        return subprocess.run([copy, *words], user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True,
+                              text=True, timeout=60, cwd="/")
+
+    return run
+
+
+def test_an_ordinary_user_is_told_that_nat_was_not_inspected(as_nobody):
+    nat("chain pre { PREROUTING; tcp dport 49000 redirect to :8080; }")
+    done = as_nobody("next", "--dry-run", "--ledger", "/nonexistent/ledger.db")
+    assert "NAT was not inspected" in done.stderr, done
+    done = as_nobody("used", "--source", "nat")
+    assert done.returncode == 0 and "nat (partial)" in done.stdout and "Run as root" in done.stdout, done
+    refused = as_nobody("used", "--source", "nat", "--policy", "nat=require")
+    assert refused.returncode == 4 and "NAT was not inspected" in refused.stderr, refused
+    silent = as_nobody("used", "--source", "nat", "--policy", "nat=off")
+    assert silent.returncode == 0 and "NAT was not inspected" not in silent.stdout + silent.stderr, silent
+
+
+def change(ledger, statement):
+    with contextlib.closing(sqlite3.connect(ledger)) as db, db:
+        db.execute(statement)
+
+
+def test_leases_of_an_ordinary_user_end_all_the_same(as_nobody, tmp_path_factory):
+    """Who can never see NAT would else keep every port for ever."""
+    folder = tmp_path_factory.mktemp("ledger")
+    os.chown(folder, NOBODY, NOBODY)
+    words = ("next", "--ledger", str(folder / "ledger.db"))
+    assert as_nobody(*words).stdout == "49000\n"
+    change(folder / "ledger.db", "UPDATE lease SET expires = 1")
+    assert as_nobody(*words).stdout == "49000\n"
+
+
+def test_a_lease_that_nat_was_seen_to_use_is_kept_by_who_cannot_see_it(nextport, as_nobody, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ledger")
+    ledger = folder / "ledger.db"
+    assert nextport("next", "--ledger", ledger).port == 49000
+    nat("chain pre { PREROUTING; tcp dport 49000 redirect to :8080; }")
+    assert nextport("sweep", "--ledger", ledger).status == 0
+    lease, = nextport("leases", "--format", "json", "--ledger", ledger).json["leases"]
+    assert (lease["state"], lease["holder"]) == ("confirmed", "nat: REDIRECT to :8080")
+    change(ledger, "DELETE FROM meta WHERE key = 'note:looked'")  # another look is due
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+    assert as_nobody("next", "--ledger", str(ledger)).stdout == "49001\n"
+    with contextlib.closing(sqlite3.connect(ledger)) as db:
+        states = db.execute("SELECT port, state FROM lease ORDER BY port").fetchall()
+    assert states == [(49000, "confirmed"), (49001, "pending")]
+
+
+@contextlib.contextmanager
+def a_namespace():
+    """A process that keeps a network namespace; its id names it."""
+    child = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo ready; read end"], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "ready\n"
+        yield child.pid
+    finally:
+        child.stdin.close()
+        child.wait(timeout=20)
+        child.stdout.close()
+
+
+def inside(pid, *words):
+    return ["nsenter", f"--net=/proc/{pid}/ns/net", *map(str, words)]
+
+
+def link(pid, name, here, there):
+    """A cable to that namespace, which goes by the address `here` to everywhere else."""
+    call("ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", pid)
+    call("ip", "address", "add", f"{here}/24", "dev", name)
+    call("ip", "link", "set", name, "up")
+    for words in (["address", "add", f"{there}/24", "dev", "eth0"], ["link", "set", "eth0", "up"],
+                  ["route", "add", "default", "via", here]):
+        call(*inside(pid, "ip", *words))
+
+
+@contextlib.contextmanager
+def serving(place, port, word, pid=None):
+    words = [sys.executable, "-c", SERVE, place, str(port), word]
+    child = subprocess.Popen(inside(pid, *words) if pid else words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "ready\n"
+        yield
+    finally:
+        child.kill()
+        child.wait(timeout=20)
+        child.stdout.close()
+
+
+@pytest.mark.parametrize("backend", ["nft", "iptables-nft", "iptables-legacy"])
+def test_a_port_whose_clients_reach_somebody_else_is_not_given(nextport, backend):
+    """The bind succeeds, a check on loopback is green, and every client reaches the container."""
+    needs("ip", "nsenter", "unshare")
+    host, container = ipaddress.ip_address("198.18.1.1"), ipaddress.ip_address("198.18.2.1")
+    with a_namespace() as client, a_namespace() as box:
+        link(client, "client", host, host + 1)
+        link(box, "box", container, container + 1)
+        pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        if backend == "nft":
+            nat(f"chain pre {{ PREROUTING; tcp dport 49000 dnat to {container + 1}:80; }}")
+        else:
+            call(backend, "-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", 49000, "-j", "DNAT",
+                 "--to-destination", f"{container + 1}:80")
+        with serving(str(container + 1), 80, "container", box), serving("0.0.0.0", 49000, "host"):
+            def ask(where):
+                return subprocess.check_output(where, text=True).strip()
+            assert ask([sys.executable, "-c", ASK, "127.0.0.1", "49000"]) == "host"
+            assert ask(inside(client, sys.executable, "-c", ASK, host, 49000)) == "container"
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("0.0.0.0", 49000))  # free, as far as a bind tells
+        done = nextport("next", "--format", "json").json
+        assert done["ports"][0]["port"] == 49001
+        assert [(row["first"], row["source"]) for row in done["rejected"]] == [(49000, "nat")]
+
+
+@pytest.mark.parametrize("file, line, expected", [
+    (None, None, (30000, 32767)),
+    ("etc/rancher/k3s/config.yaml", 'service-node-port-range: "20000-20100"', (20000, 20100)),
+    ("etc/kubernetes/manifests/kube-apiserver.yaml", "    - --service-node-port-range=20000+100", (20000, 20100)),
+    ("etc/rancher/k3s/config.yaml", '# service-node-port-range: "20000-20100"', (30000, 32767)),
+])
+def test_node_ports_are_kept_where_kubernetes_lives(nextport, tmp_path, file, line, expected):
+    root = tmp_path / "disk"
+    root.mkdir()
+    words = ("used", "--root", root, "--source", "kubernetes", "--format", "json")
+    assert nextport(*words).json["claims"] == []
+    (root / "var/lib/kubelet").mkdir(parents=True)
+    if file:
+        (root / file).parent.mkdir(parents=True)
+        (root / file).write_text(f"kind: Pod\n{line}\n")
+    claim, = nextport(*words).json["claims"]
+    assert (claim["first"], claim["last"]) == expected and claim["kind"] == "reserved"
+    first, last = expected
+    done = nextport("next", "--dry-run", "--root", root, "--range", f"{first}-{last + 1}")
+    assert done.port == last + 1

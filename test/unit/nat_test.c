@@ -1,0 +1,212 @@
+/* Which ports the kernel's rules hand to somebody, on what a kernel said (test/nat/, made by record.py from forms.nft and
+ * from calls of iptables). ipvs.in is a reconstruction of the kernel's format.
+ * SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "nat/sample.h"
+
+static struct np_text slurp(struct np_arena *arena, const char *name)
+{
+    enum { LIMIT = 65536 };
+    FILE *file = fopen(np_sprintf(arena, "%s/nat/%s.in", TEST_DIR, name), "rb");
+    assert_non_null(file);
+    char *bytes = np_alloc(arena, LIMIT);
+    const size_t n = fread(bytes, 1, LIMIT, file);
+    assert_true(n < LIMIT && !ferror(file));
+    fclose(file);
+    return (struct np_text){bytes, n};
+}
+
+static const char *row_text(struct np_arena *arena, const struct np_nat_row *row)
+{
+    static const char *const protocols[] = {"none", "tcp", "udp", "both"};
+    return np_sprintf(arena, "%u-%u %s%s%s%s %s | %s\n", row->ports.first, row->ports.last, protocols[row->protocol],
+                      row->conditional ? " perhaps" : "", row->address ? " on " : "", row->address ? row->address : "",
+                      row->holder ? row->holder : "-", row->detail);
+}
+
+static const char *all(struct np_arena *arena, const char *name)
+{
+    struct np_nat_rules rules = {.arena = arena};
+    struct np_buf out = {.arena = arena};
+    assert_true(nat_sample_read(&rules, slurp(arena, name)));
+    np_buf_puts(&out, "");
+    for (size_t i = 0; i < rules.n_rows; i++)
+        np_buf_puts(&out, row_text(arena, &rules.rows[i]));
+    return out.ptr;
+}
+
+static void assert_rows(const char *name, const char *expected)
+{
+    struct np_arena *arena = np_arena_new();
+    assert_string_equal(all(arena, name), expected);
+    np_arena_free(arena);
+}
+
+static void every_form_of_nf_tables_names_its_ports(void **state)
+{
+    (void)state;
+    assert_rows("forms", "0-0 both DNAT to 10.0.0.77 | forms hosts, every port\n"
+                         "49011-49011 tcp chain shop | forms pre\n"
+                         "49010-49010 tcp chain shop | forms pre\n"
+                         "49020-49020 tcp DNAT to 10.0.0.2:80 | forms pre\n"
+                         "49022-49022 tcp DNAT to 10.0.0.4 | forms pre\n"
+                         "49025-49027 tcp DNAT to 10.0.0.5 | forms pre\n"
+                         "49028-49029 tcp DNAT to 10.0.0.6 | forms pre\n"
+                         "49030-49030 tcp DNAT to 10.0.0.2:80 | forms pre\n"
+                         "49040-49050 tcp DNAT to 10.0.0.2:80 | forms pre\n"
+                         "49060-49070 tcp DNAT to 10.0.0.2:80 | forms pre: hello\n"
+                         "49080-49080 udp REDIRECT to :80 | forms pre\n"
+                         "49100-49110 tcp DNAT to 10.0.0.2 | forms pre\n"
+                         "49120-49120 udp DNAT to 10.0.0.2 | forms pre\n"
+                         "49130-49130 tcp DNAT to 10.0.0.2 | forms pre\n"
+                         "0-0 tcp REDIRECT to :8080 | forms pre, nearly every port\n"
+                         "65000-65535 tcp REDIRECT to :8080 | forms pre\n"
+                         "49091-49091 both REDIRECT to :9 | forms pre\n"
+                         "40960-41215 tcp REDIRECT to :9 | forms pre\n"
+                         "49092-49092 tcp REDIRECT to :9 | forms pre\n"
+                         "0-0 tcp REDIRECT to :99 | forms pre, ports 1024-65535\n"
+                         "49093-49093 tcp REDIRECT to :9 | forms pre\n"
+                         "49094-49094 udp REDIRECT to :9 | forms pre\n"
+                         "49095-49095 tcp REDIRECT to :9 | forms pre\n"
+                         "49096-49096 tcp - | forms pre\n"
+                         "22-22 tcp perhaps - | forms pre\n"
+                         "49097-49097 tcp perhaps - | forms pre\n"
+                         "49098-49098 tcp chain shop | forms pre\n"
+                         "49099-49099 tcp - | forms pre\n"
+                         "49150-49150 tcp DNAT to [fd00::2]:80 | both pre (inet)\n");
+}
+
+static void what_iptables_writes_into_nf_tables_is_read(void **state)
+{
+    (void)state;
+    assert_rows("iptables", "49200-49200 tcp DNAT to 172.17.0.2:80 | nat PREROUTING\n"
+                            "49201-49210 udp REDIRECT to :80 | nat PREROUTING: web\n"
+                            "49220-49220 tcp DNAT to 172.17.0.2 | nat PREROUTING\n"
+                            "49230-49240 tcp DNAT to 172.17.0.2 | nat PREROUTING\n"
+                            "49280-49280 tcp chain KUBE-SEP | nat PREROUTING\n"
+                            "49290-49290 tcp perhaps - | nat PREROUTING\n"
+                            "0-0 both DNAT to 10.0.0.10 | nat OUTPUT, every port\n"
+                            "49260-49260 tcp TPROXY to :5000 | mangle PREROUTING\n"
+                            "49250-49250 tcp DNAT to [fd00::2]:80 | nat PREROUTING (ip6)\n"
+                            "49340-49349 udp REDIRECT to :80 | nat PREROUTING (ip6): six\n");
+}
+
+static void the_older_tables_say_the_same(void **state)
+{
+    (void)state;
+    assert_rows("legacy", "49200-49200 tcp DNAT to 172.17.0.2:80 | nat PREROUTING\n"
+                          "49201-49210 udp REDIRECT to :80 | nat PREROUTING: web\n"
+                          "49220-49220 tcp DNAT to 172.17.0.2 | nat PREROUTING\n"
+                          "49230-49240 tcp DNAT to 172.17.0.2 | nat PREROUTING\n"
+                          "49280-49280 tcp chain KUBE-SEP | nat PREROUTING\n"
+                          "49290-49290 tcp perhaps - | nat PREROUTING\n"
+                          "0-0 both DNAT to 10.0.0.10 | nat OUTPUT, every port\n");
+}
+
+static void the_older_tables_of_ipv6_are_read(void **state)
+{
+    (void)state;
+    assert_rows("legacy6", "49250-49250 tcp DNAT to [fd00::2]:80 | nat PREROUTING (ip6)\n"
+                           "49340-49349 udp REDIRECT to :80 | nat PREROUTING (ip6): six\n");
+}
+
+static void virtual_services_of_ipvs_are_read(void **state)
+{
+    (void)state;
+    assert_rows("ipvs", "49000-49000 tcp on 192.168.0.1 IPVS to 10.0.0.2:8080 | virtual service\n"
+                        "53-53 udp on 192.168.0.1 IPVS | virtual service\n"
+                        "49001-49001 tcp on [2001:0db8:0000:0000:0000:0000:0000:0001] IPVS to "
+                        "[fd00:0000:0000:0000:0000:0000:0000:0002]:80 | virtual service\n"
+                        "0-0 tcp on 192.168.0.2 IPVS | virtual service, every port\n"
+                        "0-0 both IPVS | virtual service of a firewall mark\n");
+}
+
+/* A copy of exactly that size, so that a sanitizer notices a byte read behind it. */
+static bool reads(const char *bytes, size_t n)
+{
+    struct np_arena *arena = np_arena_new();
+    struct np_nat_rules rules = {.arena = arena};
+    char *copy = malloc(n ? n : 1);
+    assert_non_null(copy);
+    memcpy(copy, bytes, n);
+    const bool good = nat_sample_read(&rules, (struct np_text){copy, n});
+    free(copy);
+    np_arena_free(arena);
+    return good;
+}
+
+static void an_answer_that_was_cut_short_or_garbled_does_no_harm(void **state)
+{
+    static const char *const names[] = {"forms", "iptables", "legacy", "legacy6", "ipvs"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct np_arena *arena = np_arena_new();
+        const struct np_text whole = slurp(arena, names[i]);
+        char *garbled = np_alloc(arena, whole.len);
+        for (size_t n = 0; n < whole.len; n += 7)
+            reads(whole.ptr, n);
+        for (size_t n = 0; n < whole.len; n += 5) {
+            memcpy(garbled, whole.ptr, whole.len);
+            garbled[n] = (char)~garbled[n];
+            reads(garbled, whole.len);
+        }
+        np_arena_free(arena);
+    }
+}
+
+static void half_a_table_is_no_table(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    const struct np_text legacy = slurp(arena, "legacy"), ipvs = slurp(arena, "ipvs");
+    assert_true(reads(legacy.ptr, legacy.len));
+    assert_false(reads(legacy.ptr, legacy.len - 1));
+    assert_false(reads("n\x14\0\0\0\6\x0a\0\0", 9));
+    assert_true(reads(ipvs.ptr, ipvs.len));
+    static const char bad[] = "vhead\nhead\n  -> head\nTCP  C0A80001:BF6 rr\n";
+    assert_false(reads(bad, strlen(bad)));
+    np_arena_free(arena);
+}
+
+/* The rules of two answers that do not belong together would be half of each. */
+static void rules_that_change_meanwhile_are_asked_for_again(void **state)
+{
+    enum { GENERATION = 16 + 2 }; /* behind the head of the message */
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    struct np_nat_rules rules = {.arena = arena};
+    struct np_text forms = slurp(arena, "forms");
+    struct np_nft *nft = np_nft_new(&rules);
+    bool done;
+    forms.ptr++, forms.len--;
+    assert_int_equal(np_nft_take(nft, forms.ptr, forms.len, &done), 0);
+    char *later = np_alloc(arena, forms.len);
+    memcpy(later, forms.ptr, forms.len);
+    later[GENERATION + 1]++;
+    assert_int_not_equal(np_nft_take(nft, later, forms.len, &done), 0);
+    np_arena_free(arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_form_of_nf_tables_names_its_ports),
+        cmocka_unit_test(what_iptables_writes_into_nf_tables_is_read),
+        cmocka_unit_test(the_older_tables_say_the_same),
+        cmocka_unit_test(the_older_tables_of_ipv6_are_read),
+        cmocka_unit_test(virtual_services_of_ipvs_are_read),
+        cmocka_unit_test(an_answer_that_was_cut_short_or_garbled_does_no_harm),
+        cmocka_unit_test(half_a_table_is_no_table),
+        cmocka_unit_test(rules_that_change_meanwhile_are_asked_for_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
