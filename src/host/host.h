@@ -106,6 +106,14 @@ struct np_engine_place {
 /* `below_root`: as paths below the root of an image. */
 struct np_engine_place np_host_docker(struct np_arena *, bool below_root);
 
+/* Where Podman keeps the containers of the machine, and those of this user or, to root, of others. */
+struct np_podman_place {
+    const char *storage;  /* a folder; may be a glob */
+    const char *endpoint; /* for np_stream_open(); NULL: other users' */
+};
+
+size_t np_host_podman(struct np_arena *, bool below_root, const struct np_podman_place **ret);
+
 /* ---- Sockets ------------------------------------------------------------------------------------------------- */
 
 enum np_socket_scope {

@@ -78,7 +78,7 @@ static bool read_bool(struct np_json_reader *json)
 {
     const enum np_json_token token = np_json_next(json);
     if (token != NP_JSON_TRUE && token != NP_JSON_FALSE)
-        np_json_refuse(json, "%s is neither true nor false", np_text_dup(json->arena, json->key));
+        np_json_refuse(json, "'%s' is neither true nor false", np_text_dup(json->arena, json->key));
     return token == NP_JSON_TRUE;
 }
 
@@ -160,6 +160,7 @@ static void read_state(struct np_json_reader *json, struct container *c)
         if (which == 5)
             c->started = text && strncmp(text, "0001-", 5) != 0; /* the engine's word for never */
     }
+    c->has_state = c->has_state && !np_json_is_bad(json);
 }
 
 static void read_network(struct np_json_reader *json, struct container *c)
@@ -414,7 +415,8 @@ enum nextport_status np_container_claim(struct np_evidence *ret, const char *sou
                                         const struct np_container_text *ports, const struct np_container_text *state,
                                         struct nextport_error *err)
 {
-    struct container c = {.ret = ret, .source = source, .name = np_sprintf(ret->arena, "%.*s", ID_SHOWN, id)};
+    struct container c = {
+        .ret = ret, .source = source, .name = *id ? np_sprintf(ret->arena, "%.*s", ID_SHOWN, id) : "unnamed"};
     struct nextport_error other = NEXTPORT_ERROR_INIT;
     enum nextport_status status = read_text(&c, ports, err);
     if (status == NEXTPORT_OK && !c.has_bindings)
@@ -423,6 +425,7 @@ enum nextport_status np_container_claim(struct np_evidence *ret, const char *sou
         *err = other;
         status = other.status;
     }
+    c.origin = ports->origin;
     claim_all(&c);
     return status;
 }

@@ -128,3 +128,16 @@ struct np_engine_place np_host_docker(struct np_arena *arena, bool below_root)
     (void)arena, (void)below_root;
     return (struct np_engine_place){"/etc/docker/daemon.json", "/var/lib/docker", "/var/run/docker.sock", "docker"};
 }
+
+size_t np_host_podman(struct np_arena *arena, bool below_root, const struct np_podman_place **ret)
+{
+    struct np_podman_place *places = np_alloc_array(arena, 2, sizeof *places);
+    const char *home = np_host_env(arena, "HOME");
+    places[0] = (struct np_podman_place){"/var/lib/containers/storage", "/run/podman/podman.sock"};
+    places[1] = (struct np_podman_place){"/home/*/.local/share/containers/storage", NULL};
+    if (!below_root && geteuid() != 0)
+        places[1] = (struct np_podman_place){np_sprintf(arena, "%s/.local/share/containers/storage", home ? home : ""),
+                                             np_sprintf(arena, "/run/user/%u/podman/podman.sock", (unsigned)geteuid())};
+    *ret = places;
+    return below_root || geteuid() == 0 || home ? 2 : 1;
+}
