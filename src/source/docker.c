@@ -57,7 +57,8 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 
 struct files {
     struct np_engine_look engine;
-    size_t n, total; /* containers, bytes */
+    size_t total;           /* bytes */
+    const char *config_why; /* the configuration could not be read; NULL: it could, or there is none */
 };
 
 static enum np_read read_file(void *ctx, const char *path, struct np_text *ret, const char **why)
@@ -95,7 +96,6 @@ static void look_at_container(struct files *files, const char *folder)
     struct np_text bytes;
     switch (read_file(files, file, &bytes, &why)) {
     case NP_READ_OK:
-        files->n++;
         if (parse(ret, file, bytes, &include, &err) != NEXTPORT_OK)
             np_engine_unseen(&files->engine, np_strdup(ret->arena, err.text), NULL);
         return;
@@ -125,7 +125,7 @@ static const char *data_root(struct files *files, const struct np_engine_place *
     if (outcome == NP_READ_ABSENT)
         return place->data;
     if (outcome != NP_READ_OK) {
-        unseen_file(files, place->config, why);
+        files->config_why = np_sprintf(look->ret->arena, "%s: %s", show(files, place->config), why);
         return place->data;
     }
     np_json_reader_init(&json, bytes, 0, look->ret->arena);
@@ -138,7 +138,7 @@ static const char *data_root(struct files *files, const struct np_engine_place *
     np_json_finish(&json);
     if (np_json_is_bad(&json)) {
         np_json_fail(&json, show(files, place->config), &err);
-        np_engine_unseen(&files->engine, np_strdup(look->ret->arena, err.text), NULL);
+        files->config_why = np_strdup(look->ret->arena, err.text);
     }
     return found && *found ? found : place->data;
 }
@@ -197,6 +197,8 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
         asked = np_engine_ask(&files.engine, place.endpoint, place.group, &why);
     if (why_not && asked == NP_READ_ABSENT)
         np_engine_unseen(&files.engine, why_not, np_sprintf(look->ret->arena, "%s.", np_host_words.elevate));
+    if (files.config_why && asked != NP_READ_OK) /* an engine that answered knows where its containers are */
+        np_engine_unseen(&files.engine, files.config_why, NULL);
     np_engine_sight(&files.engine, present || asked == NP_READ_OK);
     return NEXTPORT_OK;
 }

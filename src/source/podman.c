@@ -18,17 +18,26 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
     return np_container_claim(ret, np_source_podman.name, "unnamed", &inspection, &none, err);
 }
 
-/* The first database that matches below `storage`, a glob; NULL: none. What cannot be looked into may have one. */
-static const char *find_database(struct np_look *look, const char *storage)
+static const char *glob_one(struct np_look *look, const char *pattern, const char **why)
 {
-    for (size_t i = 0; i < sizeof databases / sizeof *databases; i++) {
-        const char *const *found, *why;
-        size_t n;
-        np_reader_glob(look->reader, np_sprintf(look->ret->arena, "%s/%s", storage, databases[i]), &found, &n, &why);
-        if (n > 0 || why)
-            return n > 0 ? np_reader_shown(look->reader, found[0]) : storage;
+    const char *const *found;
+    size_t n;
+    np_reader_glob(look->reader, pattern, &found, &n, why);
+    return n > 0 ? np_reader_shown(look->reader, found[0]) : NULL;
+}
+
+/* The first database below `storage`, a glob; NULL: none. *why: NULL, or what could not be looked into, and may have one.
+ * Where there is no storage, which is usual, that is one look. */
+static const char *find_database(struct np_look *look, const char *storage, const char **why)
+{
+    const char *found = NULL, *why_not;
+    if (!glob_one(look, storage, why))
+        return NULL;
+    for (size_t i = 0; i < sizeof databases / sizeof *databases && !found; i++) {
+        found = glob_one(look, np_sprintf(look->ret->arena, "%s/%s", storage, databases[i]), &why_not);
+        *why = *why ? *why : why_not;
     }
-    return NULL;
+    return found;
 }
 
 static void look_at_storage(struct np_engine_look *engine, const char *database, const char *endpoint)
@@ -41,7 +50,7 @@ static void look_at_storage(struct np_engine_look *engine, const char *database,
         np_engine_unseen(engine, np_sprintf(arena, "%s: of another user", database),
                          "Ask that user: 'podman ps --all'.");
     else if (np_engine_ask(engine, endpoint, NULL, &why) == NP_READ_ABSENT)
-        np_engine_unseen(engine, np_sprintf(arena, "%s is there, and nobody answers at %s", database, endpoint),
+        np_engine_unseen(engine, np_sprintf(arena, "%s: nobody answers at %s", database, endpoint),
                          "Start Podman's socket: 'systemctl enable --now podman.socket'.");
 }
 
@@ -53,10 +62,12 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
     bool present = false;
     const size_t n = np_host_podman(look->ret->arena, look->settings->root != NULL, &places);
     for (size_t i = 0; i < n; i++) {
-        const char *database = find_database(look, places[i].storage);
-        present = present || database;
-        if (database)
-            look_at_storage(&engine, database, places[i].endpoint);
+        const char *why, *database = find_database(look, places[i].storage, &why);
+        present = present || database || why;
+        if (database || (why && places[i].endpoint && !look->settings->root))
+            look_at_storage(&engine, database ? database : why, places[i].endpoint);
+        else if (why)
+            np_engine_unseen(&engine, why, np_sprintf(look->ret->arena, "%s.", np_host_words.elevate));
     }
     np_engine_sight(&engine, present);
     return NEXTPORT_OK;

@@ -443,6 +443,15 @@ def test_podman_that_does_not_answer_and_other_users_are_said(machine, nextport,
     assert seen["sight"] == "partial" and "/home/ann/" in seen["why"] and "another user" in seen["why"], seen
 
 
+def test_who_may_not_look_into_podmans_storage_is_told_so(machine):
+    (machine.lib / "containers/storage").mkdir(parents=True)
+    (machine.lib / "containers").chmod(0o700)
+    for folder in (machine.lib, machine.run):
+        folder.chmod(0o755)
+    _, seen = machine.claims(source="podman", user=65534, env={"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None})
+    assert seen["sight"] == "partial" and "/var/lib/containers" in seen["why"], seen
+
+
 def test_below_a_root_podman_cannot_be_asked(nextport, tmp_path):
     place = tmp_path / "var/lib/containers/storage"
     place.mkdir(parents=True)
