@@ -79,6 +79,41 @@ bool np_reader_changed(struct np_reader *);
 /* Waits before a file that looked half-written is read again. */
 void np_host_pause_ms(unsigned ms);
 
+/* ---- Streams to programs of this machine ----------------------------------------------------------------------- */
+
+/* A Unix socket, or a named pipe ("\\\\.\\pipe\\docker_engine") on Windows, whose server is not let act as us. */
+struct np_stream;
+
+/* Everything that is sent and received together may last `budget_ms`. NP_READ_ABSENT: there is nothing at `path`;
+ * NP_READ_BAD: nobody answers there, or not now. Lives in the arena until it is closed. */
+enum np_read np_stream_open(struct np_stream **ret, struct np_arena *, const char *path, unsigned budget_ms,
+                            const char **why);
+void np_stream_close(struct np_stream *); /* NULL allowed */
+unsigned np_stream_left_ms(const struct np_stream *);
+/* Sends all; false, with *why, when it could not in time. */
+bool np_stream_send(struct np_stream *, const char *bytes, size_t n, const char **why);
+/* Up to `n` bytes, as soon as there are some; 0: the other side has ended; -1, with *why: it failed, or not in time. */
+ptrdiff_t np_stream_receive(struct np_stream *, char *bytes, size_t n, const char **why);
+
+/* Where a container engine keeps its things on this system. */
+struct np_engine_place {
+    const char *config;   /* its configuration file */
+    const char *data;     /* its folder, unless the configuration says otherwise */
+    const char *endpoint; /* for np_stream_open() */
+    const char *group;    /* whose members may ask it; NULL: none is known */
+};
+
+/* `below_root`: as paths below the root of an image. */
+struct np_engine_place np_host_docker(struct np_arena *, bool below_root);
+
+/* Where Podman keeps the containers of the machine, and those of this user or, to root, of others. */
+struct np_podman_place {
+    const char *storage;  /* a folder; may be a glob */
+    const char *endpoint; /* for np_stream_open(); NULL: other users' */
+};
+
+size_t np_host_podman(struct np_arena *, bool below_root, const struct np_podman_place **ret);
+
 /* ---- Sockets ------------------------------------------------------------------------------------------------- */
 
 enum np_socket_scope {

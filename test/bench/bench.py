@@ -223,6 +223,38 @@ def nat(rounds, idle):
         return compare(rounds, "1,000 NAT rules", Ledger("nat").next(busy), base, "none")
 
 
+def stopped_containers(root, number):
+    """The files of Docker for this many stopped containers, one port of the pool for each; as many bytes as it writes."""
+    shutil.rmtree(root, ignore_errors=True)
+    for i in range(number):
+        folder = root / f"var/lib/docker/containers/{i:064x}"
+        folder.mkdir(parents=True)
+        filler = {f"Key{j}": None for j in range(80)}
+        ports = {"80/tcp": [{"HostIp": "", "HostPort": str(FIRST + i)}]}
+        (folder / "hostconfig.json").write_text(json.dumps({
+            "NetworkMode": "default", "PortBindings": ports, **filler,
+            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "PublishAllPorts": False}))
+        (folder / "config.v2.json").write_text(json.dumps({
+            "State": {"Running": False, "StartedAt": "0001-01-01T00:00:00Z"}, **filler,
+            "NetworkSettings": {"Ports": None}, "Name": f"/shop-{i}"}))
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def containers(rounds, idle):
+    ledger = Ledger("containers")
+
+    def dry(number):
+        root = stopped_containers(SCRATCH / f"root-{number}", number)
+        return Run([NEXTPORT, "next", "--dry-run", *ledger.common, "--root", root], idle)
+
+    rows = []
+    for number in (100, 1000, 4000):
+        rows += compare(max(5, rounds // 5), f"`next --dry-run`, {number:,} stopped containers", dry(number), dry(0),
+                        "no container")
+    return rows
+
+
 def leases(rounds, idle):
     ledger = Ledger("leases")
     ledger.fill(idle, 10000)
@@ -330,8 +362,8 @@ def peers(rounds, idle):
             for name, figure in zip(commands, figures[1:])]
 
 
-ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nat, leases, history, check, processes, full,
-                                          parallel, peers)}
+ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nat, containers, leases, history, check,
+                                          processes, full, parallel, peers)}
 
 
 def main():

@@ -1,0 +1,22 @@
+/* One container of an engine, as Docker and those that speak like it describe it. Pure.
+ * SPDX-License-Identifier: MIT */
+#ifndef NP_CONTAINER_H
+#define NP_CONTAINER_H
+
+#include "source/source.h"
+
+/* Where a description comes from. Texts are borrowed until the claims are made. */
+struct np_container_text {
+    const char *origin; /* a file's path, or what was asked: names the lines */
+    struct np_text bytes;
+};
+
+/* Claims what one container publishes, running or stopped. `id` names it while nothing else does. `ports` holds the port
+ * bindings: hostconfig.json, or the engine's answer to an inspection, which has everything. `state` (bytes.ptr NULL: there
+ * is none) is its config.v2.json: name, state, and the numbers that were chosen when it was started. A binding that is
+ * none is a warning with its line. NEXTPORT_BLIND: a text is not what it should be; what it said until then is claimed. */
+enum nextport_status np_container_claim(struct np_evidence *, const char *source, const char *id,
+                                        const struct np_container_text *ports, const struct np_container_text *state,
+                                        struct nextport_error *);
+
+#endif

@@ -1,0 +1,89 @@
+/* Podman has no daemon. What its containers publish lies in a database of its own, which it alone reads; so it is asked,
+ * by the socket that its service or systemd keeps, and only where there is such a database: to ask may start it.
+ * SPDX-License-Identifier: MIT */
+#include "source/container.h"
+#include "source/engine.h"
+
+#include <string.h>
+
+/* Below the folder of a storage; which one depends on its release. */
+static const char *const databases[] = {"libpod/bolt_state.db", "db.sql"};
+
+static enum nextport_status parse(struct np_evidence *ret, const char *file, struct np_text bytes,
+                                  const struct np_include *include, struct nextport_error *err)
+{
+    const struct np_container_text inspection = {include && include->shown ? include->shown(include->ctx, file) : file,
+                                                 bytes},
+                                   none = {0};
+    return np_container_claim(ret, np_source_podman.name, "unnamed", &inspection, &none, err);
+}
+
+static const char *glob_one(struct np_look *look, const char *pattern, const char **why)
+{
+    const char *const *found;
+    size_t n;
+    np_reader_glob(look->reader, pattern, &found, &n, why);
+    return n > 0 ? np_reader_shown(look->reader, found[0]) : NULL;
+}
+
+/* The first database below `storage`, a glob; NULL: none. *why: NULL, or what could not be looked into, and may have one.
+ * Where there is no storage, which is usual, that is one look. */
+static const char *find_database(struct np_look *look, const char *storage, const char **why)
+{
+    const char *found = NULL, *why_not;
+    if (!glob_one(look, storage, why))
+        return NULL;
+    for (size_t i = 0; i < sizeof databases / sizeof *databases && !found; i++) {
+        found = glob_one(look, np_sprintf(look->ret->arena, "%s/%s", storage, databases[i]), &why_not);
+        *why = *why ? *why : why_not;
+    }
+    return found;
+}
+
+static void look_at_storage(struct np_engine_look *engine, const char *database, const char *endpoint)
+{
+    struct np_arena *arena = engine->look->ret->arena;
+    const char *why;
+    if (engine->look->settings->root)
+        np_engine_unseen(engine, np_sprintf(arena, "%s: only Podman itself reads it", database), NULL);
+    else if (!endpoint)
+        np_engine_unseen(engine, np_sprintf(arena, "%s: of another user", database),
+                         "Ask that user: 'podman ps --all'.");
+    else if (np_engine_ask(engine, endpoint, NULL, &why) == NP_READ_ABSENT)
+        np_engine_unseen(engine, np_sprintf(arena, "%s: nobody answers at %s", database, endpoint),
+                         "Start Podman's socket: 'systemctl enable --now podman.socket'.");
+}
+
+static enum nextport_status look(struct np_look *look, struct nextport_error *err)
+{
+    (void)err;
+    struct np_engine_look engine = {.look = look, .source = &np_source_podman};
+    const struct np_podman_place *places;
+    bool present = false;
+    const size_t n = np_host_podman(look->ret->arena, look->settings->root != NULL, &places);
+    for (size_t i = 0; i < n; i++) {
+        const char *why, *database = find_database(look, places[i].storage, &why);
+        present = present || database || why;
+        if (database || (why && places[i].endpoint && !look->settings->root))
+            look_at_storage(&engine, database ? database : why, places[i].endpoint);
+        else if (why)
+            np_engine_unseen(&engine, why, np_sprintf(look->ret->arena, "%s.", np_host_words.elevate));
+    }
+    np_engine_sight(&engine, present);
+    return NEXTPORT_OK;
+}
+
+static const char *const programs[] = {"conmon", "rootlessport", "slirp4netns", "pasta", "pasta.avx2", "podman", NULL};
+
+const struct np_source np_source_podman = {
+    .name = "podman",
+    .about = "ports that Podman's containers publish, running or stopped",
+    .policy = NEXTPORT_WARN,
+    .narrow = true,
+    .files = true,
+    .adopts = "project",
+    .adopts_when_asked = true,
+    .programs = programs,
+    .look = look,
+    .parse = parse,
+};

@@ -1,0 +1,502 @@
+# SPDX-License-Identifier: MIT
+"""Containers and the ports they publish: Docker's files, the socket of an engine, played by a double, and Podman itself.
+
+What lies in /var/lib and /run is the test's own: each program is run with folders of the test's mounted there.
+"""
+import ctypes
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import threading
+
+import pytest
+
+SAMPLES = pathlib.Path(__file__).resolve().parents[1] / "source"
+CLONE_NEWNS, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 4096, 16384, 1 << 18
+ID = "ab12" * 16
+NEVER = "0001-01-01T00:00:00Z"
+
+pytestmark = pytest.mark.linux("mounts folders of its own, and speaks over a Unix socket")
+
+
+def bindings(*ports, inside="80/tcp"):
+    return {inside: [{"HostIp": "", "HostPort": str(port)} for port in ports]}
+
+
+def inspection(name, ports, running=False, restart="no", **more):
+    """What an engine says of one container."""
+    return {"Id": ID, "Name": f"/{name}",
+            "State": {"Status": "running" if running else "created", "Running": running, "StartedAt": NEVER},
+            "HostConfig": {"NetworkMode": "default", "PortBindings": ports, "PublishAllPorts": False,
+                           "RestartPolicy": {"Name": restart, "MaximumRetryCount": 0}},
+            "NetworkSettings": {"Ports": ports if running else {}}, **more}
+
+
+class Machine:
+    """A machine with containers: its folders, and nextport run in it."""
+
+    def __init__(self, folder, run):
+        self.run_program = run
+        self.lib, self.run, self.home = folder / "lib", folder / "run", folder / "home"
+        for place in (self.lib, self.run, self.home):
+            place.mkdir()
+        self.data = self.lib / "docker"
+
+    def enter(self, user=None):
+        """In the child: these folders in the places of the machine's."""
+        def prepare():
+            libc = ctypes.CDLL(None, use_errno=True)
+            calls = [libc.unshare(CLONE_NEWNS), libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)]
+            for here, there in ((self.lib, b"/var/lib"), (self.run, b"/run"), (self.home, b"/home")):
+                calls.append(libc.mount(bytes(here), there, None, MS_BIND, None))
+            if any(calls):
+                raise OSError(ctypes.get_errno(), "mount")
+            if user:
+                os.setgroups([])
+                os.setgid(user)
+                os.setuid(user)
+        return prepare
+
+    def __call__(self, *args, user=None, **kwargs):
+        return self.run_program(*args, preexec_fn=self.enter(user), **kwargs)
+
+    def put(self, number, name, ports, running=False, restart="no", below="containers"):
+        """A container as Docker keeps it on disk."""
+        folder = self.data / below / f"{number:064x}"
+        folder.mkdir(parents=True)
+        whole = inspection(name, ports, running, restart)
+        (folder / "hostconfig.json").write_text(json.dumps(whole.pop("HostConfig"), separators=(",", ":")))
+        del whole["State"]["Status"]
+        (folder / "config.v2.json").write_text(json.dumps(whole, separators=(",", ":")))
+        return folder
+
+    def claims(self, *args, source="docker", **kwargs):
+        done = self("used", "--source", source, "--format", "json", *args, **kwargs)
+        assert done.status == 0, done
+        return done.json["claims"], done.json["sources"][0]
+
+
+@pytest.fixture
+def machine(tmp_path, nextport):
+    if os.geteuid() != 0:
+        pytest.skip("mounting folders needs root")
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    return Machine(folder, nextport)
+
+
+def holders(claims):
+    return {claim["first"]: claim["holder"] for claim in claims}
+
+
+# ---- Docker's files -------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_without_containers_has_neither_engine(machine):
+    for source in ("docker", "podman"):
+        claims, seen = machine.claims(source=source)
+        assert claims == [] and seen["sight"] == "absent"
+    done = machine("next")
+    assert done.port == 49000 and "docker" not in done.log and "podman" not in done.log
+
+
+def test_the_port_of_a_stopped_container_is_not_given(machine):
+    machine.put(1, "shop", bindings(49000), restart="unless-stopped")
+    done = machine("next")
+    assert done.port == 49001 and "49000 (docker: shop)" in done.log, done
+    why = machine("why", 49000)
+    assert "published for shop" in why.text and "created, not running, restart unless-stopped" in why.text, why
+
+
+def test_a_claim_names_container_state_and_place(machine):
+    folder = machine.put(1, "shop", bindings(49000, inside="53/udp"), running=True, restart="always")
+    (claim,), seen = machine.claims()
+    assert seen["sight"] == "seen" and seen["policy"] == "warn"
+    assert (claim["kind"], claim["protocol"], claim["holder"]) == ("published", "udp", "shop")
+    assert claim["detail"] == "53/udp, running, restart always"
+    assert (claim["file"], claim["line"]) == (f"/var/lib/docker/containers/{folder.name}/hostconfig.json", 1)
+
+
+def test_a_port_chosen_at_start_has_a_number_only_while_it_runs(machine):
+    folder = machine.put(1, "shop", bindings(""))
+    (claim,), _ = machine.claims()
+    assert (claim["first"], claim["certainty"]) == (None, "unresolved")
+    state = json.loads((folder / "config.v2.json").read_text())
+    state["State"]["Running"], state["NetworkSettings"]["Ports"] = True, bindings(49000)
+    (folder / "config.v2.json").write_text(json.dumps(state))
+    (claim,), _ = machine.claims()
+    assert (claim["first"], claim["certainty"]) == (49000, "declared")
+
+
+def test_a_range_of_which_the_engine_takes_one_is_kept_whole(machine):
+    machine.put(1, "shop", bindings("49000-49009"))
+    assert machine("next").port == 49010
+
+
+def test_the_data_root_is_where_the_configuration_says(nextport, tmp_path):
+    data = tmp_path / "srv" / "docker [1]" / "containers" / ID
+    data.mkdir(parents=True)
+    (data / "hostconfig.json").write_text(json.dumps({"PortBindings": bindings(49000)}))
+    (tmp_path / "etc" / "docker").mkdir(parents=True)
+    (tmp_path / "etc" / "docker" / "daemon.json").write_text('{"debug": true, "data-root": "/srv/docker [1]"}')
+    used = nextport("used", "--source", "docker", "--root", tmp_path, "--format", "json").json
+    assert holders(used["claims"]) == {49000: ID[:12]} and used["sources"][0]["sight"] == "seen"
+
+
+def test_a_configuration_that_cannot_be_read_is_said_and_the_usual_folder_read(nextport, tmp_path):
+    data = tmp_path / "var" / "lib" / "docker" / "containers" / ID
+    data.mkdir(parents=True)
+    (data / "hostconfig.json").write_text(json.dumps({"PortBindings": bindings(49000)}))
+    (tmp_path / "etc" / "docker").mkdir(parents=True)
+    (tmp_path / "etc" / "docker" / "daemon.json").write_text('{"data-root": 7}')
+    used = nextport("used", "--source", "docker", "--root", tmp_path, "--format", "json").json
+    assert holders(used["claims"]) == {49000: ID[:12]}
+    assert used["sources"][0]["sight"] == "partial" and "daemon.json:1:15: 'data-root'" in used["sources"][0]["why"]
+
+
+def test_containers_of_mapped_users_are_found(machine):
+    machine.put(1, "shop", bindings(49000), below="100000.100000/containers")
+    assert holders(machine.claims()[0]) == {49000: "shop"}
+
+
+def spoil_fifo(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def spoil_loop(file):
+    file.unlink()
+    file.symlink_to(file)
+
+
+def spoil_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+def spoil_size(file):
+    os.truncate(file, 1 << 40)
+
+
+def spoil_end(file):
+    file.write_text(file.read_text()[:60])
+
+
+@pytest.mark.parametrize("spoil, why", [
+    (spoil_fifo, "a FIFO, not a file"), (spoil_loop, "symbolic links"), (spoil_folder, "a folder, not a file"),
+    (spoil_size, "larger than"), (spoil_end, ".json:1:"), (pathlib.Path.unlink, "no such file")])
+@pytest.mark.parametrize("name", ["hostconfig.json", "config.v2.json"])
+def test_a_file_that_cannot_be_read_is_never_a_container_without_ports(machine, spoil, why, name):
+    spoiled = machine.put(1, "spoiled", bindings(49000)) / name
+    machine.put(2, "shop", bindings(49001))
+    spoil(spoiled)
+    claims, seen = machine.claims()
+    assert holders(claims)[49001] == "shop"
+    if name == "config.v2.json":
+        assert 49000 in holders(claims)
+    if (spoil, name) == (pathlib.Path.unlink, "config.v2.json"):
+        return  # of a container that is being made
+    assert seen["sight"] == "partial" and why in seen["why"] and name in seen["why"], seen
+    done = machine("next")
+    assert done.status == 0 and "containers not inspected" in done.log, done
+    assert machine("next", "--policy", "docker=require").status == 4
+
+
+def test_what_is_left_of_a_removed_container_is_none(machine):
+    (machine.data / "containers" / ID / "mounts").mkdir(parents=True)
+    (machine.data / "containers" / "a-file").touch()
+    claims, seen = machine.claims()
+    assert claims == [] and seen["sight"] == "seen"
+
+
+def test_a_thousand_containers_are_all_seen(machine):
+    for i in range(1000):
+        machine.put(i, f"shop-{i}", bindings(49000 + i))
+    claims, seen = machine.claims()
+    assert len(claims) == 1000 and seen["sight"] == "seen"
+    assert machine("next").port == 50000
+
+
+def test_only_who_asks_adopts_from_containers(machine):
+    machine.put(1, "shop", bindings(49000))
+    assert machine("adopt", "--format", "json").json["leases"] == []
+    lease, = machine("adopt", "--source", "docker", "--apply", "--format", "json").json["leases"]
+    assert (lease["port"], lease["owner"]) == (49000, "shop")
+
+
+# ---- The engine's socket --------------------------------------------------------------------------------------------
+
+
+def plain(body, status="200 OK", more=""):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{more}\r\n".encode() + body
+
+
+def chunked(body, size=7):
+    body = json.dumps(body).encode()
+    parts = [body[i:i + size] for i in range(0, len(body), size)]
+    return (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" +
+            b"".join(b"%x;x=y\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\nTrailer: x\r\n\r\n")
+
+
+class Double:
+    """An engine: answers(target) gives the bytes of an answer; None: it keeps silent; b"": it hangs up."""
+
+    def __init__(self, path, answers):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.answers, self.asked, self.open = answers, [], []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.open.append(connection)
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection):
+        try:
+            with connection, connection.makefile("rb") as stream:
+                while line := stream.readline():
+                    while stream.readline() not in (b"\r\n", b""):
+                        pass
+                    target = line.split()[1].decode()
+                    self.asked.append(target)
+                    answer = self.answers(target)
+                    if answer == b"":
+                        return
+                    if answer is not None:
+                        connection.sendall(answer)
+        except OSError:
+            pass  # the program has gone
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join()
+
+
+@pytest.fixture
+def engine(machine):
+    running = []
+
+    def start(answers, path="docker.sock"):
+        running.append(Double(machine.run / path, answers))
+        return running[-1]
+
+    yield start
+    for double in running:
+        double.stop()
+
+
+def answering(containers, form=plain, listed=None):
+    """The answers of an engine that has these containers: {id: inspection}."""
+    def answer(target):
+        if target == "/containers/json?all=1":
+            return form([{"Id": id, **(listed or {})} for id in containers])
+        id = target.split("/")[2]
+        return form(containers[id]) if id in containers else plain({"message": "none"}, "404 Not Found")
+    return answer
+
+
+@pytest.mark.parametrize("form", [plain, chunked])
+def test_an_engine_is_asked_for_each_container(machine, engine, form):
+    """Its list hides what is stopped, and some ports of what runs: nothing is taken from there."""
+    hidden = {"Ports": [{"PublicPort": 49005, "Type": "tcp"}]}
+    double = engine(answering({"a1": inspection("shop", bindings(49000, 49001)), "b2": inspection("blog", {})},
+                              form, hidden))
+    claims, seen = machine.claims()
+    assert holders(claims) == {49000: "shop", 49001: "shop"} and seen["sight"] == "seen"
+    assert double.asked == ["/containers/json?all=1", "/containers/a1/json", "/containers/b2/json"]
+    assert machine("next").port == 49002
+
+
+@pytest.mark.parametrize("sample, source, path", [("docker/recorded-inspection.in", "docker", "docker.sock"),
+                                                  ("podman/recorded-shop.in", "podman", "podman/podman.sock")])
+def test_recorded_answers_say_what_the_samples_say(machine, engine, sample, source, path):
+    recorded = json.loads((SAMPLES / sample).read_text())
+    if source == "podman":
+        (machine.lib / "containers/storage").mkdir(parents=True)
+        (machine.lib / "containers/storage/db.sql").touch()
+    engine(answering({recorded["Id"]: recorded}, chunked), path)
+    claims, seen = machine.claims(source=source)
+    assert {49100, 49102, 49103, 49104, 49105} <= set(holders(claims)) and seen["sight"] == "seen"
+
+
+def test_a_container_removed_meanwhile_is_none(machine, engine):
+    engine(lambda target: plain([{"Id": "a1"}]) if "all=1" in target else plain({}, "404 Not Found"))
+    claims, seen = machine.claims()
+    assert claims == [] and seen["sight"] == "seen"
+
+
+def test_an_engine_that_closes_each_connection_is_asked_again(machine, engine):
+    def answers(target):
+        body = [{"Id": "a1"}] if "all=1" in target else inspection("shop", bindings(49000))
+        return plain(body, more="Connection: close\r\n")
+    engine(answers)
+    assert holders(machine.claims()[0]) == {49000: "shop"}
+
+
+BROKEN = {
+    "silent": None,
+    "hangs up": b"",
+    "not HTTP": b"hello\r\n\r\n",
+    "an error": plain({}, "500 Internal Server Error"),
+    "denied": plain({}, "403 Forbidden"),
+    "no length": b"HTTP/1.1 200 OK\r\n\r\n[]",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[] ",
+    "a negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\n[]",
+    "a huge length": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n[",
+    "a huge chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\n[",
+    "a chunk without size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n[",
+    "a chunk that does not end": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]x\r\n",
+    "compressed": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\nContent-Length: 2\r\n\r\n[]",
+    "endless headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+    "an endless line": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100000,
+    "not JSON": plain(b"<html>"),
+    "cut off": plain(b'[{"Id":"a1"'),
+    "not a list": plain({"Id": "a1"}),
+    "not containers": plain([1, 2]),
+    "no id": plain([{"Name": "x"}]),
+    "a path for an id": plain([{"Id": "../../images"}]),
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+def test_an_engine_that_answers_badly_is_said_and_stops_nobody(machine, engine, answer):
+    double = engine(lambda target: answer)
+    done = machine("next")
+    assert done.port == 49000 and "containers not inspected: /var/run/docker.sock" in done.log, done
+    assert not any("images" in target for target in double.asked)
+    assert machine("next", "--policy", "docker=require").status == 4
+
+
+@pytest.mark.parametrize("answer", [None, b"", plain({}, "500 Oh"), plain({}), plain({"HostConfig": []})],
+                         ids=["silent", "hangs up", "an error", "no bindings", "no object"])
+def test_what_was_inspected_before_it_failed_is_kept(machine, engine, answer):
+    good = answering({"a1": inspection("shop", bindings(49000)), "b2": {}})
+    engine(lambda target: answer if "b2" in target else good(target))
+    claims, seen = machine.claims()
+    assert holders(claims) == {49000: "shop"} and seen["sight"] == "partial", seen
+    assert machine("next").port == 49001
+
+
+def test_a_socket_that_nobody_answers_at_is_said(machine):
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(machine.run / "docker.sock"))
+    _, seen = machine.claims()
+    assert seen["sight"] == "partial" and "connection refused" in seen["why"].lower(), seen
+
+
+def test_who_may_not_read_files_asks_the_engine(machine, engine):
+    machine.put(1, "shop", bindings(49000))
+    machine.data.chmod(0o710)
+    (machine.data / "containers").chmod(0o710)
+    for folder in (machine.lib, machine.run):
+        folder.chmod(0o755)
+    env = {"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None}
+    _, seen = machine.claims(user=65534, env=env)
+    assert seen["sight"] == "partial" and "Run as root" in seen["hint"] and "denied" in seen["why"].lower(), seen
+    engine(answering({"a1": inspection("shop", bindings(49000))}))
+    _, seen = machine.claims(user=65534, env=env)
+    assert seen["sight"] == "partial" and "group docker" in seen["hint"], seen
+    (machine.run / "docker.sock").chmod(0o666)
+    claims, seen = machine.claims(user=65534, env=env)
+    assert holders(claims) == {49000: "shop"} and seen["sight"] == "seen"
+
+
+# ---- Podman ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("database", ["libpod/bolt_state.db", "db.sql"])
+def test_podman_is_asked_only_where_it_has_containers(machine, engine, database):
+    double = engine(answering({"a1": inspection("shop", bindings(49000))}), "podman/podman.sock")
+    assert machine.claims(source="podman")[1]["sight"] == "absent" and double.asked == []
+    place = machine.lib / "containers/storage" / database
+    place.parent.mkdir(parents=True)
+    place.touch()
+    claims, seen = machine.claims(source="podman")
+    assert holders(claims) == {49000: "shop"} and seen["sight"] == "seen"
+    assert machine("next").port == 49001
+
+
+def test_podman_that_does_not_answer_and_other_users_are_said(machine, nextport, tmp_path):
+    place = machine.lib / "containers/storage"
+    place.mkdir(parents=True)
+    (place / "db.sql").touch()
+    _, seen = machine.claims(source="podman")
+    assert seen["sight"] == "partial" and "podman.socket" in seen["hint"], seen
+    shutil.rmtree(place)
+    other = machine.home / "ann/.local/share/containers/storage/libpod"
+    other.mkdir(parents=True)
+    (other / "bolt_state.db").touch()
+    _, seen = machine.claims(source="podman")
+    assert seen["sight"] == "partial" and "/home/ann/" in seen["why"] and "another user" in seen["why"], seen
+
+
+def test_who_may_not_look_into_podmans_storage_is_told_so(machine):
+    (machine.lib / "containers/storage").mkdir(parents=True)
+    (machine.lib / "containers").chmod(0o700)
+    for folder in (machine.lib, machine.run):
+        folder.chmod(0o755)
+    _, seen = machine.claims(source="podman", user=65534, env={"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None})
+    assert seen["sight"] == "partial" and "/var/lib/containers" in seen["why"], seen
+
+
+def test_below_a_root_podman_cannot_be_asked(nextport, tmp_path):
+    place = tmp_path / "var/lib/containers/storage"
+    place.mkdir(parents=True)
+    (place / "db.sql").touch()
+    used = nextport("used", "--source", "podman", "--root", tmp_path, "--format", "json").json
+    assert used["sources"][0]["sight"] == "partial"
+
+
+@pytest.mark.skipif(not (shutil.which("podman") and shutil.which("busybox")), reason="podman or busybox is missing")
+def test_podman_itself_and_a_container_that_never_ran(machine, tmp_path):
+    def podman(*args, **kwargs):
+        words = ["podman", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]
+        return subprocess.run([*words, *args], preexec_fn=machine.enter(), check=True, timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs)
+
+    image = tmp_path / "image" / "bin"
+    image.mkdir(parents=True)
+    shutil.copy(shutil.which("busybox"), image)
+    archive = subprocess.run(["tar", "-C", tmp_path / "image", "-c", "."], check=True, stdout=subprocess.PIPE).stdout
+    try:
+        podman("import", "-", "image:1", input=archive)
+        podman("create", "--name", "shop", "--restart", "always", "-p", "49000:80", "-p", "127.0.0.1:49001-49003:81-83",
+               "-p", "49000:53/udp", "image:1", "/bin/busybox", "true")
+    except subprocess.CalledProcessError as failure:
+        pytest.skip(f"podman cannot make a container here: {failure.stderr.decode()[-300:]}")
+    (machine.run / "podman").mkdir(exist_ok=True)
+    # it says nothing when it is ready, so it is given the socket as systemd would give it
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(machine.run / "podman/podman.sock"))
+    listener.listen()
+
+    def activate():
+        machine.enter()()
+        os.dup2(listener.fileno(), 3)
+        os.environ["LISTEN_PID"] = str(os.getpid())
+    service = subprocess.Popen(["sh", "-c", 'LISTEN_FDS=1 LISTEN_PID=$$ exec podman --storage-driver vfs --cgroup-manager '
+                                            'cgroupfs --events-backend file system service --time 60'],
+                               preexec_fn=activate, pass_fds=[3], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        claims, seen = machine.claims(source="podman")
+        assert seen["sight"] == "seen", seen
+        assert holders(claims) == dict.fromkeys(range(49000, 49004), "shop")
+        assert {claim["protocol"] for claim in claims if claim["first"] == 49000} == {"tcp", "udp"}
+        assert machine("next").port == 49004
+    finally:
+        service.terminate()
+        service.wait(timeout=20)
+        listener.close()
