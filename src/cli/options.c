@@ -332,6 +332,7 @@ const struct option_row cli_options[] = {
     {"protocol", 'p', "PROTO", ON_LOOKS, "pool.protocol", NULL, NULL, "tcp (default), udp or both"},
     {"iis-config", 0, "FILE", ON_EVIDENCE, "iis.files", NULL, NULL, "read this applicationHost.config; repeatable"},
     {"iis-express", 0, NULL, ON_EVIDENCE, "iis.express", "yes", NULL, "read the sites of this user's IIS Express too"},
+    {"nginx-config", 0, "FILE", ON_EVIDENCE, "nginx.files", NULL, NULL, "read this nginx.conf as well; repeatable"},
     {"root", 0, "DIR", ON_LOOKS & ~ON_EXEC, "machine.root", NULL, NULL,
      "read the files of the machine below DIR, no sockets"},
     {"policy", 0, "S=P", ON_EVIDENCE, NULL, NULL, take_policy, "when source S cannot be seen: require, warn or off"},

@@ -86,34 +86,43 @@ bool np_protocol_parse(struct np_text text, enum nextport_protocol *ret)
     return false;
 }
 
-/* With strings of the arena's own. */
-static struct nextport_claim copy(struct np_arena *arena, const struct nextport_claim *claim)
+/* Neighbours often say the same: then one copy does. */
+static const char *keep(struct np_arena *arena, const char *text, const char *same)
+{
+    return text && same && strcmp(text, same) == 0 ? same : np_strdup(arena, text);
+}
+
+/* With strings of the arena's own. `last` is the claim before, which has such. */
+static struct nextport_claim copy(struct np_arena *arena, const struct nextport_claim *claim,
+                                  const struct nextport_claim *last)
 {
     struct nextport_claim to = *claim;
-    to.address = np_strdup(arena, claim->address);
-    to.holder = np_strdup(arena, claim->holder);
-    to.host = np_strdup(arena, claim->host);
-    to.scheme = np_strdup(arena, claim->scheme);
-    to.detail = np_strdup(arena, claim->detail);
-    to.source = np_strdup(arena, claim->source);
-    to.file = np_strdup(arena, claim->file);
+    to.address = keep(arena, claim->address, last->address);
+    to.holder = keep(arena, claim->holder, last->holder);
+    to.host = keep(arena, claim->host, last->host);
+    to.scheme = keep(arena, claim->scheme, last->scheme);
+    to.detail = keep(arena, claim->detail, last->detail);
+    to.source = keep(arena, claim->source, last->source);
+    to.file = keep(arena, claim->file, last->file);
     if (!to.count)
         to.count = 1;
     return to;
 }
 
+static const struct nextport_claim nothing;
+
 void np_evidence_claim(struct np_evidence *evidence, const struct nextport_claim *claim)
 {
     struct nextport_claim *to =
         np_push(evidence->arena, &evidence->claims, &evidence->n_claims, &evidence->claims_capacity, sizeof *to);
-    *to = copy(evidence->arena, claim);
+    *to = copy(evidence->arena, claim, evidence->n_claims > 1 ? to - 1 : &nothing);
 }
 
 void np_evidence_fact(struct np_evidence *evidence, const char *slug, const struct nextport_claim *where)
 {
     struct np_fact *fact =
         np_push(evidence->arena, &evidence->facts, &evidence->n_facts, &evidence->facts_capacity, sizeof *fact);
-    *fact = (struct np_fact){slug, copy(evidence->arena, where)};
+    *fact = (struct np_fact){slug, copy(evidence->arena, where, &nothing)};
 }
 
 const struct nextport_sighting *np_evidence_sighting(const struct np_evidence *evidence, const char *source)

@@ -28,7 +28,7 @@ struct np_include {
     /* Where an absolute Windows path lies on this machine; NULL, or a NULL answer: drive C is the root, and all there is. */
     const char *(*place)(void *ctx, struct np_arena *, const char *path);
     /* What np_reader_glob() does. NULL: no pattern matches anything. */
-    void (*glob)(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n, const char **why);
+    enum np_read (*glob)(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n, const char **why);
     void *ctx;
 };
 
@@ -58,6 +58,6 @@ extern const struct np_source *const np_sources[]; /* ends with NULL, in the ord
 const struct np_source *np_source_find(const char *name);
 
 extern const struct np_source np_source_sockets, np_source_probe, np_source_os, np_source_httpsys, np_source_iis,
-    np_source_ledger;
+    np_source_nginx, np_source_ledger;
 
 #endif

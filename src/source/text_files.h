@@ -23,14 +23,15 @@
 #ifndef NP_TEXT_FILES_H
 #define NP_TEXT_FILES_H
 
+#include "base/map.h"
 #include "source/source.h"
 
 enum {
+    /* Of all that one main file has parsed: what is included twice counts twice. */
+    NP_FILES_BYTES_MAX = 128 * 1024 * 1024,
+    NP_FILES_MAX = 100000,
     NP_FILE_BYTES_MAX = 8 * 1024 * 1024, /* of one file */
-    NP_FILES_BYTES_MAX =
-        128 * 1024 * 1024,   /* of all that one main file has parsed; what is included twice counts twice */
-    NP_FILES_MAX = 100000,   /* files parsed, likewise */
-    NP_FILES_DEPTH_MAX = 20, /* of includes */
+    NP_FILES_DEPTH_MAX = 20,             /* of includes */
     NP_FILES_CLAIMS_MAX = 1 << 18,
     NP_FILES_WARNINGS_MAX = 20, /* said; the others are counted */
 };
@@ -63,17 +64,15 @@ struct np_files {
     const struct np_file *open[NP_FILES_DEPTH_MAX + 1]; /* the main file, and what is being included by it */
     unsigned depth;
     enum nextport_status status;  /* of the first failure */
-    struct np_files_known *known; /* what was read or searched, by path, so that it is read once */
-    size_t n_known, known_capacity;
+    struct np_map read, searched; /* files by path and patterns, so that each is read or searched once */
     size_t n_parsed, n_bytes, n_claims, n_warnings;
 };
 
 void np_files_init(struct np_files *, const char *source, struct np_evidence *ret, const struct np_include *,
                    struct nextport_error *);
-/* The main file. Returns what `each` did, or why it was not called. */
-enum nextport_status np_files_main(struct np_files *, const char *path, struct np_text bytes, np_file_fn *each,
-                                   void *ctx);
-/* Says what was left unsaid. Returns the status to return: that of the first failure. */
+/* Parses the main file. */
+void np_files_main(struct np_files *, const char *path, struct np_text bytes, np_file_fn *each, void *ctx);
+/* Says what was left unsaid. Returns what parse() is to return: OK, or the first failure. */
 enum nextport_status np_files_finish(struct np_files *);
 
 /* Calls `each` for every file that an include names, in byte order: a path, or a shell pattern (* ? [...]), which may match
@@ -148,9 +147,9 @@ bool np_cursor_line(struct np_cursor *, struct np_text *ret);
 
 /* ---- The look at a machine ---- */
 
-/* Reads the configurations that a person named (`given`, each of which must be there; a pattern may match nothing), else
- * those of `places` that are there, and sights: absent, seen, partial or unreadable. `places` are absolute paths or
- * patterns, ending in NULL. An absent place costs one failed open. A main file that may not be read is a gap as well. */
+/* Reads the configurations that a person named (`given`, each of which must be there; a pattern may match nothing) and
+ * those of `places` that are there, and makes the sighting. `places` are absolute paths or patterns, ending in NULL; an
+ * absent one costs one failed open. One that this user may not read is a gap. */
 enum nextport_status np_files_look(struct np_look *, const struct np_source *, const struct np_string_list *given,
                                    const char *const *places, struct nextport_error *);
 
