@@ -129,6 +129,10 @@ const char *np_process_self(struct np_arena *);
  * a process of another container, has not; what ran before this system was started has. */
 bool np_process_has_ended(const char *process);
 
+/* How the process was started whose number a file holds ("/run/nginx.pid"): its command line, words separated by blanks; NULL:
+ * there is no such file or process, or the system does not tell (Windows). */
+const char *np_host_command_of(struct np_arena *, const char *pid_file);
+
 /* The bind probe. Holds every port it found free until it is closed, so that no other program that binds can come
  * between the choice and the lease. */
 struct np_probe;

@@ -781,16 +781,82 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 
 /* ---- The look at a machine ------------------------------------------------------------------------------------ */
 
+/* Where packages and people put it. Below a root, or on this machine unless it is Windows: */
 static const char *const places[] = {
     "/etc/nginx/nginx.conf",
     "/usr/local/nginx/conf/nginx.conf",
     "/usr/local/openresty/nginx/conf/nginx.conf",
-    NULL,
 };
+/* Below a root, or with the drive before it on Windows: */
+static const char *const windows_places[] = {
+    "/nginx/conf/nginx.conf",
+    "/nginx*/conf/nginx.conf",
+    "/tools/nginx*/conf/nginx.conf",
+    "/Program Files/nginx*/conf/nginx.conf",
+};
+/* Where a running nginx leaves its number. */
+static const char *const pid_files[] = {
+    "/run/nginx.pid",
+    "/usr/local/nginx/logs/nginx.pid",
+    "/usr/local/openresty/nginx/logs/nginx.pid",
+};
+
+/* The value of "-c FILE" or "-cFILE"; empty: it is not there. */
+static struct np_text option(const char *command, char letter)
+{
+    struct np_text rest = np_text_of(command), word, value = {0};
+    bool next = false;
+    while (np_text_split(&rest, ' ', &word)) {
+        if (next && word.len) {
+            value = word;
+            next = false;
+        } else if (word.len >= 2 && word.ptr[0] == '-' && word.ptr[1] == letter) {
+            value = part(word, 2, word.len);
+            next = !value.len;
+        }
+    }
+    return value;
+}
+
+/* The configuration that a running master was started with, where it is not the one that it was built for: nginx finds
+ * it from its prefix. NULL: none, or that prefix is not known. */
+static const char *started_with(struct np_arena *arena, const char *command)
+{
+    const struct np_text file = option(command, 'c'), prefix = option(command, 'p');
+    if (file.len && file.ptr[0] == '/')
+        return np_text_dup(arena, file);
+    if (!prefix.len || prefix.ptr[0] != '/')
+        return NULL;
+    const struct np_text below = file.len ? file : np_text_of("conf/nginx.conf");
+    return np_sprintf(arena, "%.*s/%.*s", (int)prefix.len, prefix.ptr, (int)below.len, below.ptr);
+}
+
+/* A process that got the number of an nginx that is gone is called otherwise. */
+static void add_running(struct np_arena *arena, const char **ret, size_t *n)
+{
+    for (size_t i = 0; i < sizeof pid_files / sizeof *pid_files; i++) {
+        const char *command = np_host_command_of(arena, pid_files[i]);
+        const char *file =
+            command && strncmp(command, "nginx:", strlen("nginx:")) == 0 ? started_with(arena, command) : NULL;
+        if (file)
+            ret[(*n)++] = file;
+    }
+}
 
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
-    return np_files_look(look, &np_source_nginx, &look->settings->nginx_files, places, err);
+    enum { N_PLACES = sizeof places / sizeof *places, N_WINDOWS = sizeof windows_places / sizeof *windows_places };
+    struct np_arena *arena = look->ret->arena;
+    const char *all[N_PLACES + N_WINDOWS + sizeof pid_files / sizeof *pid_files + 1] = {NULL};
+    const char *drive = look->settings->root ? NULL : np_host_windows_path(arena, "C:\\nginx");
+    size_t n = 0;
+    if (!look->settings->root)
+        add_running(arena, all, &n);
+    for (size_t i = 0; i < N_PLACES && !drive; i++)
+        all[n++] = places[i];
+    for (size_t i = 0; i < N_WINDOWS && (drive || look->settings->root); i++)
+        all[n++] = drive ? np_sprintf(arena, "C:%s", windows_places[i]) : windows_places[i];
+    return np_files_look(look, &np_source_nginx, &look->settings->nginx_files, all, err);
 }
 
 static const char *const programs[] = {"nginx", "openresty", NULL};
