@@ -377,10 +377,25 @@ static size_t find(struct np_text text, char byte)
 static bool parse_ports(struct np_text text, struct nextport_range *ret)
 {
     const size_t dash = find(text, '-');
-    if (!np_text_port(part(text, 0, dash), &ret->first))
+    struct nextport_range ports;
+    if (!np_text_port(part(text, 0, dash), &ports.first))
         return false;
-    ret->last = ret->first;
-    return dash == text.len || (np_text_port(part(text, dash + 1, text.len), &ret->last) && ret->first <= ret->last);
+    ports.last = ports.first;
+    if (dash < text.len && !np_text_port(part(text, dash + 1, text.len), &ports.last))
+        return false;
+    if (ports.first > ports.last)
+        return false;
+    *ret = ports;
+    return true;
+}
+
+/* Is it what nginx takes for ports, right or wrong, and not for the name of a host? */
+static bool is_number(struct np_text text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((text.ptr[i] < '0' || text.ptr[i] > '9') && (text.ptr[i] != '-' || i == 0))
+            return false;
+    return text.len > 0;
 }
 
 static bool is_ipv4(struct np_text host)
@@ -444,10 +459,9 @@ static struct endpoint parse_endpoint(struct np_text text)
         return to;
     const size_t colon = find(text, ':');
     to.host = part(text, 0, colon);
-    uint64_t number;
     if (colon < text.len && !parse_ports(part(text, colon + 1, text.len), &to.ports))
         to.wrong = "not a port";
-    else if (colon == text.len && np_text_u64(text, UINT32_MAX, &number))
+    else if (colon == text.len && is_number(text))
         to.wrong = "not a port";
     else if (!np_text_is(to.host, "*") && !is_host_name(to.host))
         to.wrong = "not an address";
