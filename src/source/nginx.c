@@ -71,7 +71,7 @@ struct nginx {
 /* ---- Words ---------------------------------------------------------------------------------------------------- */
 
 /* What ends a directive. */
-enum end { SEMICOLON, BLOCK_BEGIN, BLOCK_END, FILE_END, BAD };
+enum end { SEMICOLON, BLOCK_BEGIN, BLOCK_END, FILE_END };
 
 static bool is_blank(int c)
 {
@@ -148,10 +148,10 @@ static void take_plain(struct np_cursor *c, struct word *word)
     word->text = (struct np_text){begin, (size_t)(c->at - begin)};
 }
 
-static enum end refuse(struct nginx *nginx, struct np_position at, const char *what)
+/* nginx takes no configuration with this in it; it may be half-written. */
+static void refuse(struct nginx *nginx, struct np_position at, const char *what)
 {
     np_files_fail(&nginx->files, NEXTPORT_RETRY, at, "%s", what);
-    return BAD;
 }
 
 static bool take_word(struct nginx *nginx, struct np_cursor *c)
@@ -172,7 +172,7 @@ static bool take_word(struct nginx *nginx, struct np_cursor *c)
     return true;
 }
 
-/* Reads the words of the next directive. */
+/* Reads the words of the next directive. One that ends wrongly counts all the same. */
 static enum end read_directive(struct nginx *nginx, struct np_cursor *c)
 {
     nginx->n_words = 0;
@@ -182,7 +182,9 @@ static enum end read_directive(struct nginx *nginx, struct np_cursor *c)
         const bool begun = nginx->n_words > 0;
         switch (np_cursor_peek(c)) {
         case -1:
-            return begun ? refuse(nginx, at, "the file ends within a directive") : FILE_END;
+            if (begun)
+                refuse(nginx, at, "the file ends within a directive");
+            return begun ? SEMICOLON : FILE_END;
         case ';':
             np_cursor_next(c);
             if (begun)
@@ -197,10 +199,11 @@ static enum end read_directive(struct nginx *nginx, struct np_cursor *c)
                 refuse(nginx, at, "unexpected \"{\"");
             return BLOCK_BEGIN;
         case '}':
-            if (begun) /* it stays, and ends the block */
-                return refuse(nginx, at, "unexpected \"}\"");
-            np_cursor_next(c);
-            return BLOCK_END;
+            if (begun) /* the brace stays, and ends the block */
+                refuse(nginx, at, "unexpected \"}\"");
+            else
+                np_cursor_next(c);
+            return begun ? SEMICOLON : BLOCK_END;
         default:
         word:
             if (!take_word(nginx, c))
@@ -477,7 +480,7 @@ static uint16_t number_in(struct np_text text)
     size_t begin = text.len;
     while (begin > 0 && text.ptr[begin - 1] >= '0' && text.ptr[begin - 1] <= '9')
         begin--;
-    const bool apart = begin == 0 || text.ptr[begin - 1] == ':';
+    const bool apart = (begin == 0 || text.ptr[begin - 1] == ':') && (text.ptr[0] != '[' || find(text, ']') < begin);
     return apart && np_text_port(part(text, begin, text.len), &port) ? port : 0;
 }
 
@@ -514,13 +517,21 @@ static const char *detail_of(struct nginx *nginx, const struct listen *listen)
     return nginx->detail.ptr;
 }
 
-/* A listen without a number that can be known. */
-static void claim_unresolved(struct nginx *nginx, struct np_position at, struct nextport_claim claim)
+/* Where a variable or a template stands. Its number is one only if it is written. */
+static void claim_unresolved(struct nginx *nginx, struct np_position at, struct nextport_claim claim,
+                             struct np_text address)
 {
-    claim.certainty = NEXTPORT_UNRESOLVED;
+    size_t colon = address.len;
+    struct nextport_range ports = {0};
+    while (colon > 0 && address.ptr[colon - 1] != ':')
+        colon--;
+    const bool known = colon > 0 && parse_ports(part(address, colon, address.len), &ports);
+    claim.certainty = known ? NEXTPORT_CONDITIONAL : NEXTPORT_UNRESOLVED;
+    claim.first = ports.first;
+    claim.last = ports.last;
     np_files_claim(&nginx->files, at, claim);
-    np_files_warn(&nginx->files, at, "\"%s\" has a part that is not filled in: which port it means is not known",
-                  claim.detail);
+    np_files_warn(&nginx->files, at, "\"%s\" has a part that is not filled in: which %s it means is not known",
+                  claim.detail, known ? "address" : "port");
 }
 
 static void claim_wrong(struct nginx *nginx, struct np_position at, struct nextport_claim claim, struct np_text address,
@@ -564,7 +575,7 @@ static void look_at_listen(struct nginx *nginx, const struct listen *listen)
     if (nginx->protocol->default_port && (listen->ssl || listen->quic))
         claim.scheme = "https";
     if (is_unresolved(address)) {
-        claim_unresolved(nginx, at, claim);
+        claim_unresolved(nginx, at, claim, address);
         return;
     }
     struct endpoint to = parse_endpoint(address);
@@ -764,7 +775,6 @@ static enum nextport_status parse_file(void *ctx, const struct np_file *file)
             else
                 refuse(nginx, np_cursor_position(&c), "unexpected \"}\"");
             break;
-        case BAD:
         case FILE_END:
             break;
         }

@@ -53,7 +53,7 @@ GRAMMAR = {
             location ~ "^/a{2,3}$" { proxy_pass http://127.0.0.1:9006; }
             if ($host = "b") { return 405; }
         } }""",
-    "variables with braces": "http { server { listen 7001; set $a \"x${host}y\"; return 200 ${a}${host}; } }",
+    "variables with braces": "http { server { listen 7001; set $a \"x${host}y\"; return 200 ${a}}${host}; } }",
     "escapes": "http { server { listen 7001; return 200 \"a\\\"; } listen 9001;\"; add_header X 'it\\'s {'; } }",
     "a stream": "stream { server { listen 7001; proxy_pass 127.0.0.1:9; } "
                 "server { listen 127.0.0.1:7002 udp; proxy_pass 127.0.0.1:9; } }",
