@@ -10,7 +10,6 @@ enum { FIRST_CAPACITY = 16 }; /* a power of two, as all are */
 struct np_map_slot {
     const char *key; /* NULL: empty */
     void *value;
-    uint64_t hash;
 };
 
 /* FNV-1a */
@@ -23,10 +22,11 @@ static uint64_t hash_of(const char *key)
 }
 
 /* The key's slot, or the empty one that it may have. There is always an empty one. */
-static struct np_map_slot *find(const struct np_map *map, const char *key, uint64_t hash)
+static struct np_map_slot *find(const struct np_map *map, const char *key)
 {
+    const uint64_t hash = hash_of(key);
     size_t i = (size_t)(hash ^ hash >> 32) & (map->capacity - 1);
-    while (map->slots[i].key && (map->slots[i].hash != hash || strcmp(map->slots[i].key, key) != 0))
+    while (map->slots[i].key && strcmp(map->slots[i].key, key) != 0)
         i = (i + 1) & (map->capacity - 1);
     return &map->slots[i];
 }
@@ -38,17 +38,21 @@ static void grow(struct np_map *map)
     map->slots = np_alloc_array(map->arena, map->capacity, sizeof *map->slots);
     for (size_t i = 0; i < old.capacity; i++)
         if (old.slots[i].key)
-            *find(map, old.slots[i].key, old.slots[i].hash) = old.slots[i];
+            *find(map, old.slots[i].key) = old.slots[i];
+}
+
+void *np_map_find(const struct np_map *map, const char *key)
+{
+    return map->capacity ? find(map, key)->value : NULL;
 }
 
 void **np_map_at(struct np_map *map, const char *key)
 {
     if (4 * map->n >= 3 * map->capacity)
         grow(map);
-    const uint64_t hash = hash_of(key);
-    struct np_map_slot *slot = find(map, key, hash);
+    struct np_map_slot *slot = find(map, key);
     if (!slot->key) {
-        *slot = (struct np_map_slot){.key = np_strdup(map->arena, key), .hash = hash};
+        slot->key = key;
         map->n++;
     }
     return &slot->value;

@@ -11,7 +11,10 @@ struct np_map {
     size_t n, capacity;
 };
 
-/* Where the value of `key` is kept: NULL when the key is new, which is then copied. The place is good until the next call. */
+/* The value of `key`; NULL: it has none. */
+void *np_map_find(const struct np_map *, const char *key);
+/* Where the value of `key` is kept: NULL when the key is new, which must then live as long as the map. The place is good
+ * until the next call. */
 void **np_map_at(struct np_map *, const char *key);
 
 #endif

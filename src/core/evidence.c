@@ -92,17 +92,32 @@ static const char *keep(struct np_arena *arena, const char *text, const char *sa
     return text && same && strcmp(text, same) == 0 ? same : np_strdup(arena, text);
 }
 
+/* An address, a scheme or the name of a source. */
+static const char *keep_word(struct np_evidence *evidence, const char *word)
+{
+    if (!word)
+        return NULL;
+    evidence->words.arena = evidence->arena;
+    char *kept = np_map_find(&evidence->words, word);
+    if (!kept) {
+        kept = np_strdup(evidence->arena, word);
+        *np_map_at(&evidence->words, kept) = kept;
+    }
+    return kept;
+}
+
 /* With strings of the arena's own. `last` is the claim before, which has such. */
-static struct nextport_claim copy(struct np_arena *arena, const struct nextport_claim *claim,
+static struct nextport_claim copy(struct np_evidence *evidence, const struct nextport_claim *claim,
                                   const struct nextport_claim *last)
 {
+    struct np_arena *arena = evidence->arena;
     struct nextport_claim to = *claim;
-    to.address = keep(arena, claim->address, last->address);
+    to.address = keep_word(evidence, claim->address);
+    to.scheme = keep_word(evidence, claim->scheme);
+    to.source = keep_word(evidence, claim->source);
     to.holder = keep(arena, claim->holder, last->holder);
-    to.host = keep(arena, claim->host, last->host);
-    to.scheme = keep(arena, claim->scheme, last->scheme);
+    to.host = claim->host == claim->holder ? to.holder : keep(arena, claim->host, last->host);
     to.detail = keep(arena, claim->detail, last->detail);
-    to.source = keep(arena, claim->source, last->source);
     to.file = keep(arena, claim->file, last->file);
     if (!to.count)
         to.count = 1;
@@ -115,14 +130,14 @@ void np_evidence_claim(struct np_evidence *evidence, const struct nextport_claim
 {
     struct nextport_claim *to =
         np_push(evidence->arena, &evidence->claims, &evidence->n_claims, &evidence->claims_capacity, sizeof *to);
-    *to = copy(evidence->arena, claim, evidence->n_claims > 1 ? to - 1 : &nothing);
+    *to = copy(evidence, claim, evidence->n_claims > 1 ? to - 1 : &nothing);
 }
 
 void np_evidence_fact(struct np_evidence *evidence, const char *slug, const struct nextport_claim *where)
 {
     struct np_fact *fact =
         np_push(evidence->arena, &evidence->facts, &evidence->n_facts, &evidence->facts_capacity, sizeof *fact);
-    *fact = (struct np_fact){slug, copy(evidence->arena, where, &nothing)};
+    *fact = (struct np_fact){slug, copy(evidence, where, &nothing)};
 }
 
 const struct nextport_sighting *np_evidence_sighting(const struct np_evidence *evidence, const char *source)

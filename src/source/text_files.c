@@ -10,12 +10,16 @@ enum {
     PAUSE_MS = 60,
 };
 
-/* What was at a path, or what a pattern matched. */
+/* What was at a path, or became of a pattern. */
 struct known {
     enum np_read outcome;
-    const char *why;
     bool said;
+    const char *why;
     struct np_file file;
+};
+
+struct searched {
+    struct known known;
     const char *const *paths;
     size_t n_paths;
 };
@@ -180,16 +184,16 @@ void np_files_glob(struct np_files *files, struct np_position from, const char *
                    size_t *ret_n)
 {
     void **at = np_map_at(&files->searched, pattern);
-    struct known *known = *at;
-    if (!known) {
-        *at = known = np_alloc(files->ret->arena, sizeof *known);
+    struct searched *search = *at;
+    if (!search) {
+        *at = search = np_alloc(files->ret->arena, sizeof *search);
         if (files->include && files->include->glob)
-            known->outcome =
-                files->include->glob(files->include->ctx, pattern, &known->paths, &known->n_paths, &known->why);
+            search->known.outcome = files->include->glob(files->include->ctx, pattern, &search->paths, &search->n_paths,
+                                                         &search->known.why);
     }
-    say_unread(files, from, known, shown(files, pattern));
-    *ret = known->paths;
-    *ret_n = known->n_paths;
+    say_unread(files, from, &search->known, shown(files, pattern));
+    *ret = search->paths;
+    *ret_n = search->n_paths;
 }
 
 static struct np_text folder_of(const char *path)

@@ -81,10 +81,10 @@ enum nextport_status np_files_finish(struct np_files *);
  * goes on all the same. Returns what `each` did where that was not NEXTPORT_OK. */
 enum nextport_status np_files_include(struct np_files *, struct np_position from, const char *pattern, np_file_fn *each,
                                       void *ctx);
-/* One file, read at most once, for those who choose their files themselves (drop-ins): NULL when it is absent, which is not
+/* One file, read at most once, for those who choose their files themselves (drop-ins); `path` lives as long as the arena. NULL when it is absent, which is not
  * said, or cannot be read, which is, as above. It lives as long as the arena. */
 const struct np_file *np_files_open(struct np_files *, struct np_position from, const char *path);
-/* The paths that match, in byte order. A folder that may not be looked into is a gap. Without an np_include.glob: none. */
+/* The paths that match, in byte order; `pattern` lives as long as the arena. A folder that may not be looked into is a gap. Without an np_include.glob: none. */
 void np_files_glob(struct np_files *, struct np_position from, const char *pattern, const char *const **ret,
                    size_t *ret_n);
 

@@ -161,12 +161,11 @@ static bool is_settling(const struct stamp *stamp)
 /* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. */
 static void remember(struct np_reader *reader, const char *path, const struct stamp *stamp)
 {
-    void **known = np_map_at(&reader->by_path, path);
-    struct seen *seen = *known;
+    struct seen *seen = np_map_find(&reader->by_path, path);
     if (!seen) {
-        *known = seen = np_alloc(reader->arena, sizeof *seen);
+        seen = np_alloc(reader->arena, sizeof *seen);
         *seen = (struct seen){.next = reader->seen, .path = np_strdup(reader->arena, path)};
-        reader->seen = seen;
+        *np_map_at(&reader->by_path, seen->path) = reader->seen = seen;
     }
     seen->stamp = *stamp;
     seen->settling = is_settling(stamp);
