@@ -38,6 +38,8 @@ void np_files_init(struct np_files *files, const char *source, struct np_evidenc
 /* ---- What is wrong -------------------------------------------------------------------------------------------- */
 
 /* "FILE:LINE:COLUMN: " and the text. */
+static const char *placed(struct np_files *, struct np_position, const char *fmt, va_list) NP_PRINTF(3, 0);
+
 static const char *placed(struct np_files *files, struct np_position at, const char *fmt, va_list ap)
 {
     struct np_arena *arena = files->ret->arena;
