@@ -846,11 +846,14 @@ static struct np_text option(const char *command, char letter)
  * it from its prefix. NULL: none, or that prefix is not known. */
 static const char *started_with(struct np_arena *arena, const char *command)
 {
-    const struct np_text file = option(command, 'c'), prefix = option(command, 'p');
+    const struct np_text file = option(command, 'c');
+    struct np_text prefix = option(command, 'p');
     if (file.len && file.ptr[0] == '/')
         return np_text_dup(arena, file);
     if (!prefix.len || prefix.ptr[0] != '/')
         return NULL;
+    while (prefix.len && prefix.ptr[prefix.len - 1] == '/')
+        prefix.len--;
     const struct np_text below = file.len ? file : np_text_of("conf/nginx.conf");
     return np_sprintf(arena, "%.*s/%.*s", (int)prefix.len, prefix.ptr, (int)below.len, below.ptr);
 }

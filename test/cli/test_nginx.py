@@ -205,6 +205,25 @@ def test_a_server_moved_down_in_its_file_has_the_same_holder(nextport, folder):
     assert before == holder_of(write(folder, "\n\n# more\nhttp {\n server {\n listen 7001; } }")) == ["nginx.conf"]
 
 
+@pytest.mark.linux("starts nginx, in a mount namespace whose /run is its own")
+@pytest.mark.skipif(not NGINX or os.geteuid() != 0, reason="nginx is not installed, or we are not root")
+@pytest.mark.parametrize("words", ["-c {folder}/nginx.conf", "-p {folder} -c nginx.conf", "-p{folder}/ -cnginx.conf"])
+def test_a_running_nginx_tells_where_its_configuration_is(program, ledger, folder, words):
+    """By its number in /run/nginx.pid: nothing of this configuration is where one would look."""
+    write(folder, "http { server { listen 49000; access_log off; } }", f"pid /run/nginx.pid; error_log {folder}/log;")
+    script = f"""
+        mount -t tmpfs none /run && mkdir -p /run/lock || exit 77
+        {NGINX} -e {folder}/log -g 'daemon off;' {words.format(folder=folder)} & master=$!
+        until [ -s /run/nginx.pid ] || ! kill -0 $master; do :; done
+        {program} used --source nginx --range 49000 --ledger {ledger} --format json; status=$?
+        kill $master; wait $master; exit $status"""
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], env={**os.environ, "NEXTPORT_CONFIG": "/dev/null"},
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    if done.returncode == 77:
+        pytest.skip("no file systems can be mounted here")
+    assert [(claim["first"], claim["file"]) for claim in Done(done).json["claims"]] == [(49000, f"{folder}/nginx.conf")], done
+
+
 # ---- Bad input ------------------------------------------------------------------------------------------------------
 
 BROKEN = {
