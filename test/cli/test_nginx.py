@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""nginx: what the program says that it is configured for, beside what nginx itself binds; and how it is found and told."""
+"""nginx: what is said that it is configured for, beside what nginx itself binds; and how it is found and told."""
 import contextlib
 import os
 import pathlib
@@ -21,7 +21,8 @@ GRAMMAR = {
     "a port": "http { server { listen 7001; } }",
     "no listen": "http { server { server_name a; } }",
     "several of one server": "http { server { listen 7001; listen 7002 default_server; listen 127.0.0.1:7003; } }",
-    "several servers of one port": "http { server { listen 7001; server_name a; } server { listen 7001; server_name b; } }",
+    "several servers of one port": "http { server { listen 7001; server_name a; } "
+                                   "server { listen 7001; server_name b; } }",
     "a range": "http { server { listen 7001-7005; } }",
     "a range of an address": "http { server { listen 127.0.0.1:7001-7003; } }",
     "an address alone": "http { server { listen 127.0.0.1; } }",
@@ -102,7 +103,8 @@ def claims(nextport, source, *options):
 @contextlib.contextmanager
 def running(folder, text):
     """nginx on this configuration, with every file of its own in the folder."""
-    temporary = "".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = "".join(f"{name}_temp_path {folder}/{name};"
+                        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     modules = "".join(f"load_module {module};" for module in sorted(MODULES.glob("ngx_*_module.so"))
                       if module.stem in ("ngx_stream_module", "ngx_mail_module"))
     file = write(folder, text.replace("http {", f"http {{ access_log off; {temporary}", 1).replace(
@@ -132,7 +134,8 @@ def test_what_nginx_binds_is_what_is_claimed(nextport, folder, text):
     with running(folder, text) as file:
         sockets = [claim for claim in claims(nextport, "sockets") if not claim["transient"]]
     bound = set().union(*map(endpoints, sockets)) if sockets else set()
-    said = [claim for claim in claims(nextport, "nginx", "--nginx-config", file) if claim["file"].startswith(str(folder))]
+    said = [claim for claim in claims(nextport, "nginx", "--nginx-config", file)
+            if claim["file"].startswith(str(folder))]
     declared = set().union(*(endpoints(claim) for claim in said if claim["certainty"] == "declared")) if said else set()
     assert bound <= declared, "a port that nginx has and nothing claims"
     for protocol, address, port in declared - bound:
@@ -166,7 +169,8 @@ def test_an_include_cannot_lead_out_of_the_root(nextport, tmp_path):
     etc = tmp_path / "disk/etc/nginx"
     etc.mkdir(parents=True)
     (etc / "link").symlink_to(tmp_path / "outside")
-    (etc / "nginx.conf").write_text(f"events {{ }} http {{ include link; include ../../../outside; server {{ listen 7002; }} }}")
+    (etc / "nginx.conf").write_text("events { } http { include link; include ../../../outside; "
+                                    "server { listen 7002; } }")
     assert [claim["first"] for claim in claims(nextport, "nginx", "--root", tmp_path / "disk")] == [7002]
 
 
@@ -178,8 +182,8 @@ def test_the_setting_names_files_and_patterns(nextport, folder, tmp_path):
 
 def test_a_file_is_named_from_where_one_stands(nextport, folder):
     write(folder, "http { include sites/*.conf; }")
-    done = nextport("used", "--range", "7000-7999", "--source", "nginx", "--nginx-config", "nginx/nginx.conf", "--format",
-                    "json", cwd=folder.parent)
+    done = nextport("used", "--range", "7000-7999", "--source", "nginx", "--nginx-config", "nginx/nginx.conf",
+                    "--format", "json", cwd=folder.parent)
     assert [claim["first"] for claim in done.json["claims"]] == [7101, 7102, 7104, 7105]
 
 
@@ -199,7 +203,8 @@ def test_a_holder_is_the_name_of_the_server_and_adopted_by_it(nextport, folder):
 
 def test_a_server_moved_down_in_its_file_has_the_same_holder(nextport, folder):
     def holder_of(file):
-        return [claim["holder"] for claim in claims(nextport, "nginx", "--nginx-config", file) if claim["first"] == 7001]
+        return [claim["holder"] for claim in claims(nextport, "nginx", "--nginx-config", file)
+                if claim["first"] == 7001]
 
     before = holder_of(write(folder, "http { server { listen 7001; } }"))
     assert before == holder_of(write(folder, "\n\n# more\nhttp {\n server {\n listen 7001; } }")) == ["nginx.conf"]
@@ -217,11 +222,13 @@ def test_a_running_nginx_tells_where_its_configuration_is(program, ledger, folde
         until [ -s /run/nginx.pid ] || ! kill -0 $master; do :; done
         {program} used --source nginx --range 49000 --ledger {ledger} --format json; status=$?
         kill $master; wait $master; exit $status"""
-    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], env={**os.environ, "NEXTPORT_CONFIG": "/dev/null"},
+    env = {**os.environ, "NEXTPORT_CONFIG": "/dev/null"}
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], env=env,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
     if done.returncode == 77:
         pytest.skip("no file systems can be mounted here")
-    assert [(claim["first"], claim["file"]) for claim in Done(done).json["claims"]] == [(49000, f"{folder}/nginx.conf")], done
+    found = [(claim["first"], claim["file"]) for claim in Done(done).json["claims"]]
+    assert found == [(49000, f"{folder}/nginx.conf")], done
 
 
 # ---- Bad input ------------------------------------------------------------------------------------------------------
@@ -241,12 +248,14 @@ def test_what_cannot_be_parsed_gives_no_port_and_says_where(nextport, folder, te
     file = write(folder, text)
     refused = nextport("next", "--nginx-config", file)
     assert refused.status == 4 and re.search(rf"{re.escape(str(file))}:\d+:\d+: ", refused.log), refused
-    assert nextport("next", "--nginx-config", file, "--policy", "nginx=warn").port == 49001, "what was read still counts"
+    warned = nextport("next", "--nginx-config", file, "--policy", "nginx=warn")
+    assert warned.port == 49001, "what was read still counts"
 
 
 @pytest.mark.parametrize("content", [b"", b"# nothing\n", bytes(range(256)) * 64, b"\x7fELF" + bytes(5000),
                                      b"listen 80;\n", b"x" * 1_000_000, b"{" * 100_000, b"}" * 100_000],
-                         ids=["empty", "a comment", "binary", "a program", "a snippet", "a long line", "opening", "closing"])
+                         ids=["empty", "a comment", "binary", "a program", "a snippet", "a long line", "opening",
+                              "closing"])
 def test_another_file_is_not_taken_for_a_configuration_without_ports(nextport, tmp_path, content):
     file = tmp_path / "nginx.conf"
     file.write_bytes(content)
@@ -256,8 +265,10 @@ def test_another_file_is_not_taken_for_a_configuration_without_ports(nextport, t
 
 @pytest.mark.parametrize("address, port", [("0", None), ("65536", None), ("-1", 80), ("http", 80), ("127.0.0.1:", None),
                                            ("127.0.0.1:http", None), ("::1:49000", 49000), ("[::1]49000", None),
-                                           ("49005-49000", None), ("%ip%:%port%", "unresolved"), ("{{port}}", "unresolved"), ("${PORT}", "unresolved"),
-                                           ("{{ ip }}:{{ port }}", "unresolved"), ("<%= port %>", "unresolved"), ("@PORT@", "unresolved")])
+                                           ("49005-49000", None), ("%ip%:%port%", "unresolved"), ("{{port}}", "unresolved"),
+                                           ("${PORT}", "unresolved"),
+                                           ("{{ ip }}:{{ port }}", "unresolved"), ("<%= port %>", "unresolved"),
+                                           ("@PORT@", "unresolved")])
 def test_an_address_that_is_none_is_said_with_its_place(nextport, folder, address, port):
     file = write(folder, f"http {{ server {{\n  listen {address}; }} }}")
     done = nextport("used", "--range", "1-65535", "--source", "nginx", "--nginx-config", file, "--format", "json")
@@ -281,7 +292,8 @@ def test_what_this_user_may_not_read_is_said_and_not_guessed(nextport, program):
         file = write(folder, "http { include secret; server { listen 49000; } }")
 
         def ask(*words):
-            command = [folder / "nextport", "next", "--dry-run", "--ledger", folder / "ledger.db", "--nginx-config", file]
+            command = [folder / "nextport", "next", "--dry-run", "--ledger", folder / "ledger.db", "--nginx-config",
+                       file]
             return Done(subprocess.run([*command, *words], user=nobody, group=nobody, extra_groups=[], cwd="/",
                                        env={"NEXTPORT_CONFIG": "/dev/null"}, stdin=subprocess.DEVNULL,
                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60))
