@@ -93,7 +93,6 @@ struct haproxy {
     struct section section;
     struct condition conditions[CONDITIONS_MAX];
     size_t n_conditions;
-    bool has_section;
     /* the line being read */
     struct np_buf out; /* the words one after the other, each with a NUL byte */
     struct word words[WORDS_MAX];
@@ -658,7 +657,7 @@ static void take_address(struct haproxy *h, const struct word *word, struct np_t
     const char *wrong = has_port ? read_ports(behind(text, i), &claim) : "it has no port";
     const bool unknown = claim.certainty == NEXTPORT_UNRESOLVED || (wrong && is_template(text));
     if (wrong && !unknown) {
-        np_files_warn(&h->files, word->at, "\"%s\": %s, so HAProxy refuses the configuration", claim.detail, wrong);
+        np_files_warn(&h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
         return;
     }
     claim.address = address_of(h, (struct np_text){text.ptr, has_port ? i - 1 : text.len}, family);
@@ -679,6 +678,13 @@ static bool has_namespace(const struct haproxy *h, size_t from)
     return false;
 }
 
+/* The line as it stands in the file, to the end of this word. */
+static const char *written(struct haproxy *h, size_t to)
+{
+    const char *begin = h->words[0].raw.ptr, *end = h->words[to].raw.ptr + h->words[to].raw.len;
+    return np_files_text(&h->files, (struct np_text){begin, (size_t)(end - begin)});
+}
+
 /* A list of addresses and what follows it. */
 static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol protocol,
                            enum nextport_certainty certainty)
@@ -695,8 +701,7 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
         .protocol = protocol, .kind = NEXTPORT_CONFIGURED, .certainty = certainty, .holder = h->section.holder};
     if (active(h) != YES || has_namespace(h, at + 1) || h->is_doubtful)
         claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
-    claim.detail = np_sprintf(h->arena, "%s%s %s", h->section.kind == GLOBAL ? "stats " : "",
-                              np_files_text(&h->files, h->words[at - 1].text), np_files_text(&h->files, word->raw));
+    claim.detail = written(h, at);
     if (!word->text.len)
         take_address(h, word, word->text, claim);
     struct np_text rest = word->text, item;
@@ -709,6 +714,7 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
                       "configuration",
                       np_files_text(&h->files, next->raw));
         claim.kind = NEXTPORT_SUSPECT;
+        claim.detail = written(h, at + 1);
         take_address(h, next, next->text, claim);
     }
 }
@@ -744,7 +750,7 @@ static void emit_port(struct haproxy *h, const struct port *port)
     if (claim.certainty == NEXTPORT_UNRESOLVED)
         np_files_gap(&h->files, port->at,
                      "Leave the port out of the pool by --exclude, or set the variable in the file.",
-                     "\"%s\": which port it means is not known here", claim.detail);
+                     "%s: which port it means is not known here", claim.detail);
     np_files_claim(&h->files, port->at, claim);
 }
 
@@ -790,7 +796,6 @@ static bool take_section(struct haproxy *h)
         section->holder =
             named ? np_sprintf(h->arena, "%s %s", row->word, np_files_text(&h->files, h->words[1].text)) : row->word;
         section->disabled = inherited(h);
-        h->has_section = true;
         /* of old: "listen NAME ADDRESS", which HAProxy refuses by now */
         if (row->kind == PROXY && h->n_words > 2 && !is_word(h, 2, "from"))
             take_addresses(h, 2, NEXTPORT_TCP, NEXTPORT_CONDITIONAL);
@@ -887,7 +892,8 @@ static void take_line(struct haproxy *h, struct np_text text, struct np_position
     if (take_section(h))
         return;
     if (h->section.kind == NONE)
-        np_files_warn(&h->files, at, "\"%s\" outside of any section", np_files_text(&h->files, h->words[0].text));
+        np_files_fail(&h->files, NEXTPORT_BLIND, at, "not a configuration of HAProxy: \"%s\" is in no section",
+                      np_files_text(&h->files, h->words[0].text));
     else
         take_keyword(h);
 }
@@ -902,21 +908,15 @@ static enum nextport_status parse_file(void *ctx, const struct np_file *file)
         np_files_fail(&h->files, NEXTPORT_BLIND, whole, "not a text: it has NUL bytes");
         return NEXTPORT_OK;
     }
-    h->has_section = false;
-    bool has_words = false;
     np_cursor_init(&cursor, file);
     for (struct np_position at = np_cursor_position(&cursor); np_cursor_line(&cursor, &line);
-         at = np_cursor_position(&cursor)) {
+         at = np_cursor_position(&cursor))
         take_line(h, line, at);
-        has_words |= h->n_words > 0;
-    }
     end_section(h);
     if (h->n_conditions)
         np_files_fail(&h->files, NEXTPORT_RETRY, h->conditions[h->n_conditions - 1].at, ".if without .endif");
     h->n_conditions = 0;
-    if (has_words && !h->has_section)
-        np_files_fail(&h->files, NEXTPORT_BLIND, whole, "not a configuration of HAProxy: it has no section");
-    else if (file->bytes.len && file->bytes.ptr[file->bytes.len - 1] != '\n')
+    if (file->bytes.len && file->bytes.ptr[file->bytes.len - 1] != '\n')
         np_files_fail(&h->files, NEXTPORT_RETRY, np_cursor_position(&cursor),
                       "the last line has no end: HAProxy takes such a file for one that was cut off");
     return NEXTPORT_OK;

@@ -148,7 +148,7 @@ def test_a_variable_that_nothing_sets_is_said_and_no_port_is_made_of_it(nextport
 
 @pytest.mark.parametrize("text, words", [
     (b"\x7fELF\0\1\2", "NUL"),
-    (b"worker_processes 1;\n", "no section"),
+    (b"worker_processes 1;\n", "in no section"),
     (b"frontend a\n bind :80", "cut off"),
     (b"frontend a\n.if defined(A)\n bind :80\n", ".if without .endif"),
 ])
