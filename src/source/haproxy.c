@@ -617,9 +617,7 @@ static const char *read_ports(struct np_text text, struct nextport_claim *claim)
 static const char *address_of(struct haproxy *h, struct np_text host, enum family family)
 {
     if (!host.len || np_text_is(host, "*"))
-        return family == IPV6 ? "[::]" : "*";
-    if (np_text_is(host, "0.0.0.0"))
-        return "*";
+        return family == IPV6 ? "[::]" : "0.0.0.0";
     return np_files_text(&h->files, host.ptr[0] != '[' && memchr(host.ptr, ':', host.len)
                                         ? np_text_of(np_sprintf(h->arena, "[%.*s]", (int)host.len, host.ptr))
                                         : host);

@@ -55,7 +55,7 @@ CONFIGS = {
     "if unknown": ("frontend a\n bind :8000\n.if version_atleast(99.0)\n bind :8001\n.else\n bind :8002\n.endif\n"
                    ".if feature(EPOLL)\n bind :8003\n.endif\n", [], {("tcp", 8001)}),
     "decoys": ("resolvers r\n nameserver n 127.0.0.1:53\nring r\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:6514\n"
-               "backend b\n source 127.0.0.1:10000-10009\n server s 127.0.0.1:9000\nfrontend a\n bind :8000\n", [], set()),
+               "backend b\n server s 127.0.0.1:9000 source 127.0.0.1:10000-10009\nfrontend a\n bind :8000\n", [], set()),
 }
 
 
