@@ -1197,7 +1197,10 @@ static const char *const places[] = {main_file, debian_file, NULL};
 
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
-    return np_files_look(look, &np_source_haproxy, &look->settings->haproxy_files, places, err);
+    /* on Windows itself there is none, unless a person names one */
+    const bool is_windows = !look->settings->root && np_host_windows_path(look->ret->arena, "C:\\haproxy");
+    return np_files_look(look, &np_source_haproxy, &look->settings->haproxy_files,
+                         places + (is_windows ? sizeof places / sizeof *places - 1 : 0), err);
 }
 
 static const char *const programs[] = {"haproxy", NULL};
