@@ -1,5 +1,5 @@
-/* HAProxy: every `bind` and what else listens, whether HAProxy runs or not. doc/sources/haproxy.md says what is read and
- * what each outcome means; parse_line(), str2listener() and str2sa_range() of HAProxy are the grammar.
+/* HAProxy: every `bind` and what else listens, whether HAProxy runs or not. doc/sources/haproxy.md says what is read
+ * and what each outcome means; parse_line(), str2listener() and str2sa_range() of HAProxy are the grammar.
  *
  * A configuration may be several files, and part of it is said elsewhere: the service's files name the -f, and the
  * variables that the process starts with. HAProxy itself is never asked: one word that its version does not know, or a
@@ -667,7 +667,7 @@ static void take_address(struct haproxy *h, const struct word *word, struct np_t
     keep_port(h, word->at, &claim);
 }
 
-/* Sockets in another network namespace take no port of this machine; the file does not say which one HAProxy runs in. */
+/* Sockets in another network namespace take no port here; which one HAProxy itself runs in the file does not say. */
 static bool has_namespace(const struct haproxy *h, size_t from)
 {
     for (size_t i = from; i < h->n_words; i++)

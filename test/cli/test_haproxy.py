@@ -22,7 +22,8 @@ CONFIGS = {
     "list": ("frontend a\n bind :8000,127.0.0.1:8001,\n", [], set()),
     "range": ("frontend a\n bind :8000-8010,:9000-9199\n", [], set()),
     "six": ("frontend a\n bind :::8500\n bind [::1]:8601\n bind ipv6@:8602 v6only\n bind ipv6@*:8603\n", [], set()),
-    "prefixes": ("frontend a\n bind ipv4@:8000\n bind tcp@:8001\n bind tcp4@:8002\n bind stream+ipv4@:8003\n", [], set()),
+    "prefixes": ("frontend a\n bind ipv4@:8000\n bind tcp@:8001\n bind tcp4@:8002\n bind stream+ipv4@:8003\n", [],
+                 set()),
     "name": ("frontend a\n bind localhost:8000\n", [], set()),
     "unix": ("frontend a\n bind unix@{tmp}/a.sock\n bind {tmp}/b.sock,:8000\n bind abns@a\n", [], set()),
     "listen": ("listen a\n bind :8000\n server s 127.0.0.1:9999\n", [], set()),
@@ -46,16 +47,20 @@ CONFIGS = {
                        set()),
     "log-forward": ("log-forward a\n bind :8000\n dgram-bind 127.0.0.1:8001\n log 127.0.0.1:514 local0\n", [], set()),
     "disabled": ("listen a\n bind :8000\n disabled\nlisten b\n bind :8001\n", [], set()),
-    "disabled defaults": ("defaults\n disabled\nfrontend a\n bind :8000\nfrontend b\n enabled\n bind :8001\n", [], set()),
+    "disabled defaults": ("defaults\n disabled\nfrontend a\n bind :8000\nfrontend b\n enabled\n bind :8001\n", [],
+                          set()),
     "from": ("defaults off\n disabled\ndefaults on\n mode tcp\n timeout client 1s\nfrontend a from off\n bind :8000\n"
              "frontend b\n bind :8001\n", [], set()),
     "if": ("global\n setenv A b\n.if defined(A) && streq(\"$A\",b)\n setenv P 8000\n.else\n setenv P 8001\n.endif\n"
-           "frontend a\n bind \":$P\"\n.if !defined(A)\n bind :8002\n.elif 0\n bind :8003\n.else\n bind :8004\n.endif\n",
+           "frontend a\n bind \":$P\"\n"
+           ".if !defined(A)\n bind :8002\n.elif 0\n bind :8003\n.else\n bind :8004\n.endif\n",
            [], set()),
     "if unknown": ("frontend a\n bind :8000\n.if version_atleast(99.0)\n bind :8001\n.else\n bind :8002\n.endif\n"
                    ".if feature(EPOLL)\n bind :8003\n.endif\n", [], {("tcp", 8001)}),
-    "decoys": ("resolvers r\n nameserver n 127.0.0.1:53\nring r\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:6514\n"
-               "backend b\n server s 127.0.0.1:9000 source 127.0.0.1:10000-10009\nfrontend a\n bind :8000\n", [], set()),
+    "decoys": ("resolvers r\n nameserver n 127.0.0.1:53\n"
+               "ring r\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:6514\n"
+               "backend b\n server s 127.0.0.1:9000 source 127.0.0.1:10000-10009\n"
+               "frontend a\n bind :8000\n", [], set()),
 }
 
 
