@@ -179,6 +179,16 @@ def test_a_line_of_a_megabyte_and_100000_ports_are_read(nextport, tmp_path):
     assert nextport("next", "--haproxy-config", file).port == 49100
 
 
+def test_links_that_go_in_a_circle_and_quotes_without_end_are_said(nextport, tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert nextport("next", "--haproxy-config", tmp_path / "a").status == 4
+    file = tmp_path / "haproxy.cfg"
+    file.write_text("frontend a\n bind \":49000\n")
+    done = nextport("next", "--haproxy-config", file)
+    assert done.port == 49001 and f"{file}:2:1: a quote is not closed" in done.log, done
+
+
 def test_pipes_and_folders_are_no_configuration(nextport, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):

@@ -29,8 +29,8 @@ def steps():
 def settled(text):
     """Without what differs from day to day and from machine to machine, and what is said once for each ledger."""
     text = re.sub(r"^nextport: [^\n]*\(said once\)\n", "", text, flags=re.MULTILINE)
-    for name in ("nginx", "haproxy"):
-        text = text.replace(f"source {name}: seen", f"source {name}: absent")  # whether it is installed is this machine's
+    for name in ("nginx", "haproxy"):  # whether they are installed is this machine's
+        text = text.replace(f"source {name}: seen", f"source {name}: absent")
     text = text.replace(f"nextport: {socket.gethostname()}:", "nextport: web1:")
     return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME", text)
 
