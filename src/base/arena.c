@@ -10,6 +10,9 @@
 /* A first block that holds a usual request whole; later ones double up to a bound. */
 enum { FIRST_BLOCK = 32 * 1024, LARGEST_BLOCK = 1024 * 1024 };
 
+/* From here on an array grows faster: what it grew out of stays in the arena, and room that is not used yet costs nothing. */
+enum { MANY_ITEMS = 1024 };
+
 struct block {
     struct block *next;
     size_t used, size;
@@ -116,7 +119,7 @@ void *np_push(struct np_arena *arena, void *items, size_t *n, size_t *capacity, 
     char *old;
     memcpy(&old, items, sizeof old); /* `items` is the address of a pointer to any type */
     if (*n == *capacity) {
-        size_t bigger = *capacity ? *capacity * 2 : 16;
+        size_t bigger = !*capacity ? 16 : *capacity < MANY_ITEMS ? *capacity * 2 : *capacity * 4;
         char *grown = np_alloc_array(arena, bigger, size);
         if (*n)
             memcpy(grown, old, *n * size);

@@ -24,7 +24,7 @@ char *np_strndup(struct np_arena *, const char *, size_t n) __attribute__((retur
 char *np_sprintf(struct np_arena *, const char *fmt, ...) NP_PRINTF(2, 3) __attribute__((returns_nonnull));
 char *np_vsprintf(struct np_arena *, const char *fmt, va_list) NP_PRINTF(2, 0) __attribute__((returns_nonnull));
 
-/* Room for one more item in the array *items of *n, which grows by doubling. Returns the new, zeroed item.
+/* Room for one more item in the array *items of *n, which grows by factors. Returns the new, zeroed item.
  * `capacity` starts at 0 together with *n and *items. */
 void *np_push(struct np_arena *, void *items, size_t *n, size_t *capacity, size_t size)
     __attribute__((returns_nonnull));

@@ -86,34 +86,58 @@ bool np_protocol_parse(struct np_text text, enum nextport_protocol *ret)
     return false;
 }
 
-/* With strings of the arena's own. */
-static struct nextport_claim copy(struct np_arena *arena, const struct nextport_claim *claim)
+/* Neighbours often say the same: then one copy does. */
+static const char *keep(struct np_arena *arena, const char *text, const char *same)
 {
+    return text && same && strcmp(text, same) == 0 ? same : np_strdup(arena, text);
+}
+
+/* An address, a scheme or the name of a source. */
+static const char *keep_word(struct np_evidence *evidence, const char *word)
+{
+    if (!word)
+        return NULL;
+    evidence->words.arena = evidence->arena;
+    char *kept = np_map_find(&evidence->words, word);
+    if (!kept) {
+        kept = np_strdup(evidence->arena, word);
+        *np_map_at(&evidence->words, kept) = kept;
+    }
+    return kept;
+}
+
+/* With strings of the arena's own. `last` is the claim before, which has such. */
+static struct nextport_claim copy(struct np_evidence *evidence, const struct nextport_claim *claim,
+                                  const struct nextport_claim *last)
+{
+    struct np_arena *arena = evidence->arena;
     struct nextport_claim to = *claim;
-    to.address = np_strdup(arena, claim->address);
-    to.holder = np_strdup(arena, claim->holder);
-    to.host = np_strdup(arena, claim->host);
-    to.scheme = np_strdup(arena, claim->scheme);
-    to.detail = np_strdup(arena, claim->detail);
-    to.source = np_strdup(arena, claim->source);
-    to.file = np_strdup(arena, claim->file);
+    to.address = keep_word(evidence, claim->address);
+    to.scheme = keep_word(evidence, claim->scheme);
+    to.source = keep_word(evidence, claim->source);
+    to.holder = keep(arena, claim->holder, last->holder);
+    to.host = claim->host == claim->holder ? to.holder : keep(arena, claim->host, last->host);
+    to.detail = keep(arena, claim->detail, last->detail);
+    to.file = keep(arena, claim->file, last->file);
     if (!to.count)
         to.count = 1;
     return to;
 }
 
+static const struct nextport_claim nothing;
+
 void np_evidence_claim(struct np_evidence *evidence, const struct nextport_claim *claim)
 {
     struct nextport_claim *to =
         np_push(evidence->arena, &evidence->claims, &evidence->n_claims, &evidence->claims_capacity, sizeof *to);
-    *to = copy(evidence->arena, claim);
+    *to = copy(evidence, claim, evidence->n_claims > 1 ? to - 1 : &nothing);
 }
 
 void np_evidence_fact(struct np_evidence *evidence, const char *slug, const struct nextport_claim *where)
 {
     struct np_fact *fact =
         np_push(evidence->arena, &evidence->facts, &evidence->n_facts, &evidence->facts_capacity, sizeof *fact);
-    *fact = (struct np_fact){slug, copy(evidence->arena, where)};
+    *fact = (struct np_fact){slug, copy(evidence, where, &nothing)};
 }
 
 const struct nextport_sighting *np_evidence_sighting(const struct np_evidence *evidence, const char *source)

@@ -4,6 +4,7 @@
 #define NP_EVIDENCE_H
 
 #include "base/log.h"
+#include "base/map.h"
 #include "core/portset.h"
 
 /* What a source noticed that is about no port, for the audit: `where` has no ports and is unresolved, its detail says
@@ -22,6 +23,7 @@ struct np_evidence {
     size_t n_sightings, sightings_capacity;
     struct np_fact *facts;
     size_t n_facts, facts_capacity;
+    struct np_map words; /* of claims, that there are few of: kept once */
 };
 
 /* Copies the claim and its strings into the arena; count 0 is taken as 1. */

@@ -156,15 +156,32 @@ static enum nextport_status apply_root(struct np_settings *s, struct np_text val
     return path(&s->root, s, value, what, err);
 }
 
-static enum nextport_status apply_iis_files(struct np_settings *s, struct np_text value, const char *what,
-                                            struct nextport_error *err)
+static enum nextport_status add_path(struct np_string_list *list, struct np_settings *s, struct np_text value,
+                                     const char *what, struct nextport_error *err)
 {
     const char *file = NULL;
     if (path(&file, s, value, what, err) != NEXTPORT_OK)
         return err->status;
-    struct np_string_list *list = &s->iis_files;
     *(const char **)np_push(s->arena, &list->items, &list->n, &list->capacity, sizeof *list->items) = file;
     return NEXTPORT_OK;
+}
+
+static enum nextport_status apply_iis_files(struct np_settings *s, struct np_text value, const char *what,
+                                            struct nextport_error *err)
+{
+    return add_path(&s->iis_files, s, value, what, err);
+}
+
+static enum nextport_status apply_nginx_files(struct np_settings *s, struct np_text value, const char *what,
+                                              struct nextport_error *err)
+{
+    return add_path(&s->nginx_files, s, value, what, err);
+}
+
+static enum nextport_status apply_haproxy_files(struct np_settings *s, struct np_text value, const char *what,
+                                                struct nextport_error *err)
+{
+    return add_path(&s->haproxy_files, s, value, what, err);
 }
 
 static enum nextport_status boolean(bool *ret, struct np_text value, const char *what, struct nextport_error *err)
@@ -248,6 +265,8 @@ static const struct setting table[] = {
     {"output.format", NULL, false, apply_format},
     {"iis.files", NULL, true, apply_iis_files},
     {"iis.express", "no", false, apply_iis_express},
+    {"nginx.files", NULL, true, apply_nginx_files},
+    {"haproxy.files", NULL, true, apply_haproxy_files},
     {"machine.root", NULL, false, apply_root},
     {"policy.strict", "no", false, apply_strict},
 };

@@ -63,9 +63,11 @@ enum np_read np_reader_read(struct np_reader *, const char *path, size_t limit, 
  * below the root. An unreadable folder on the way gives NULL and *why; an absent one NULL and *why NULL. */
 const char *np_reader_find_nocase(struct np_reader *, const char *path, const char **why);
 
-/* Paths that match a glob (shell patterns; as absolute paths below the root), sorted. *why: NULL, or which folder could
- * not be looked into, so that more may match. */
-void np_reader_glob(struct np_reader *, const char *pattern, const char *const **ret, size_t *ret_n, const char **why);
+/* Paths that match a glob (shell patterns; absolute, as the paths, where there is a root), sorted. NP_READ_OK: all of
+ * them; else more may match, and *why, not NULL then, names the folder: NP_READ_DENIED where this user may not look into
+ * it, NP_READ_BAD for any other reason, too many names among them. */
+enum np_read np_reader_glob(struct np_reader *, const char *pattern, const char *const **ret, size_t *ret_n,
+                            const char **why);
 
 bool np_reader_has_root(const struct np_reader *);
 
@@ -161,6 +163,10 @@ const char *np_process_self(struct np_arena *);
 /* Has the process that a text of np_process_self() names ended, whether or not its parent knows? What cannot be known, as of
  * a process of another container, has not; what ran before this system was started has. */
 bool np_process_has_ended(const char *process);
+
+/* How the process was started whose number a file holds ("/run/nginx.pid"): its command line, words separated by blanks; NULL:
+ * there is no such file or process, or the system does not tell (Windows). */
+const char *np_host_command_of(struct np_arena *, const char *pid_file);
 
 /* The bind probe. Holds every port it found free until it is closed, so that no other program that binds can come
  * between the choice and the lease. */

@@ -19,13 +19,16 @@ struct np_look {
         *ret_os; /* what the system said, in the arena of `ret`; left alone when it was not asked */
 };
 
-/* Reads a file that a configuration includes, for parsers that stay pure. Returns what np_reader_read() does. */
+/* Reads the files that a configuration includes, for parsers that stay pure (text_files.h). Returns what np_reader_read()
+ * does. */
 struct np_include {
     enum np_read (*read)(void *ctx, const char *path, struct np_text *ret, const char **why);
     /* How a person would name the path. NULL: as it is. */
     const char *(*shown)(void *ctx, const char *path);
     /* Where an absolute Windows path lies on this machine; NULL, or a NULL answer: drive C is the root, and all there is. */
     const char *(*place)(void *ctx, struct np_arena *, const char *path);
+    /* What np_reader_glob() does. NULL: no pattern matches anything. */
+    enum np_read (*glob)(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n, const char **why);
     void *ctx;
 };
 
@@ -57,7 +60,8 @@ struct nextport_claim np_socket_claim(const struct np_socket *);
 extern const struct np_source *const np_sources[]; /* ends with NULL, in the order that help prints */
 const struct np_source *np_source_find(const char *name);
 
-extern const struct np_source np_source_docker, np_source_httpsys, np_source_iis, np_source_kubernetes,
-    np_source_ledger, np_source_nat, np_source_os, np_source_podman, np_source_probe, np_source_sockets;
+extern const struct np_source np_source_docker, np_source_haproxy, np_source_httpsys, np_source_iis,
+    np_source_kubernetes, np_source_ledger, np_source_nat, np_source_nginx, np_source_os, np_source_podman,
+    np_source_probe, np_source_sockets;
 
 #endif

@@ -63,8 +63,9 @@ class Run:
 
 class Figure:
     def __init__(self, line):
-        median, ratio, status = line.split()
+        median, ratio, status, memory = line.split()
         self.ms, self.ratio, self.status = float(median) / 1000, float(ratio), int(status)
+        self.mib = int(memory) / 1024
 
 
 def measure(rounds, *runs, parallel=1, out=None):
@@ -255,6 +256,57 @@ def containers(rounds, idle):
     return rows
 
 
+def nginx_files(folder, servers):
+    """nginx.conf and a file for each server, one port of the pool for each of them, and the list of all the files."""
+    sites = folder / "sites"
+    sites.mkdir()
+    main = folder / "nginx.conf"
+    main.write_text("events { worker_connections 1024; }\nhttp {\n    include sites/*.conf;\n}\n")
+    files = [main]
+    for number in range(servers):
+        files.append(sites / f"shop{number:05}.conf")
+        files[-1].write_text(VHOST.replace("NAME", f"shop{number}").replace("PORT", str(FIRST + number)))
+    names = folder / "files"
+    names.write_text("".join(f"{file}\n" for file in files))
+    return main, names
+
+
+VHOST = """# NAME
+server {
+    listen PORT ssl;
+    listen 127.0.0.1:PORT;
+    server_name NAME.example.org www.NAME.example.org;
+    root /srv/www/NAME/current/public;
+    access_log /var/log/nginx/NAME.access.log;
+    location / {
+        try_files $uri $uri/ @app;
+    }
+    location @app {
+        proxy_set_header Host $host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_pass http://127.0.0.1:8080;
+    }
+    location ~ "\\.(css|js|png)$" {
+        expires 30d;
+        return 200 "listen 9999; }";
+    }
+}
+"""
+
+
+def nginx(rounds, idle):
+    """Reading what 5,000 servers declare against only reading the same files."""
+    servers, ledger = 5000, Ledger("nginx")
+    main, names = nginx_files(ledger.folder, servers)
+    look = [NEXTPORT, "next", "--dry-run", *ledger.common, "--nginx-config", main]
+    plain = [NEXTPORT, "next", "--dry-run", *Ledger("nginx-none").common]
+    one, two, bare = measure(max(5, rounds // 5), Run([RELEASE / "test" / "read", names], idle), Run(look, idle),
+                             Run(plain, idle))
+    return [row(f"{servers} nginx servers in {servers + 1} files", ms(two.ms), f"`read` of the same files: {ms(one.ms)}",
+                two.ratio, 4),
+            row("the same, in memory", f"{two.mib:.1f} MiB", f"no nginx: {bare.mib:.1f} MiB", two.mib / bare.mib)]
+
+
 def leases(rounds, idle):
     ledger = Ledger("leases")
     ledger.fill(idle, 10000)
@@ -362,8 +414,8 @@ def peers(rounds, idle):
             for name, figure in zip(commands, figures[1:])]
 
 
-ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nat, containers, leases, history, check,
-                                          processes, full, parallel, peers)}
+ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, nat, containers, leases, history,
+                                          check, processes, full, parallel, peers)}
 
 
 def main():

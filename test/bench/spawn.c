@@ -5,7 +5,8 @@
  *
  * AFTER runs untimed after COMMAND and undoes what it did. @NETNS is a file that names a network namespace to run both
  * in. --parallel starts N copies at once and times them to the last one's end. --out keeps what the commands print.
- * One line for each command: median in microseconds, median of the ratios to the first command, exit status. */
+ * One line for each command: median in microseconds, median of the ratios to the first command, exit status, and the most
+ * memory that any run of it had at a time, in KiB. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +31,7 @@ struct command {
     int net;              /* -1: ours */
     double *took;         /* microseconds, one for each round */
     int status;
+    long memory; /* KiB */
 };
 
 struct bench {
@@ -139,13 +141,14 @@ static pid_t start(char **argv, const posix_spawn_file_actions_t *actions)
     return pid;
 }
 
-static int reap(pid_t pid)
+static int reap(pid_t pid, long *ret_memory)
 {
     int status;
     struct rusage used;
     while (wait4(pid, &status, 0, &used) < 0)
         if (errno != EINTR)
             fail("wait4");
+    *ret_memory = used.ru_maxrss > *ret_memory ? used.ru_maxrss : *ret_memory;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -162,7 +165,7 @@ static double time_copies(const struct bench *b, struct command *c)
     for (unsigned i = 0; i < b->parallel; i++)
         pids[i] = start(c->argv, &b->kept);
     for (unsigned i = 0; i < b->parallel; i++) {
-        int status = reap(pids[i]);
+        int status = reap(pids[i], &c->memory);
         c->status = status > c->status ? status : c->status;
     }
     return now_us() - started;
@@ -172,7 +175,8 @@ static void run_once(const struct bench *b, struct command *c, unsigned round)
 {
     enter(c->net);
     c->took[round] = time_copies(b, c);
-    if (c->after && reap(start(c->after, &b->quiet)) != 0) {
+    long unused = 0;
+    if (c->after && reap(start(c->after, &b->quiet), &unused) != 0) {
         fprintf(stderr, "spawn: %s %s failed\n", c->after[0], c->after[1] ? c->after[1] : "");
         exit(125);
     }
@@ -202,8 +206,8 @@ static void report(struct bench *b)
         for (unsigned r = 0; r < b->rounds; r++)
             ratios[i * b->rounds + r] = b->commands[i].took[r] / b->commands[0].took[r];
     for (unsigned i = 0; i < b->n; i++)
-        printf("%.1f %.3f %d\n", median(b->commands[i].took, b->rounds), median(&ratios[i * b->rounds], b->rounds),
-               b->commands[i].status);
+        printf("%.1f %.3f %d %ld\n", median(b->commands[i].took, b->rounds), median(&ratios[i * b->rounds], b->rounds),
+               b->commands[i].status, b->commands[i].memory);
     free(ratios);
 }
 

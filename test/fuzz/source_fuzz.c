@@ -1,6 +1,6 @@
 /* Fuzzes every parser of a source. Input: [row] main file [RS redirection.config [RS any other included file]].
  * A first byte below the number of parsers chooses one and is not part of the file; any other leaves the first, so that
- * its samples are seeds as they are. RS is the byte 0x1e, which is in no text file.
+ * its samples can be replayed as they are. RS is the byte 0x1e, which is in no text file.
  * SPDX-License-Identifier: MIT */
 #include "fuzz.h"
 #include "source/source.h"

@@ -292,13 +292,21 @@ def package(tally, length, builds):
 # ---- Fuzzing --------------------------------------------------------------------------------------------------------
 
 
+def row_of(sample):
+    """The byte that chooses a sample's parser (test/fuzz/source_fuzz.c): its place in the sources' table."""
+    rows = re.findall(r"&np_source_(\w+)", (ROOT / "src/source/table.c").read_text())
+    parsers = [row for row in rows if (ROOT / "test/source" / row).is_dir()]
+    return bytes([parsers.index(sample.parent.name)])
+
+
 def corpus(name):
     """A folder with the samples and whatever earlier runs found worth keeping."""
     folder = BUILD / "fuzz" / f"corpus-{name}"
     folder.mkdir(exist_ok=True)
     for pattern in SEEDS[name]:
         for sample in ROOT.glob(pattern):
-            shutil.copyfile(sample, folder / f"{sample.parent.name}-{sample.name}")
+            chosen = row_of(sample) if name == "source" else b""
+            (folder / f"{sample.parent.name}-{sample.name}").write_bytes(chosen + sample.read_bytes())
     return folder
 
 

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/text.h"
 
 static void an_error_reads_from_the_task_down_to_the_cause(void **state)
@@ -171,6 +172,24 @@ static void an_array_keeps_its_items_while_it_grows(void **state)
     np_arena_free(arena);
 }
 
+static void a_map_finds_what_was_put_in_by_name(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    struct np_map map = {.arena = arena};
+    assert_null(np_map_find(&map, "0"));
+    for (unsigned i = 0; i < 10000; i++) {
+        const char *key = np_sprintf(arena, "%u", i);
+        assert_null(*np_map_at(&map, key));
+        *np_map_at(&map, key) = arena;
+    }
+    assert_int_equal(map.n, 10000);
+    for (unsigned i = 0; i < 10000; i++)
+        assert_ptr_equal(np_map_find(&map, np_sprintf(arena, "%u", i)), arena);
+    assert_null(np_map_find(&map, "10000"));
+    np_arena_free(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +203,7 @@ int main(void)
         cmocka_unit_test(foreign_text_cannot_steer_a_log),
         cmocka_unit_test(json_is_ascii_whatever_it_is_given),
         cmocka_unit_test(an_array_keeps_its_items_while_it_grows),
+        cmocka_unit_test(a_map_finds_what_was_put_in_by_name),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

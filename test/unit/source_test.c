@@ -65,6 +65,19 @@ static enum np_read read_sample(void *ctx, const char *path, struct np_text *ret
     return errno == ENOENT ? NP_READ_ABSENT : NP_READ_BAD;
 }
 
+static enum np_read glob_sample(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n,
+                                const char **why)
+{
+    const struct sample *sample = ctx;
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_reader *reader;
+    if (np_reader_open(&reader, sample_path(sample, ".d"), sample->arena, &err) != NEXTPORT_OK)
+        return NP_READ_OK; /* it has no files to include */
+    const enum np_read outcome = np_reader_glob(reader, pattern, ret, ret_n, why);
+    np_reader_close(reader);
+    return outcome;
+}
+
 static void print_claim(struct np_buf *out, const struct nextport_claim *claim)
 {
     np_buf_printf(out, "%s %s %s %u", np_kind_name(claim->kind), np_certainty_name(claim->certainty),
@@ -86,6 +99,8 @@ static void print_findings(struct np_buf *out, const struct np_evidence *evidenc
         print_claim(out, &evidence->claims[i]);
     for (size_t i = 0; i < evidence->log->n_notes; i++)
         np_buf_printf(out, "warning: %s\n", np_neutral(out->arena, evidence->log->notes[i].text, false));
+    for (size_t i = 0; i < evidence->n_sightings; i++)
+        np_buf_printf(out, "%s: %s\n", np_sight_name(evidence->sightings[i].sight), evidence->sightings[i].why);
     if (status == NEXTPORT_OK)
         return;
     np_buf_printf(out, "%s: %s\n", nextport_statuses[status].slug, np_neutral(out->arena, err->text, false));
@@ -98,7 +113,7 @@ static void check_sample(struct sample *sample)
     struct np_log log = {.arena = sample->arena};
     struct np_evidence evidence = {.arena = sample->arena, .log = &log};
     struct nextport_error err = NEXTPORT_ERROR_INIT;
-    const struct np_include include = {.read = read_sample, .ctx = sample};
+    const struct np_include include = {.read = read_sample, .glob = glob_sample, .ctx = sample};
     struct np_buf out = {.arena = sample->arena};
     struct np_text bytes;
     bytes.ptr = slurp(sample->arena, sample_path(sample, ".in"), &bytes.len);

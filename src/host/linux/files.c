@@ -2,6 +2,7 @@
  * resolved by the kernel inside the root (openat2, RESOLVE_IN_ROOT), so that no link leads out of it.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
+#include "base/map.h"
 #include "host/linux/linux.h"
 
 #include <dirent.h>
@@ -33,18 +34,18 @@ struct stamp {
 
 /* What was at a path when it was looked at. */
 struct seen {
+    struct seen *next;
     const char *path;
-    uint32_t hash;
     struct stamp stamp;
     bool settling; /* so fresh that a later change could leave the same times */
 };
 
 struct np_reader {
     struct np_arena *arena;
-    const char *root; /* NULL: this machine */
-    int root_fd;      /* -1 without a root */
-    struct seen *seen;
-    size_t n_seen, seen_capacity;
+    const char *root;  /* NULL: this machine */
+    int root_fd;       /* -1 without a root */
+    struct seen *seen; /* the latest first */
+    struct np_map by_path;
 };
 
 /* ---- Opening -------------------------------------------------------------------------------------------------- */
@@ -90,7 +91,8 @@ enum nextport_status np_reader_open(struct np_reader **ret, const char *root, st
                                     struct nextport_error *err)
 {
     struct np_reader *reader = np_alloc(arena, sizeof *reader);
-    *reader = (struct np_reader){.arena = arena, .root = np_strdup(arena, root), .root_fd = -1};
+    *reader =
+        (struct np_reader){.arena = arena, .root = np_strdup(arena, root), .root_fd = -1, .by_path = {.arena = arena}};
     if (root && open_root(reader, err))
         return err->status;
     *ret = reader;
@@ -156,27 +158,14 @@ static bool is_settling(const struct stamp *stamp)
     return stamp->present && stamp->ctime_ns + two_ticks >= nanoseconds(now) && stamp->ctime_ns <= nanoseconds(now);
 }
 
-/* FNV-1a */
-static uint32_t hash_of(const char *path)
-{
-    uint32_t hash = 2166136261u;
-    for (; *path; path++)
-        hash = (hash ^ (unsigned char)*path) * 16777619u;
-    return hash;
-}
-
 /* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. */
 static void remember(struct np_reader *reader, const char *path, const struct stamp *stamp)
 {
-    struct seen *seen = NULL;
-    uint32_t hash = hash_of(path);
-    for (size_t i = 0; i < reader->n_seen && !seen; i++)
-        if (reader->seen[i].hash == hash && strcmp(reader->seen[i].path, path) == 0)
-            seen = &reader->seen[i];
+    struct seen *seen = np_map_find(&reader->by_path, path);
     if (!seen) {
-        seen = np_push(reader->arena, &reader->seen, &reader->n_seen, &reader->seen_capacity, sizeof *seen);
-        seen->path = np_strdup(reader->arena, path);
-        seen->hash = hash;
+        seen = np_alloc(reader->arena, sizeof *seen);
+        *seen = (struct seen){.next = reader->seen, .path = np_strdup(reader->arena, path)};
+        *np_map_at(&reader->by_path, seen->path) = reader->seen = seen;
     }
     seen->stamp = *stamp;
     seen->settling = is_settling(stamp);
@@ -206,9 +195,9 @@ static void remember_path(struct np_reader *reader, const char *path)
 
 bool np_reader_changed(struct np_reader *reader)
 {
-    for (size_t i = 0; i < reader->n_seen; i++) {
-        struct stamp now = stamp_at(reader, reader->seen[i].path);
-        if (reader->seen[i].settling || !same_stamp(&now, &reader->seen[i].stamp))
+    for (const struct seen *seen = reader->seen; seen; seen = seen->next) {
+        struct stamp now = stamp_at(reader, seen->path);
+        if (seen->settling || !same_stamp(&now, &seen->stamp))
             return true;
     }
     return false;
@@ -247,7 +236,7 @@ static enum np_read too_large(struct np_reader *reader, size_t limit, const char
 static enum np_read read_bytes(struct np_reader *reader, int fd, size_t expected, size_t limit, struct np_text *ret,
                                const char **why)
 {
-    size_t len = 0, capacity = expected < FIRST_READ ? FIRST_READ : expected + 1;
+    size_t len = 0, capacity = expected ? expected + 1 : FIRST_READ;
     char *bytes = np_alloc(reader->arena, capacity + 1);
     for (;;) {
         ssize_t n = read(fd, bytes + len, capacity - len);
@@ -342,9 +331,9 @@ static const char *join(struct np_reader *reader, const char *folder, const char
     return np_sprintf(reader->arena, "%s/%s", folder, name);
 }
 
-/* A folder's names, one call of `each` for every one until it says stop; "." and ".." are left out. Returns an errno
- * value. */
-typedef bool name_fn(void *ctx, const char *name);
+/* A folder's names, one call of `each` for every one until it says stop; "." and ".." are left out. `is_file`: a regular
+ * file for certain. Returns an errno value. */
+typedef bool name_fn(void *ctx, const char *name, bool is_file);
 
 static int each_name(struct np_reader *reader, const char *folder, name_fn *each, void *ctx)
 {
@@ -363,7 +352,7 @@ static int each_name(struct np_reader *reader, const char *folder, name_fn *each
     errno = 0;
     while (more && (entry = readdir(dir))) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            more = each(ctx, entry->d_name);
+            more = each(ctx, entry->d_name, entry->d_type == DT_REG);
         errno = 0;
     }
     int errnum = errno;
@@ -398,9 +387,10 @@ struct nocase_search {
 };
 
 /* Of several that differ in case only, the first in byte order: the answer must not depend on the folder's order. */
-static bool match_nocase(void *ctx, const char *name)
+static bool match_nocase(void *ctx, const char *name, bool is_file)
 {
     struct nocase_search *search = ctx;
+    (void)is_file;
     if (np_equal_nocase(name, search->wanted) && (!search->found || strcmp(name, search->found) < 0))
         search->found = np_strdup(search->arena, name);
     return true;
@@ -437,26 +427,32 @@ struct glob {
     struct np_reader *reader;
     const char **paths;
     size_t n, capacity, entries;
+    enum np_read outcome;
     const char *why;
+};
+
+struct glob_name {
+    const char *name;
+    bool is_file;
 };
 
 /* One folder of a pattern being matched against one component. */
 struct glob_level {
     struct glob *glob;
     const char *pattern;
-    const char **names;
+    struct glob_name *names;
     size_t n, capacity;
 };
 
-static bool match_pattern(void *ctx, const char *name)
+static bool match_pattern(void *ctx, const char *name, bool is_file)
 {
     struct glob_level *level = ctx;
     struct np_arena *arena = level->glob->reader->arena;
     if (++level->glob->entries > GLOB_ENTRIES)
         return false;
     if (fnmatch(level->pattern, name, FNM_PERIOD) == 0)
-        *(const char **)np_push(arena, &level->names, &level->n, &level->capacity, sizeof *level->names) =
-            np_strdup(arena, name);
+        *(struct glob_name *)np_push(arena, &level->names, &level->n, &level->capacity, sizeof *level->names) =
+            (struct glob_name){np_strdup(arena, name), is_file};
     return true;
 }
 
@@ -464,32 +460,47 @@ static bool over_budget(struct glob *glob, const char *folder)
 {
     if (glob->n < GLOB_MATCHES && glob->entries <= GLOB_ENTRIES)
         return false;
+    glob->outcome = NP_READ_BAD;
     glob->why =
         np_sprintf(glob->reader->arena, "%s: too many names", np_reader_shown(glob->reader, *folder ? folder : "/"));
     return true;
 }
 
+/* A worse reason stays. */
+static void glob_failed(struct glob *glob, const char *folder, int errnum)
+{
+    if (glob->outcome == NP_READ_BAD)
+        return;
+    glob->outcome = errnum == EACCES || errnum == EPERM ? NP_READ_DENIED : NP_READ_BAD;
+    glob->why = folder_unreadable(glob->reader, folder, errnum);
+}
+
 static void glob_keep(struct glob *glob, const char *path)
 {
+    *(const char **)np_push(glob->reader->arena, &glob->paths, &glob->n, &glob->capacity, sizeof *glob->paths) = path;
+}
+
+static void glob_keep_present(struct glob *glob, const char *path)
+{
     int errnum = missing(glob->reader, path);
-    if (errnum == 0)
-        *(const char **)np_push(glob->reader->arena, &glob->paths, &glob->n, &glob->capacity, sizeof *glob->paths) =
-            path;
-    else if (!is_absent(errnum))
-        glob->why = folder_unreadable(glob->reader, path, errnum);
-    if (errnum)
-        remember_path(glob->reader, path);
+    if (errnum == 0) {
+        glob_keep(glob, path);
+        return;
+    }
+    if (!is_absent(errnum))
+        glob_failed(glob, path, errnum);
+    remember_path(glob->reader, path);
 }
 
 /* The depth is that of the pattern. */
 static void glob_below(struct glob *glob, const char *folder, struct np_text rest) /* NOLINT(misc-no-recursion) */
 {
-    struct np_text part;
+    struct np_text part, behind;
     struct np_arena *arena = glob->reader->arena;
     if (over_budget(glob, folder))
         return;
     if (!next_component(&rest, &part)) {
-        glob_keep(glob, *folder ? folder : "/");
+        glob_keep_present(glob, *folder ? folder : "/");
         return;
     }
     struct glob_level level = {.glob = glob, .pattern = np_text_dup(arena, part)};
@@ -499,11 +510,16 @@ static void glob_below(struct glob *glob, const char *folder, struct np_text res
     }
     int errnum = each_name(glob->reader, folder, match_pattern, &level);
     if (!is_absent(errnum))
-        glob->why = folder_unreadable(glob->reader, folder, errnum);
-    if (over_budget(glob, folder))
-        return;
-    for (size_t i = 0; i < level.n; i++)
-        glob_below(glob, join(glob->reader, folder, level.names[i]), rest);
+        glob_failed(glob, folder, errnum);
+    behind = rest;
+    const bool is_last = !next_component(&behind, &part);
+    for (size_t i = 0; i < level.n && !over_budget(glob, folder); i++) {
+        const char *path = join(glob->reader, folder, level.names[i].name);
+        if (is_last && level.names[i].is_file)
+            glob_keep(glob, path);
+        else
+            glob_below(glob, path, rest);
+    }
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -511,14 +527,16 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-void np_reader_glob(struct np_reader *reader, const char *pattern, const char *const **ret, size_t *ret_n,
-                    const char **why)
+enum np_read np_reader_glob(struct np_reader *reader, const char *pattern, const char *const **ret, size_t *ret_n,
+                            const char **why)
 {
     struct glob glob = {.reader = reader};
-    glob_below(&glob, "", np_text_of(pattern));
+    const bool relative = !reader->root && *pattern != '/';
+    glob_below(&glob, relative ? "." : "", np_text_of(pattern));
     if (glob.n > 1)
         qsort(glob.paths, glob.n, sizeof *glob.paths, by_bytes);
     *ret = glob.paths;
     *ret_n = glob.n;
     *why = glob.why;
+    return glob.outcome;
 }

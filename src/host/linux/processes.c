@@ -179,7 +179,7 @@ struct process {
 
 static bool read_small(const char *path, char *ret, size_t size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     ssize_t len = fd < 0 ? -1 : read(fd, ret, size - 1);
     if (fd >= 0)
         close(fd);
@@ -206,6 +206,24 @@ static bool read_process_of(int64_t pid, struct process *ret)
             return np_text_u64(word, UINT64_MAX, &ret->start);
     }
     return false;
+}
+
+const char *np_host_command_of(struct np_arena *arena, const char *pid_file)
+{
+    enum { WORDS_MAX = 4096 }; /* bytes: what comes later is not looked for */
+    char number[32], path[48], *words = np_alloc(arena, WORDS_MAX);
+    uint64_t pid;
+    if (!read_small(pid_file, number, sizeof number) || !np_text_u64(np_text_trim(np_text_of(number)), INT32_MAX, &pid))
+        return NULL;
+    snprintf(path, sizeof path, "/proc/%" PRIu64 "/cmdline", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, words, WORDS_MAX - 1);
+    if (fd >= 0)
+        close(fd);
+    for (ssize_t i = 0; i < len; i++)
+        if (!words[i])
+            words[i] = ' ';
+    return len > 0 ? words : NULL;
 }
 
 /* 0: this kernel has no such namespaces. */

@@ -3,6 +3,7 @@
  * told who we are. NtCreateFile, because CreateFileW cannot open in a folder, and says "access denied" where a file is
  * merely being deleted.
  * SPDX-License-Identifier: MIT */
+#include "base/map.h"
 #include "host/windows/win32.h"
 
 #include <winternl.h>
@@ -31,18 +32,18 @@ struct stamp {
 
 /* What was at a path when it was looked at. */
 struct seen {
+    struct seen *next;
     const char *path;
-    uint32_t hash;
     struct stamp stamp;
     bool settling; /* so fresh that a later change could leave the same times */
 };
 
 struct np_reader {
     struct np_arena *arena;
-    const char *root; /* NULL: this machine; '/'-separated */
-    HANDLE folder;    /* the root's; NULL without one */
-    struct seen *seen;
-    size_t n_seen, seen_capacity;
+    const char *root;  /* NULL: this machine; '/'-separated */
+    HANDLE folder;     /* the root's; NULL without one */
+    struct seen *seen; /* the latest first */
+    struct np_map by_path;
 };
 
 /* ---- Opening ------------------------------------------------------------------------------------------------- */
@@ -252,7 +253,7 @@ enum nextport_status np_reader_open(struct np_reader **ret, const char *root, st
                                     struct nextport_error *err)
 {
     struct np_reader *reader = np_alloc(arena, sizeof *reader);
-    *reader = (struct np_reader){.arena = arena, .root = slashed(arena, root)};
+    *reader = (struct np_reader){.arena = arena, .root = slashed(arena, root), .by_path = {.arena = arena}};
     DWORD code = root ? open_here(arena, root, &to_pass, 0, &reader->folder) : 0;
     if (code)
         return np_fail_win32(err, is_denied(code) ? NEXTPORT_DENIED : NEXTPORT_INPUT, code, "open root '%s'", root);
@@ -351,27 +352,14 @@ static bool is_settling(const struct stamp *stamp)
     return stamp->present && (stamp->vague || stamp->changed >= whole(now) - three_ticks);
 }
 
-/* FNV-1a */
-static uint32_t hash_of(const char *path)
-{
-    uint32_t hash = 2166136261u;
-    for (; *path; path++)
-        hash = (hash ^ (unsigned char)*path) * 16777619u;
-    return hash;
-}
-
 /* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. */
 static void remember(struct np_reader *reader, const char *path, const struct stamp *stamp)
 {
-    struct seen *seen = NULL;
-    uint32_t hash = hash_of(path);
-    for (size_t i = 0; i < reader->n_seen && !seen; i++)
-        if (reader->seen[i].hash == hash && strcmp(reader->seen[i].path, path) == 0)
-            seen = &reader->seen[i];
+    struct seen *seen = np_map_find(&reader->by_path, path);
     if (!seen) {
-        seen = np_push(reader->arena, &reader->seen, &reader->n_seen, &reader->seen_capacity, sizeof *seen);
-        seen->path = np_strdup(reader->arena, path);
-        seen->hash = hash;
+        seen = np_alloc(reader->arena, sizeof *seen);
+        *seen = (struct seen){.next = reader->seen, .path = np_strdup(reader->arena, path)};
+        *np_map_at(&reader->by_path, seen->path) = reader->seen = seen;
     }
     seen->stamp = *stamp;
     seen->settling = is_settling(stamp);
@@ -398,11 +386,11 @@ static void remember_path(struct np_reader *reader, const char *path)
 
 bool np_reader_changed(struct np_reader *reader)
 {
-    for (size_t i = 0; i < reader->n_seen; i++) {
-        if (reader->seen[i].settling)
+    for (const struct seen *seen = reader->seen; seen; seen = seen->next) {
+        if (seen->settling)
             return true;
-        struct stamp now = stamp_at(reader, reader->seen[i].path);
-        if (!same_stamp(&now, &reader->seen[i].stamp))
+        struct stamp now = stamp_at(reader, seen->path);
+        if (!same_stamp(&now, &seen->stamp))
             return true;
     }
     return false;
@@ -745,6 +733,7 @@ struct glob {
     const char **paths;
     size_t n, capacity, entries;
     const char *why;
+    bool bad; /* for another reason than a right */
 };
 
 /* One folder of a pattern being matched against one component. */
@@ -754,6 +743,15 @@ struct glob_level {
     const char **names;
     size_t n, capacity;
 };
+
+/* A worse reason stays. */
+static void glob_failed(struct glob *glob, const char *folder, DWORD code)
+{
+    if (glob->bad)
+        return;
+    glob->bad = !is_denied(code);
+    glob->why = folder_unreadable(glob->reader, folder, code);
+}
 
 static bool match_name(void *ctx, const char *name, bool exact)
 {
@@ -767,7 +765,7 @@ static bool match_name(void *ctx, const char *name, bool exact)
         *(const char **)np_push(reader->arena, &level->names, &level->n, &level->capacity, sizeof *level->names) =
             np_strdup(reader->arena, name);
     else
-        level->glob->why = folder_unreadable(reader, join(reader, level->folder, name), ERROR_NO_UNICODE_TRANSLATION);
+        glob_failed(level->glob, join(reader, level->folder, name), ERROR_NO_UNICODE_TRANSLATION);
     return true;
 }
 
@@ -775,6 +773,7 @@ static bool over_budget(struct glob *glob, const char *folder)
 {
     if (glob->n < GLOB_MATCHES && glob->entries <= GLOB_ENTRIES)
         return false;
+    glob->bad = true;
     glob->why = np_sprintf(glob->reader->arena, "%s: too many names",
                            np_reader_shown(glob->reader, folder_path(glob->reader, folder)));
     return true;
@@ -787,7 +786,7 @@ static void glob_keep(struct glob *glob, const char *path)
     if (code) {
         remember_path(glob->reader, path);
         if (!is_absent(code))
-            glob->why = folder_unreadable(glob->reader, path, code);
+            glob_failed(glob, path, code);
         return;
     }
     CloseHandle(file);
@@ -822,7 +821,7 @@ static void glob_below(struct glob *glob, const char *folder, struct np_text res
     }
     DWORD code = each_name(glob->reader, folder, match_name, &level);
     if (!is_absent(code))
-        glob->why = folder_unreadable(glob->reader, folder, code);
+        glob_failed(glob, folder, code);
     if (over_budget(glob, folder))
         return;
     for (size_t i = 0; i < level.n; i++)
@@ -852,8 +851,8 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-void np_reader_glob(struct np_reader *reader, const char *pattern, const char *const **ret, size_t *ret_n,
-                    const char **why)
+enum np_read np_reader_glob(struct np_reader *reader, const char *pattern, const char *const **ret, size_t *ret_n,
+                            const char **why)
 {
     struct glob glob = {.reader = reader};
     struct np_text rest = np_text_of(slashed(reader->arena, pattern));
@@ -861,12 +860,13 @@ void np_reader_glob(struct np_reader *reader, const char *pattern, const char *c
     if (start)
         glob_below(&glob, start, rest);
     else
-        glob.why = folder_unreadable(reader, pattern, ERROR_INVALID_NAME);
+        glob_failed(&glob, pattern, ERROR_INVALID_NAME);
     if (glob.n > 1)
         qsort(glob.paths, glob.n, sizeof *glob.paths, by_bytes);
     *ret = glob.paths;
     *ret_n = glob.n;
     *why = glob.why;
+    return !glob.why ? NP_READ_OK : glob.bad ? NP_READ_BAD : NP_READ_DENIED;
 }
 
 bool np_host_is_kept(int reason)

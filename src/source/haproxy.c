@@ -1,0 +1,1217 @@
+/* HAProxy: every `bind` and what else listens, whether HAProxy runs or not. doc/sources/haproxy.md says what is read
+ * and what each outcome means; parse_line(), str2listener() and str2sa_range() of HAProxy are the grammar.
+ *
+ * A configuration may be several files, and part of it is said elsewhere: the service's files name the -f, and the
+ * variables that the process starts with. HAProxy itself is never asked: one word that its version does not know, or a
+ * certificate that is missing, and it says nothing at all.
+ * SPDX-License-Identifier: MIT */
+#include "source/text_files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WORDS_MAX = 64,      /* of one line that HAProxy takes */
+    CONDITIONS_MAX = 64, /* .if inside .if */
+    EXPRESSION_MAX = 32, /* parentheses in its condition */
+    CONFIGS_MAX = 64,    /* -f of one command line */
+};
+
+static const char main_file[] = "/etc/haproxy/haproxy.cfg", debian_file[] = "/etc/default/haproxy",
+                  more_files[] = "/etc/haproxy/conf.d";
+
+/* Answers to a question that only the running HAProxy may be able to answer. Not is YES - x, and min, or max. */
+enum tri { NO, MAYBE, YES };
+
+static enum tri both(enum tri a, enum tri b)
+{
+    return a < b ? a : b;
+}
+
+static enum tri either(enum tri a, enum tri b)
+{
+    return a > b ? a : b;
+}
+
+/* A word without its quotes, its variables filled in. */
+struct word {
+    struct np_text text, raw;
+    struct np_position at;
+    enum nextport_certainty certainty; /* of the variables in it */
+};
+
+struct variable {
+    bool known;        /* false: whoever starts HAProxy decides */
+    const char *value; /* NULL: unset */
+    enum nextport_certainty certainty;
+};
+
+/* One .if */
+struct condition {
+    enum tri outside, now, taken;
+    struct np_position at;
+};
+
+enum section_kind { NONE, GLOBAL, DEFAULTS, PROXY, PEERS, LOG_FORWARD, OTHER };
+
+/* Sections without ports are named so that the one before them ends. */
+static const struct section_row {
+    const char *word;
+    enum section_kind kind;
+} section_rows[] = {
+    {"global", GLOBAL},     {"defaults", DEFAULTS}, {"frontend", PROXY}, {"listen", PROXY},
+    {"backend", PROXY},     {"peers", PEERS},       {"ring", OTHER},     {"log-forward", LOG_FORWARD},
+    {"resolvers", OTHER},   {"mailers", OTHER},     {"userlist", OTHER}, {"cache", OTHER},
+    {"http-errors", OTHER}, {"program", OTHER},     {"fcgi-app", OTHER}, {"crt-store", OTHER},
+    {"log-profile", OTHER}, {"traces", OTHER},      {"acme", OTHER},     {"namespace_list", OTHER},
+};
+
+/* Kept until the section ends, for a `disabled` at its end counts for all of it. */
+struct port {
+    struct nextport_claim claim;
+    struct np_position at;
+    enum tri local; /* of a `peer`: is that this machine? */
+};
+
+struct section {
+    enum section_kind kind;
+    const char *holder;
+    enum tri disabled, begun;
+    enum tri has_local; /* peers: is this machine among them? */
+    struct port *ports;
+    size_t n, capacity;
+};
+
+struct haproxy {
+    struct np_files files;
+    struct np_arena *arena;
+    struct np_map variables, defaults; /* struct variable; enum tri *, disabled or not, by name */
+    enum tri last_defaults;
+    const char *local_name; /* NULL: not known */
+    bool local_asked, cleared;
+    bool is_doubtful; /* nothing says that HAProxy reads this file */
+    struct section section;
+    struct condition conditions[CONDITIONS_MAX];
+    size_t n_conditions;
+    /* the line being read */
+    struct np_buf out; /* the words one after the other, each with a NUL byte */
+    struct word words[WORDS_MAX];
+    size_t n_words;
+    /* how it is started */
+    struct np_map environment; /* a value NULL: not known */
+    const char *command, *environment_files[CONFIGS_MAX];
+    size_t n_environment_files;
+    const char *configs[CONFIGS_MAX];
+    size_t n_configs;
+    const char *master; /* -S; NULL: none */
+};
+
+static bool is_letter(int c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+static bool is_digit(int c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_space(int c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static bool begins_with(struct np_text text, const char *with)
+{
+    const size_t n = strlen(with);
+    return text.len >= n && memcmp(text.ptr, with, n) == 0;
+}
+
+static struct np_text behind(struct np_text text, size_t n)
+{
+    return (struct np_text){text.ptr + n, text.len - n};
+}
+
+static enum nextport_certainty worse(enum nextport_certainty a, enum nextport_certainty b)
+{
+    return a > b ? a : b;
+}
+
+static enum tri active(const struct haproxy *h)
+{
+    return h->n_conditions ? both(h->conditions[h->n_conditions - 1].outside, h->conditions[h->n_conditions - 1].now)
+                           : YES;
+}
+
+/* ---- Variables ------------------------------------------------------------------------------------------------ */
+
+static struct variable look_up(struct haproxy *h, const char *name)
+{
+    void **at = np_map_at(&h->variables, name);
+    if (*at)
+        return *(const struct variable *)*at;
+    if (h->cleared)
+        return (struct variable){.known = true};
+    const char *value = *np_map_at(&h->environment, name);
+    return (struct variable){.known = value != NULL, .value = value};
+}
+
+/* In a branch that may not be taken the variable has the one value or the other: then it has none. */
+static void set_variable(struct haproxy *h, const char *name, const char *value, enum nextport_certainty certainty)
+{
+    const struct variable before = look_up(h, name);
+    const bool same = before.value && value && strcmp(before.value, value) == 0;
+    if (active(h) == MAYBE && !same)
+        certainty = before.known && !before.value ? worse(certainty, NEXTPORT_CONDITIONAL)
+                    : before.known                ? NEXTPORT_UNRESOLVED
+                                                  : worse(certainty, NEXTPORT_CONDITIONAL);
+    struct variable *to = np_alloc(h->arena, sizeof *to);
+    *to = (struct variable){.known = true, .value = np_strdup(h->arena, value), .certainty = certainty};
+    *np_map_at(&h->variables, name) = to;
+}
+
+/* presetenv: what HAProxy was started with is stronger, and not known here. */
+static void preset_variable(struct haproxy *h, const char *name, const struct word *value)
+{
+    const struct variable before = look_up(h, name);
+    const char *text = np_text_dup(h->arena, value->text);
+    if (!before.known)
+        set_variable(h, name, text, worse(value->certainty, NEXTPORT_CONDITIONAL));
+    else if (!before.value)
+        set_variable(h, name, text, value->certainty);
+}
+
+/* ---- Words of a line ------------------------------------------------------------------------------------------ */
+
+struct line {
+    struct haproxy *h;
+    const char *at, *end, *begins;
+    struct np_position position;
+    struct word word;
+    size_t word_begins;
+    bool open; /* a word has begun, be it empty */
+};
+
+static void begin_word(struct line *line)
+{
+    if (line->open)
+        return;
+    line->open = true;
+    line->word = (struct word){.raw = {line->at, 0}, .at = line->position};
+    line->word.at.column = (unsigned)(line->at - line->begins) + 1;
+    line->word_begins = line->h->out.len;
+}
+
+static void end_word(struct line *line)
+{
+    struct haproxy *h = line->h;
+    if (!line->open)
+        return;
+    line->open = false;
+    line->word.raw.len = (size_t)(line->at - line->word.raw.ptr);
+    /* the buffer moves as it grows: until the line ends the text is an offset */
+    line->word.text = (struct np_text){NULL, h->out.len - line->word_begins};
+    np_buf_add(&h->out, "", 1);
+    if (h->n_words < WORDS_MAX)
+        h->words[h->n_words++] = line->word;
+}
+
+static void emit(struct line *line, char c)
+{
+    begin_word(line);
+    np_buf_add(&line->h->out, &c, 1);
+}
+
+static int hex(int c)
+{
+    return is_digit(c) ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1;
+}
+
+/* The cursor is at a backslash outside of single quotes. What means nothing stays as it is. */
+static void take_escape(struct line *line)
+{
+    static const char from[] = " \\#'\"$tnr", to[] = " \\#'\"$\t\n\r";
+    const char *at = line->at;
+    const int next = line->end - at > 1 ? at[1] : 0;
+    const char *found = next ? strchr(from, next) : NULL;
+    begin_word(line);
+    if (found) {
+        emit(line, to[found - from]);
+        line->at += 2;
+    } else if (next == 'x' && line->end - at > 3 && hex(at[2]) >= 0 && hex(at[3]) >= 0) {
+        emit(line, (char)(hex(at[2]) << 4 | hex(at[3])));
+        line->at += 4;
+    } else {
+        emit(line, '\\');
+        line->at++;
+    }
+}
+
+/* A variable's name, behind the dollar: NAME, {NAME} or {NAME-default}, each with [*] behind it. */
+struct reference {
+    const char *name; /* NULL: none stands here */
+    struct np_text fallback;
+    bool has_fallback, splits;
+    const char *end;
+};
+
+static struct reference read_reference(struct np_arena *arena, const char *at, const char *end)
+{
+    struct reference ref = {0};
+    const bool brace = at < end && *at == '{';
+    at += brace;
+    const char *begin = at;
+    if (at < end && *at == '.') /* .FILE, .LINE and .SECTION */
+        at++;
+    while (at < end && (is_letter(*at) || (is_digit(*at) && at > begin)))
+        at++;
+    struct np_text name = {begin, (size_t)(at - begin)};
+    if (end - at >= 3 && memcmp(at, "[*]", 3) == 0) {
+        ref.splits = true;
+        at += 3;
+    }
+    if (brace && at < end && *at == '-') {
+        const char *close = memchr(at, '}', (size_t)(end - at));
+        ref.has_fallback = close != NULL;
+        ref.fallback = (struct np_text){at + 1, close ? (size_t)(close - at - 1) : 0};
+        at = close ? close : at;
+    }
+    if (!name.len || (brace && (at == end || *at != '}')))
+        return ref;
+    ref.name = np_text_dup(arena, name);
+    ref.end = at + brace;
+    return ref;
+}
+
+static enum nextport_certainty resolve(struct haproxy *h, const struct reference *ref, struct np_text *ret)
+{
+    const struct variable variable = look_up(h, ref->name);
+    *ret = (struct np_text){0};
+    if (variable.known && variable.value) {
+        *ret = np_text_of(variable.value);
+        return variable.certainty;
+    }
+    if (ref->has_fallback) {
+        *ret = ref->fallback;
+        return variable.known ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL;
+    }
+    return NEXTPORT_UNRESOLVED;
+}
+
+/* The cursor is at a dollar inside double quotes. */
+static void take_variable(struct line *line)
+{
+    const struct reference ref = read_reference(line->h->arena, line->at + 1, line->end);
+    if (!ref.name) {
+        emit(line, '$');
+        line->at++;
+        return;
+    }
+    struct np_text value;
+    begin_word(line);
+    const enum nextport_certainty certainty = resolve(line->h, &ref, &value);
+    line->word.certainty = worse(line->word.certainty, certainty);
+    for (size_t i = 0; i < value.len; i++) {
+        if (!ref.splits || !is_space(value.ptr[i])) {
+            emit(line, value.ptr[i]);
+            line->word.certainty = worse(line->word.certainty, certainty);
+        } else {
+            end_word(line);
+        }
+    }
+    line->at = ref.end;
+}
+
+/* false: a quote is not closed. */
+static bool read_words(struct haproxy *h, struct np_text text, struct np_position at)
+{
+    struct line line = {.h = h, .at = text.ptr, .end = text.ptr + text.len, .begins = text.ptr, .position = at};
+    char quote = '\0';
+    h->n_words = 0;
+    h->out.len = 0;
+    while (line.at < line.end && h->n_words < WORDS_MAX) {
+        const char c = *line.at;
+        if (c == '\r' || (c == '#' && !quote))
+            break;
+        if ((c == '"' || c == '\'') && (!quote || quote == c)) {
+            begin_word(&line);
+            quote = quote ? '\0' : c;
+            line.at++;
+        } else if (c == '\\' && quote != '\'') {
+            take_escape(&line);
+        } else if (is_space(c) && !quote) {
+            end_word(&line);
+            line.at++;
+        } else if (c == '$' && quote == '"') {
+            take_variable(&line);
+        } else {
+            emit(&line, c);
+            line.at++;
+        }
+    }
+    end_word(&line);
+    const char *next = h->out.ptr;
+    for (size_t i = 0; i < h->n_words; i++) {
+        h->words[i].text.ptr = next;
+        next += h->words[i].text.len + 1;
+    }
+    return !quote;
+}
+
+static bool is_word(const struct haproxy *h, size_t i, const char *text)
+{
+    return i < h->n_words && np_text_is(h->words[i].text, text);
+}
+
+/* Variables outside of double quotes: HAProxy fills them in where it reads an address. */
+static struct np_text fill_in(struct haproxy *h, struct np_text text, enum nextport_certainty *certainty)
+{
+    if (!text.len || !memchr(text.ptr, '$', text.len))
+        return text;
+    struct np_buf out = {.arena = h->arena};
+    const char *end = text.ptr + text.len;
+    np_buf_add(&out, "", 0);
+    for (const char *at = text.ptr; at < end;) {
+        const struct reference ref = *at == '$' ? read_reference(h->arena, at + 1, end) : (struct reference){0};
+        struct np_text value = {at, 1};
+        if (ref.name)
+            *certainty = worse(*certainty, resolve(h, &ref, &value));
+        if (value.len)
+            np_buf_add(&out, value.ptr, value.len);
+        at = ref.name ? ref.end : at + 1;
+    }
+    return (struct np_text){out.ptr, out.len};
+}
+
+/* ---- Conditions ----------------------------------------------------------------------------------------------- */
+
+struct expression {
+    struct haproxy *h;
+    const char *at, *end;
+    unsigned depth;
+    bool bad;
+};
+
+static void skip_spaces(struct expression *e)
+{
+    while (e->at < e->end && is_space(*e->at))
+        e->at++;
+}
+
+static bool takes(struct expression *e, const char *token)
+{
+    const size_t n = strlen(token);
+    skip_spaces(e);
+    if ((size_t)(e->end - e->at) < n || memcmp(e->at, token, n) != 0)
+        return false;
+    e->at += n;
+    return true;
+}
+
+static enum tri is_defined(struct haproxy *h, const char *name)
+{
+    const struct variable variable = look_up(h, name);
+    if (!variable.known || variable.certainty != NEXTPORT_DECLARED)
+        return MAYBE;
+    return variable.value ? YES : NO;
+}
+
+/* What depends on this very HAProxy, its version and how it was built, is not known here. */
+static enum tri call(struct haproxy *h, struct np_text name, struct np_text args)
+{
+    struct np_text first, rest = args;
+    np_text_split(&rest, ',', &first);
+    first = np_text_trim(first);
+    if (np_text_is(name, "defined"))
+        return is_defined(h, np_text_dup(h->arena, first));
+    const struct np_text second = np_text_trim(rest);
+    const bool equal = first.len == second.len && (!first.len || memcmp(first.ptr, second.ptr, first.len) == 0);
+    if (np_text_is(name, "streq"))
+        return equal ? YES : NO;
+    if (np_text_is(name, "strneq"))
+        return equal ? NO : YES;
+    return MAYBE;
+}
+
+static enum tri evaluate_any(struct expression *);
+
+static enum tri evaluate_term(struct expression *e) /* NOLINT(misc-no-recursion): bounded by EXPRESSION_MAX */
+{
+    bool inverted = false;
+    while (takes(e, "!"))
+        inverted = !inverted;
+    enum tri value = MAYBE;
+    if (takes(e, "(")) {
+        value = e->depth++ < EXPRESSION_MAX ? evaluate_any(e) : MAYBE;
+        e->depth--;
+        e->bad |= !takes(e, ")");
+    } else {
+        const char *begin = e->at;
+        while (e->at < e->end && (is_letter(*e->at) || is_digit(*e->at)))
+            e->at++;
+        const struct np_text name = {begin, (size_t)(e->at - begin)};
+        uint64_t number;
+        if (takes(e, "(")) {
+            const char *close = memchr(e->at, ')', (size_t)(e->end - e->at));
+            e->bad |= !close;
+            value = close ? call(e->h, name, (struct np_text){e->at, (size_t)(close - e->at)}) : MAYBE;
+            e->at = close ? close + 1 : e->end;
+        } else if (np_text_u64(name, UINT32_MAX, &number)) {
+            value = number ? YES : NO;
+        } else {
+            e->bad = true;
+        }
+    }
+    return inverted ? (enum tri)(YES - value) : value;
+}
+
+static enum tri evaluate_all(struct expression *e) /* NOLINT(misc-no-recursion) */
+{
+    enum tri value = evaluate_term(e);
+    while (!e->bad && takes(e, "&&"))
+        value = both(value, evaluate_term(e));
+    return value;
+}
+
+static enum tri evaluate_any(struct expression *e) /* NOLINT(misc-no-recursion) */
+{
+    enum tri value = evaluate_all(e);
+    while (!e->bad && takes(e, "||"))
+        value = either(value, evaluate_all(e));
+    return value;
+}
+
+/* The words behind .if or .elif. */
+static enum tri evaluate(struct haproxy *h)
+{
+    struct np_buf text = {.arena = h->arena};
+    np_buf_add(&text, "", 0);
+    for (size_t i = 1; i < h->n_words; i++) {
+        if (h->words[i].certainty != NEXTPORT_DECLARED)
+            return MAYBE;
+        np_buf_add(&text, " ", 1);
+        np_buf_add(&text, h->words[i].text.ptr, h->words[i].text.len);
+    }
+    struct expression e = {.h = h, .at = text.ptr, .end = text.ptr + text.len};
+    skip_spaces(&e);
+    if (e.at == e.end)
+        return NO;
+    const enum tri value = evaluate_any(&e);
+    skip_spaces(&e);
+    if (!e.bad && e.at == e.end)
+        return value;
+    np_files_warn(&h->files, h->words[0].at, "\"%s\": the condition is not understood; both branches count as possible",
+                  np_files_text(&h->files, h->words[0].text));
+    return MAYBE;
+}
+
+static void begin_if(struct haproxy *h)
+{
+    const enum tri outside = active(h);
+    if (h->n_conditions == CONDITIONS_MAX) {
+        np_files_fail(&h->files, NEXTPORT_BLIND, h->words[0].at, ".if nested deeper than %d", CONDITIONS_MAX);
+        return;
+    }
+    const enum tri value = outside == NO ? NO : evaluate(h);
+    h->conditions[h->n_conditions++] = (struct condition){outside, value, value, h->words[0].at};
+}
+
+/* false: no word of conditions. */
+static bool take_condition(struct haproxy *h)
+{
+    struct condition *c = h->n_conditions ? &h->conditions[h->n_conditions - 1] : NULL;
+    if (is_word(h, 0, ".if")) {
+        begin_if(h);
+        return true;
+    }
+    const bool is_elif = is_word(h, 0, ".elif"), is_else = is_word(h, 0, ".else"), is_end = is_word(h, 0, ".endif");
+    if (!is_elif && !is_else && !is_end)
+        return h->n_words && h->words[0].text.len && h->words[0].text.ptr[0] == '.';
+    if (!c) {
+        np_files_warn(&h->files, h->words[0].at, "\"%s\" without .if", np_files_text(&h->files, h->words[0].text));
+    } else if (is_end) {
+        h->n_conditions--;
+    } else {
+        const enum tri value = is_else ? YES : c->outside == NO || c->taken == YES ? NO : evaluate(h);
+        c->now = both((enum tri)(YES - c->taken), value);
+        c->taken = either(c->taken, value);
+    }
+    return true;
+}
+
+/* ---- Addresses ------------------------------------------------------------------------------------------------ */
+
+enum family { ANY_FAMILY, IPV4, IPV6, NO_PORT };
+
+static const struct prefix {
+    const char *text;
+    enum family family;
+    enum nextport_protocol protocol;
+    bool is_given; /* the protocol is said, else it is the keyword's */
+} prefixes[] = {
+    {"ip@", ANY_FAMILY, NEXTPORT_TCP, false},   {"ipv4@", IPV4, NEXTPORT_TCP, false},
+    {"ipv6@", IPV6, NEXTPORT_TCP, false},       {"tcp@", ANY_FAMILY, NEXTPORT_TCP, true},
+    {"tcp4@", IPV4, NEXTPORT_TCP, true},        {"tcp6@", IPV6, NEXTPORT_TCP, true},
+    {"mptcp@", ANY_FAMILY, NEXTPORT_TCP, true}, {"mptcp4@", IPV4, NEXTPORT_TCP, true},
+    {"mptcp6@", IPV6, NEXTPORT_TCP, true},      {"udp@", ANY_FAMILY, NEXTPORT_UDP, true},
+    {"udp4@", IPV4, NEXTPORT_UDP, true},        {"udp6@", IPV6, NEXTPORT_UDP, true},
+    {"quic@", ANY_FAMILY, NEXTPORT_UDP, true},  {"quic4@", IPV4, NEXTPORT_UDP, true},
+    {"quic6@", IPV6, NEXTPORT_UDP, true},       {"unix@", NO_PORT, NEXTPORT_TCP, false},
+    {"uxst@", NO_PORT, NEXTPORT_TCP, false},    {"uxdg@", NO_PORT, NEXTPORT_TCP, false},
+    {"abns@", NO_PORT, NEXTPORT_TCP, false},    {"abnsz@", NO_PORT, NEXTPORT_TCP, false},
+    {"fd@", NO_PORT, NEXTPORT_TCP, false},      {"sockpair@", NO_PORT, NEXTPORT_TCP, false},
+    {"rhttp@", NO_PORT, NEXTPORT_TCP, false},   {"rev@", NO_PORT, NEXTPORT_TCP, false},
+    {"/", NO_PORT, NEXTPORT_TCP, false},
+};
+
+/* Takes "stream+", "dgram+", "quic+" and the family off the front. */
+static enum family take_prefix(struct np_text *text, enum nextport_protocol *protocol)
+{
+    static const struct {
+        const char *text;
+        enum nextport_protocol protocol;
+    } types[] = {{"stream+", NEXTPORT_TCP}, {"dgram+", NEXTPORT_UDP}, {"quic+", NEXTPORT_UDP}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (begins_with(*text, types[i].text)) {
+            *text = behind(*text, strlen(types[i].text));
+            *protocol = types[i].protocol;
+            break;
+        }
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (begins_with(*text, prefixes[i].text)) {
+            *text = behind(*text, strlen(prefixes[i].text));
+            *protocol = prefixes[i].is_given ? prefixes[i].protocol : *protocol;
+            return prefixes[i].family;
+        }
+    return ANY_FAMILY;
+}
+
+/* What atoi() makes of it, as HAProxy does: what follows the digits is not looked at. */
+static unsigned leading_number(struct np_text text)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < text.len && is_digit(text.ptr[i]) && n <= UINT16_MAX; i++)
+        n = n * 10 + (unsigned)(text.ptr[i] - '0');
+    return n;
+}
+
+/* "8000" or "8000-8010". NULL, or what is wrong. */
+static const char *read_ports(struct np_text text, struct nextport_claim *claim)
+{
+    if (!text.len)
+        return "it has no port";
+    if (!is_digit(text.ptr[0]))
+        return "its port is no number";
+    const char *dash = memchr(text.ptr, '-', text.len);
+    const unsigned first = leading_number(text),
+                   last = dash ? leading_number(behind(text, (size_t)(dash + 1 - text.ptr))) : first;
+    if (first < 1 || first > UINT16_MAX || last > UINT16_MAX)
+        return "ports are 1 to 65535";
+    if (last < first)
+        return "the range ends before it begins";
+    claim->first = (uint16_t)first;
+    claim->last = (uint16_t)last;
+    return NULL;
+}
+
+static const char *address_of(struct haproxy *h, struct np_text host, enum family family)
+{
+    if (!host.len || np_text_is(host, "*"))
+        return family == IPV6 ? "[::]" : "0.0.0.0";
+    return np_files_text(&h->files, host.ptr[0] != '[' && memchr(host.ptr, ':', host.len)
+                                        ? np_text_of(np_sprintf(h->arena, "[%.*s]", (int)host.len, host.ptr))
+                                        : host);
+}
+
+static bool is_template(struct np_text text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("{}<>%@", text.ptr[i]))
+            return true;
+    return false;
+}
+
+static void keep_port(struct haproxy *h, struct np_position at, const struct nextport_claim *claim)
+{
+    struct section *section = &h->section;
+    if (section->n > NP_FILES_CLAIMS_MAX)
+        return;
+    struct port *port = np_push(h->arena, &section->ports, &section->n, &section->capacity, sizeof *section->ports);
+    *port = (struct port){.claim = *claim, .at = at, .local = YES};
+}
+
+/* One address: "127.0.0.1:80", "*:80-90", ":::80", "quic4@:443". */
+static void take_address(struct haproxy *h, const struct word *word, struct np_text text, struct nextport_claim claim)
+{
+    claim.certainty = worse(claim.certainty, word->certainty);
+    text = fill_in(h, text, &claim.certainty);
+    const enum family family = take_prefix(&text, &claim.protocol);
+    if (family == NO_PORT)
+        return;
+    size_t i = text.len;
+    while (i > 0 && text.ptr[i - 1] != ':' && text.ptr[i - 1] != ']')
+        i--;
+    const bool has_port = i > 0 && text.ptr[i - 1] == ':';
+    const char *wrong = has_port ? read_ports(behind(text, i), &claim) : "it has no port";
+    const bool unknown = claim.certainty == NEXTPORT_UNRESOLVED || (wrong && is_template(text));
+    if (wrong && !unknown) {
+        np_files_warn(&h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
+        return;
+    }
+    claim.address = address_of(h, (struct np_text){text.ptr, has_port ? i - 1 : text.len}, family);
+    if (unknown) {
+        claim.first = claim.last = 0;
+        claim.certainty = NEXTPORT_UNRESOLVED;
+        claim.address = NULL;
+    }
+    keep_port(h, word->at, &claim);
+}
+
+/* Sockets in another network namespace take no port here; which one HAProxy itself runs in the file does not say. */
+static bool has_namespace(const struct haproxy *h, size_t from)
+{
+    for (size_t i = from; i < h->n_words; i++)
+        if (is_word(h, i, "namespace"))
+            return true;
+    return false;
+}
+
+/* The line as it stands in the file, to the end of this word. */
+static const char *written(struct haproxy *h, size_t to)
+{
+    const char *begin = h->words[0].raw.ptr, *end = h->words[to].raw.ptr + h->words[to].raw.len;
+    return np_files_text(&h->files, (struct np_text){begin, (size_t)(end - begin)});
+}
+
+/* A list of addresses and what follows it. */
+static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol protocol,
+                           enum nextport_certainty certainty)
+{
+    if (at >= h->n_words || !h->words[at].text.len) {
+        if (at >= h->n_words || h->words[at].certainty == NEXTPORT_DECLARED) {
+            np_files_warn(&h->files, h->words[0].at, "\"%s\" without an address",
+                          np_files_text(&h->files, h->words[0].text));
+            return;
+        }
+    }
+    const struct word *word = &h->words[at];
+    struct nextport_claim claim = {
+        .protocol = protocol, .kind = NEXTPORT_CONFIGURED, .certainty = certainty, .holder = h->section.holder};
+    if (active(h) != YES || has_namespace(h, at + 1) || h->is_doubtful)
+        claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
+    claim.detail = written(h, at);
+    if (!word->text.len)
+        take_address(h, word, word->text, claim);
+    struct np_text rest = word->text, item;
+    while (rest.len && np_text_split(&rest, ',', &item))
+        take_address(h, word, item, claim);
+    const struct word *next = at + 1 < h->n_words ? word + 1 : NULL;
+    if (next && (begins_with(next->text, ":") || begins_with(next->text, "*:"))) {
+        np_files_warn(&h->files, next->at,
+                      "\"%s\": a second address follows a comma, so HAProxy refuses the "
+                      "configuration",
+                      np_files_text(&h->files, next->raw));
+        claim.kind = NEXTPORT_SUSPECT;
+        claim.detail = written(h, at + 1);
+        take_address(h, next, next->text, claim);
+    }
+}
+
+/* ---- Sections ------------------------------------------------------------------------------------------------- */
+
+/* The name of this machine as HAProxy would ask for it, where a file has it. */
+static const char *local_name(struct haproxy *h)
+{
+    static const char *const files[] = {"/proc/sys/kernel/hostname", "/etc/hostname"};
+    const struct np_position whole = {.file = h->files.open[0]};
+    for (size_t i = 0; i < sizeof files / sizeof *files && !h->local_name && !h->local_asked; i++) {
+        const struct np_file *file = np_files_open(&h->files, whole, files[i]);
+        struct np_text rest = file ? file->bytes : (struct np_text){0}, name;
+        if (rest.len && np_text_split(&rest, '\n', &name) && (name = np_text_trim(name)).len)
+            h->local_name = np_text_dup(h->arena, name);
+    }
+    h->local_asked = true;
+    return h->local_name;
+}
+
+static void emit_port(struct haproxy *h, const struct port *port)
+{
+    const struct section *section = &h->section;
+    struct nextport_claim claim = port->claim;
+    const bool peers = section->kind == PEERS;
+    if (section->disabled == YES || port->local == NO)
+        return;
+    if (section->disabled == MAYBE || section->begun == MAYBE || port->local == MAYBE)
+        claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
+    if (peers && section->has_local != YES) /* HAProxy removes such a section */
+        claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
+    if (claim.certainty == NEXTPORT_UNRESOLVED)
+        np_files_gap(&h->files, port->at,
+                     "Leave the port out of the pool by --exclude, or set the variable in the file.",
+                     "%s: which port it means is not known here", claim.detail);
+    np_files_claim(&h->files, port->at, claim);
+}
+
+static void end_section(struct haproxy *h)
+{
+    struct section *section = &h->section;
+    for (size_t i = 0; i < section->n; i++)
+        emit_port(h, &section->ports[i]);
+    if (section->kind == DEFAULTS) {
+        h->last_defaults = section->disabled;
+        enum tri *kept = np_alloc(h->arena, sizeof *kept);
+        *kept = section->disabled;
+        *np_map_at(&h->defaults, section->holder) = kept;
+    }
+    section->n = 0;
+    section->kind = NONE;
+}
+
+/* "frontend NAME from DEFAULTS" */
+static enum tri inherited(struct haproxy *h)
+{
+    for (size_t i = 1; i + 1 < h->n_words; i++)
+        if (is_word(h, i, "from")) {
+            const char *name = np_sprintf(h->arena, "defaults %s", np_text_dup(h->arena, h->words[i + 1].text));
+            const enum tri *kept = *np_map_at(&h->defaults, name);
+            return kept ? *kept : NO;
+        }
+    return h->section.kind == PROXY ? h->last_defaults : NO;
+}
+
+static bool take_section(struct haproxy *h)
+{
+    for (size_t i = 0; i < sizeof section_rows / sizeof *section_rows; i++) {
+        const struct section_row *row = &section_rows[i];
+        if (!is_word(h, 0, row->word))
+            continue;
+        end_section(h);
+        struct section *section = &h->section;
+        section->kind = row->kind;
+        section->begun = active(h);
+        section->has_local = NO;
+        const bool named = h->n_words > 1 && row->kind != GLOBAL;
+        section->holder =
+            named ? np_sprintf(h->arena, "%s %s", row->word, np_files_text(&h->files, h->words[1].text)) : row->word;
+        section->disabled = inherited(h);
+        /* of old: "listen NAME ADDRESS", which HAProxy refuses by now */
+        if (row->kind == PROXY && h->n_words > 2 && !is_word(h, 2, "from"))
+            take_addresses(h, 2, NEXTPORT_TCP, NEXTPORT_CONDITIONAL);
+        return true;
+    }
+    return false;
+}
+
+static void take_disabled(struct haproxy *h, enum tri value)
+{
+    enum tri *disabled = &h->section.disabled;
+    *disabled = active(h) == YES || *disabled == value ? value : MAYBE;
+}
+
+/* resetenv: only what it names stays, as it is. */
+static void reset_variables(struct haproxy *h)
+{
+    struct np_map kept = {.arena = h->arena};
+    for (size_t i = 1; i < h->n_words; i++) {
+        const char *name = np_text_dup(h->arena, h->words[i].text);
+        struct variable *variable = np_alloc(h->arena, sizeof *variable);
+        *variable = look_up(h, name);
+        *np_map_at(&kept, name) = variable;
+    }
+    h->variables = kept;
+    h->cleared = true;
+}
+
+static void take_global(struct haproxy *h)
+{
+    const char *name = h->n_words > 1 ? np_text_dup(h->arena, h->words[1].text) : NULL;
+    if (is_word(h, 0, "stats") && is_word(h, 1, "socket")) {
+        take_addresses(h, 2, NEXTPORT_TCP, NEXTPORT_DECLARED);
+    } else if (is_word(h, 0, "setenv") && h->n_words > 2) {
+        set_variable(h, name, np_text_dup(h->arena, h->words[2].text), h->words[2].certainty);
+    } else if (is_word(h, 0, "presetenv") && h->n_words > 2) {
+        preset_variable(h, name, &h->words[2]);
+    } else if (is_word(h, 0, "unsetenv")) {
+        for (size_t i = 1; i < h->n_words; i++)
+            set_variable(h, np_text_dup(h->arena, h->words[i].text), NULL, NEXTPORT_DECLARED);
+    } else if (is_word(h, 0, "resetenv") && active(h) == YES) {
+        reset_variables(h);
+    } else if (is_word(h, 0, "localpeer") && name && active(h) != NO) {
+        h->local_name = h->words[1].certainty == NEXTPORT_DECLARED && active(h) == YES ? name : NULL;
+        h->local_asked = true;
+    }
+}
+
+/* `peer NAME ADDRESS` or `server NAME [ADDRESS]`: whose name this machine has is where it listens. */
+static void take_peer(struct haproxy *h)
+{
+    const char *here = local_name(h);
+    const bool known = here && h->n_words > 1 && h->words[1].certainty == NEXTPORT_DECLARED;
+    const enum tri local = !known ? MAYBE : np_text_is(h->words[1].text, here) ? YES : NO;
+    struct section *section = &h->section;
+    section->has_local = either(section->has_local, both(local, active(h)));
+    const size_t n = section->n;
+    if (local == NO || h->n_words < 3 || (is_word(h, 0, "server") && !strchr(h->words[2].text.ptr, ':')))
+        return;
+    take_addresses(h, 2, NEXTPORT_TCP, local == YES ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL);
+    for (size_t i = n; i < section->n; i++)
+        section->ports[i].local = local;
+}
+
+static void take_keyword(struct haproxy *h)
+{
+    const enum section_kind kind = h->section.kind;
+    const bool has_switch = kind == DEFAULTS || kind == PROXY || kind == PEERS;
+    if (kind == GLOBAL)
+        take_global(h);
+    else if (has_switch && is_word(h, 0, "disabled"))
+        take_disabled(h, YES);
+    else if (has_switch && is_word(h, 0, "enabled"))
+        take_disabled(h, NO);
+    else if ((kind == PROXY || kind == PEERS || kind == LOG_FORWARD) && is_word(h, 0, "bind"))
+        take_addresses(h, 1, NEXTPORT_TCP, NEXTPORT_DECLARED);
+    else if (kind == LOG_FORWARD && is_word(h, 0, "dgram-bind"))
+        take_addresses(h, 1, NEXTPORT_UDP, NEXTPORT_DECLARED);
+    else if (kind == PEERS && (is_word(h, 0, "peer") || is_word(h, 0, "server")))
+        take_peer(h);
+}
+
+/* ---- Files ---------------------------------------------------------------------------------------------------- */
+
+static void take_line(struct haproxy *h, struct np_text text, struct np_position at)
+{
+    const bool closed = read_words(h, text, at);
+    if (!h->n_words)
+        return;
+    if (!closed)
+        np_files_gap(&h->files, at, NULL, "a quote is not closed, so HAProxy refuses the configuration");
+    if (take_condition(h) || active(h) == NO)
+        return;
+    if (take_section(h))
+        return;
+    if (h->section.kind == NONE)
+        np_files_fail(&h->files, NEXTPORT_BLIND, at, "not a configuration of HAProxy: \"%s\" is in no section",
+                      np_files_text(&h->files, h->words[0].text));
+    else
+        take_keyword(h);
+}
+
+static enum nextport_status parse_file(void *ctx, const struct np_file *file)
+{
+    struct haproxy *h = ctx;
+    struct np_cursor cursor;
+    struct np_text line;
+    const struct np_position whole = {.file = file};
+    if (file->bytes.len && memchr(file->bytes.ptr, '\0', file->bytes.len)) {
+        np_files_fail(&h->files, NEXTPORT_BLIND, whole, "not a text: it has NUL bytes");
+        return NEXTPORT_OK;
+    }
+    np_cursor_init(&cursor, file);
+    for (struct np_position at = np_cursor_position(&cursor); np_cursor_line(&cursor, &line);
+         at = np_cursor_position(&cursor))
+        take_line(h, line, at);
+    end_section(h);
+    if (h->n_conditions)
+        np_files_fail(&h->files, NEXTPORT_RETRY, h->conditions[h->n_conditions - 1].at, ".if without .endif");
+    h->n_conditions = 0;
+    if (file->bytes.len && file->bytes.ptr[file->bytes.len - 1] != '\n')
+        np_files_fail(&h->files, NEXTPORT_RETRY, np_cursor_position(&cursor),
+                      "the last line has no end: HAProxy takes such a file for one that was cut off");
+    return NEXTPORT_OK;
+}
+
+/* ---- How the service is started ------------------------------------------------------------------------------- */
+
+static struct np_position whole_of(const struct haproxy *h)
+{
+    return (struct np_position){.file = h->files.open[0]};
+}
+
+/* NAME=VALUE of systemd and of simple shell lines. What a shell would work out is not known. */
+static void take_assignment(struct haproxy *h, struct np_text text)
+{
+    struct np_text name, value = text;
+    if (!memchr(text.ptr, '=', text.len) || !np_text_split(&value, '=', &name))
+        return;
+    value = np_text_trim(value);
+    if (value.len > 1 && (value.ptr[0] == '"' || value.ptr[0] == '\'') && value.ptr[value.len - 1] == value.ptr[0])
+        value = (struct np_text){value.ptr + 1, value.len - 2};
+    char *known = np_text_dup(h->arena, value);
+    *np_map_at(&h->environment, np_text_dup(h->arena, np_text_trim(name))) = strpbrk(known, "$`\\\"'") ? NULL : known;
+}
+
+static void read_environment(struct haproxy *h, const char *path)
+{
+    const struct np_file *file = np_files_open(&h->files, whole_of(h), path);
+    struct np_cursor cursor;
+    struct np_text line;
+    if (!file)
+        return;
+    np_cursor_init(&cursor, file);
+    while (np_cursor_line(&cursor, &line)) {
+        line = np_text_trim(line);
+        if (begins_with(line, "export "))
+            line = np_text_trim(behind(line, strlen("export ")));
+        if (line.len && line.ptr[0] != '#' && line.ptr[0] != ';')
+            take_assignment(h, line);
+    }
+}
+
+/* The next word of a command line or a list of assignments, where quotes may begin anywhere. NULL: none is left. */
+static char *next_word(struct np_arena *arena, const char **at)
+{
+    while (is_space(**at))
+        ++*at;
+    if (!**at)
+        return NULL;
+    char *word = np_alloc(arena, strlen(*at) + 1), *to = word, quote = '\0';
+    for (; **at && (quote || !is_space(**at)); ++*at) {
+        if (quote ? **at == quote : **at == '"' || **at == '\'')
+            quote = quote ? '\0' : **at;
+        else
+            *to++ = **at;
+    }
+    return word;
+}
+
+/* One line below [Service]. */
+static void take_setting(struct haproxy *h, struct np_text line)
+{
+    struct np_text key, rest = line;
+    if (!memchr(line.ptr, '=', line.len) || !np_text_split(&rest, '=', &key))
+        return;
+    key = np_text_trim(key);
+    const char *value = np_text_dup(h->arena, np_text_trim(rest));
+    if (np_text_is(key, "ExecStart")) {
+        h->command = *value ? value : h->command;
+    } else if (np_text_is(key, "EnvironmentFile")) {
+        if (*value && h->n_environment_files < CONFIGS_MAX)
+            h->environment_files[h->n_environment_files++] = value + (*value == '-');
+        else if (!*value)
+            h->n_environment_files = 0;
+    } else if (np_text_is(key, "Environment")) {
+        for (char *word; (word = next_word(h->arena, &value));)
+            take_assignment(h, np_text_of(word));
+    }
+}
+
+static bool read_unit(struct haproxy *h, const char *path)
+{
+    const struct np_file *file = np_files_open(&h->files, whole_of(h), path);
+    if (!file)
+        return false;
+    struct np_cursor cursor;
+    struct np_text line;
+    struct np_buf joined = {.arena = h->arena};
+    bool is_service = false;
+    np_buf_add(&joined, "", 0);
+    np_cursor_init(&cursor, file);
+    while (np_cursor_line(&cursor, &line)) {
+        line = np_text_trim(line);
+        const bool goes_on = line.len && line.ptr[line.len - 1] == '\\';
+        np_buf_add(&joined, line.ptr, line.len - goes_on);
+        if (goes_on) {
+            np_buf_add(&joined, " ", 1);
+            continue;
+        }
+        const struct np_text whole = {joined.ptr, joined.len};
+        if (begins_with(whole, "["))
+            is_service = np_text_is(whole, "[Service]");
+        else if (is_service && !begins_with(whole, "#") && !begins_with(whole, ";"))
+            take_setting(h, whole);
+        joined.len = 0;
+    }
+    return true;
+}
+
+static void read_units(struct haproxy *h)
+{
+    static const char *const folders[] = {"/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system",
+                                          "/lib/systemd/system"};
+    enum { N = sizeof folders / sizeof *folders };
+    bool found = false;
+    for (size_t i = 0; i < N && !found; i++)
+        found = read_unit(h, np_sprintf(h->arena, "%s/haproxy.service", folders[i]));
+    for (size_t i = 0; i < N - 1 && found; i++) {
+        const char *const *paths;
+        size_t n;
+        np_files_glob(&h->files, whole_of(h), np_sprintf(h->arena, "%s/haproxy.service.d/*.conf", folders[N - 2 - i]),
+                      &paths, &n);
+        for (size_t j = 0; j < n; j++)
+            read_unit(h, paths[j]);
+    }
+}
+
+/* A folder stands for its *.cfg. */
+static void add_config(struct haproxy *h, const char *path)
+{
+    const char *const *paths, *const *same;
+    size_t n, is_folder;
+    if (path[0] != '/') {
+        np_files_warn(&h->files, whole_of(h), "HAProxy is started with -f %s: where that lies is not known here", path);
+        return;
+    }
+    np_files_glob(&h->files, whole_of(h), np_sprintf(h->arena, "%s/*.cfg", path), &paths, &n);
+    np_files_glob(&h->files, whole_of(h), np_sprintf(h->arena, "%s/.", path), &same, &is_folder);
+    if (!n && !is_folder) {
+        paths = &path;
+        n = 1;
+    }
+    for (size_t i = 0; i < n && h->n_configs < CONFIGS_MAX; i++)
+        h->configs[h->n_configs++] = paths[i];
+    if (h->n_configs == CONFIGS_MAX)
+        np_files_fail(&h->files, NEXTPORT_BLIND, whole_of(h), "%s: HAProxy is started with %d files or more", path,
+                      CONFIGS_MAX);
+}
+
+static void read_command(struct haproxy *h)
+{
+    const struct np_map variables = h->variables;
+    enum nextport_certainty certainty = NEXTPORT_DECLARED;
+    const char *at = np_text_dup(h->arena, fill_in(h, np_text_of(h->command), &certainty));
+    bool is_rest = false;
+    for (char *word; (word = next_word(h->arena, &at));) {
+        const bool is_file = strcmp(word, "-f") == 0, is_name = strcmp(word, "-L") == 0;
+        if (is_rest) {
+            add_config(h, word);
+        } else if (strcmp(word, "--") == 0) {
+            is_rest = true;
+        } else if (is_file || is_name || strcmp(word, "-S") == 0) {
+            char *value = next_word(h->arena, &at);
+            if (!value)
+                break;
+            if (is_file) {
+                add_config(h, value);
+            } else if (is_name) {
+                h->local_name = value;
+                h->local_asked = true;
+            } else {
+                h->master = value;
+            }
+        }
+    }
+    h->variables = variables;
+}
+
+/* Where systemd has no unit it is Debian's init script that starts HAProxy. */
+static void read_service(struct haproxy *h)
+{
+    *np_map_at(&h->environment, "CONFIG") = np_strdup(h->arena, main_file);
+    read_units(h);
+    if (!h->command) {
+        h->command = "haproxy -f ${CONFIG} $EXTRAOPTS";
+        h->environment_files[0] = debian_file;
+        h->n_environment_files = 1;
+    }
+    for (size_t i = 0; i < h->n_environment_files; i++)
+        read_environment(h, h->environment_files[i]);
+    read_command(h);
+}
+
+/* ---- The configuration ---------------------------------------------------------------------------------------- */
+
+static void claim_master(struct haproxy *h)
+{
+    if (!h->master)
+        return;
+    const struct word word = {.at = whole_of(h)};
+    struct np_text rest = np_text_of(h->master), address;
+    np_text_split(&rest, ',', &address);
+    h->section.kind = OTHER;
+    h->section.disabled = NO;
+    h->section.begun = YES;
+    take_address(h, &word, address,
+                 (struct nextport_claim){.kind = NEXTPORT_CONFIGURED,
+                                         .protocol = NEXTPORT_TCP,
+                                         .holder = "master",
+                                         .detail = np_sprintf(h->arena, "-S %s", np_files_text(&h->files, address))});
+    end_section(h);
+}
+
+static bool has_config(const struct haproxy *h, const char *path)
+{
+    for (size_t i = 0; i < h->n_configs; i++)
+        if (strcmp(h->configs[i], path) == 0)
+            return true;
+    return false;
+}
+
+static bool has_config_below(const struct haproxy *h, const char *folder)
+{
+    for (size_t i = 0; i < h->n_configs; i++)
+        if (begins_with(np_text_of(h->configs[i]), folder))
+            return true;
+    return false;
+}
+
+/* All files of the command line, in its order, as one configuration. */
+static enum nextport_status parse_all(struct haproxy *h, const struct np_file *main)
+{
+    enum nextport_status status = NEXTPORT_OK;
+    claim_master(h);
+    for (size_t i = 0; i < h->n_configs && status == NEXTPORT_OK; i++)
+        status = strcmp(h->configs[i], main->path) == 0
+                     ? parse_file(h, main)
+                     : np_files_include(&h->files, (struct np_position){.file = main}, h->configs[i], parse_file, h);
+    return status;
+}
+
+/* The file of another instance, or of none: nothing is known of what it is started with. */
+static enum nextport_status parse_alone(struct haproxy *h, const struct np_file *file)
+{
+    h->environment = (struct np_map){.arena = h->arena};
+    h->local_name = NULL;
+    h->local_asked = false;
+    h->is_doubtful = strcmp(file->path, main_file) == 0;
+    return parse_file(h, file);
+}
+
+static enum nextport_status parse_main(void *ctx, const struct np_file *file)
+{
+    struct haproxy *h = ctx;
+    const struct np_position whole = {.file = file};
+    read_service(h);
+    if (strcmp(file->path, debian_file) == 0) /* a place of its own, for the case that it names another file */
+        return has_config(h, main_file) && np_files_open(&h->files, whole, main_file) ? NEXTPORT_OK
+                                                                                      : parse_all(h, file);
+    enum nextport_status status = has_config(h, file->path) ? parse_all(h, file) : parse_alone(h, file);
+    if (strcmp(file->path, main_file) != 0 || has_config_below(h, more_files) || status != NEXTPORT_OK)
+        return status;
+    h->is_doubtful = true;
+    return np_files_include(&h->files, whole, np_sprintf(h->arena, "%s/*.cfg", more_files), parse_file, h);
+}
+
+static enum nextport_status parse(struct np_evidence *ret, const char *file, struct np_text bytes,
+                                  const struct np_include *include, struct nextport_error *err)
+{
+    struct haproxy *h = np_alloc(ret->arena, sizeof *h);
+    const struct np_map empty = {.arena = ret->arena};
+    *h = (struct haproxy){.arena = ret->arena, .variables = empty, .defaults = empty, .environment = empty};
+    h->out.arena = ret->arena;
+    np_files_init(&h->files, "haproxy", ret, include, err);
+    np_files_main(&h->files, file, bytes, parse_main, h);
+    return np_files_finish(&h->files);
+}
+
+static const char *const places[] = {main_file, debian_file, NULL};
+
+static enum nextport_status look(struct np_look *look, struct nextport_error *err)
+{
+    /* on Windows itself there is none, unless a person names one */
+    const bool is_windows = !look->settings->root && np_host_windows_path(look->ret->arena, "C:\\haproxy");
+    return np_files_look(look, &np_source_haproxy, &look->settings->haproxy_files,
+                         places + (is_windows ? sizeof places / sizeof *places - 1 : 0), err);
+}
+
+static const char *const programs[] = {"haproxy", NULL};
+
+const struct np_source np_source_haproxy = {
+    .name = "haproxy",
+    .about = "what HAProxy binds, started or stopped, in haproxy.cfg and what the service names",
+    .policy = NEXTPORT_REQUIRE,
+    .files = true,
+    .adopts = "project",
+    .programs = programs,
+    .look = look,
+    .parse = parse,
+};

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Source haproxy: what it claims is what the real HAProxy binds, and it is claimed while HAProxy does not run."""
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+HAPROXY = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
+pytestmark = pytest.mark.linux("HAProxy does not run on Windows")
+DEFAULTS = "defaults\n mode tcp\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n"
+HERE = socket.gethostname()
+
+# name: (configuration, options, ports that only the file has)
+CONFIGS = {
+    "one": ("frontend a\n bind :8000\n", [], set()),
+    "star": ("frontend a\n bind *:8000\n", [], set()),
+    "address": ("frontend a\n bind 127.0.0.1:8000\n bind 127.0.0.1:08001\n", [], set()),
+    "list": ("frontend a\n bind :8000,127.0.0.1:8001,\n", [], set()),
+    "range": ("frontend a\n bind :8000-8010,:9000-9199\n", [], set()),
+    "six": ("frontend a\n bind :::8500\n bind [::1]:8601\n bind ipv6@:8602 v6only\n bind ipv6@*:8603\n", [], set()),
+    "prefixes": ("frontend a\n bind ipv4@:8000\n bind tcp@:8001\n bind tcp4@:8002\n bind stream+ipv4@:8003\n", [],
+                 set()),
+    "name": ("frontend a\n bind localhost:8000\n", [], set()),
+    "unix": ("frontend a\n bind unix@{tmp}/a.sock\n bind {tmp}/b.sock,:8000\n bind abns@a\n", [], set()),
+    "listen": ("listen a\n bind :8000\n server s 127.0.0.1:9999\n", [], set()),
+    "backend": ("backend a\n bind :8000\n source 127.0.0.1:9000\n server s 127.0.0.1:9999\n", [], set()),
+    "setenv": ("global\n setenv P 8000\nfrontend a\n bind \":${{P}}\"\n bind \":${{Q-8001}}\"\n", [], set()),
+    "presetenv": ("global\n presetenv P 8000\nfrontend a\n bind \":$P\"\n", [], set()),
+    "unquoted": ("global\n setenv P 8000\nfrontend a\n bind :${{P}}\n bind 127.0.0.2:$P\n", [], set()),
+    "words": ("global\n setenv P \":8000 name x\"\nfrontend a\n bind \"${{P[*]}}\"\n", [], set()),
+    "quotes": ("frontend a\n bind ':8000' #:8001\n bind :\"8002\"\n bind \\x3a8003\n # bind :8004\n", [], set()),
+    "digits": ("frontend a\n bind :8000abc\n", [], set()),
+    "stats": ("global\n stats socket ipv4@127.0.0.1:9600 level admin\n stats socket {tmp}/s\nfrontend a\n bind :1\n",
+              [], set()),
+    "peers": ("global\n localpeer x\npeers a\n peer x 127.0.0.1:8000\n peer y 127.0.0.1:8001\nfrontend a\n bind :1\n",
+              [], set()),
+    "peers bind": ("global\n localpeer x\npeers a\n bind :8000\n server x\n server y 127.0.0.1:8001\n"
+                   "frontend a\n bind :1\n", [], set()),
+    "peers of the host": (f"peers a\n peer {HERE} 127.0.0.1:8000\n peer y{HERE} 127.0.0.1:8001\nfrontend a\n bind :1\n",
+                          [], set()),
+    "peers without us": ("peers a\n bind :8000\n server nobody\nfrontend a\n bind :1\n", [], {("tcp", 8000)}),
+    "peers disabled": ("global\n localpeer x\npeers a\n disabled\n peer x 127.0.0.1:8000\nfrontend a\n bind :1\n", [],
+                       set()),
+    "log-forward": ("log-forward a\n bind :8000\n dgram-bind 127.0.0.1:8001\n log 127.0.0.1:514 local0\n", [], set()),
+    "disabled": ("listen a\n bind :8000\n disabled\nlisten b\n bind :8001\n", [], set()),
+    "disabled defaults": ("defaults\n disabled\nfrontend a\n bind :8000\nfrontend b\n enabled\n bind :8001\n", [],
+                          set()),
+    "from": ("defaults off\n disabled\ndefaults on\n mode tcp\n timeout client 1s\nfrontend a from off\n bind :8000\n"
+             "frontend b\n bind :8001\n", [], set()),
+    "if": ("global\n setenv A b\n.if defined(A) && streq(\"$A\",b)\n setenv P 8000\n.else\n setenv P 8001\n.endif\n"
+           "frontend a\n bind \":$P\"\n"
+           ".if !defined(A)\n bind :8002\n.elif 0\n bind :8003\n.else\n bind :8004\n.endif\n",
+           [], set()),
+    "if unknown": ("frontend a\n bind :8000\n.if version_atleast(99.0)\n bind :8001\n.else\n bind :8002\n.endif\n"
+                   ".if feature(EPOLL)\n bind :8003\n.endif\n", [], {("tcp", 8001)}),
+    "decoys": ("resolvers r\n nameserver n 127.0.0.1:53\n"
+               "ring r\n timeout connect 1s\n timeout server 1s\n server s 127.0.0.1:6514\n"
+               "backend b\n server s 127.0.0.1:9000 source 127.0.0.1:10000-10009\n"
+               "frontend a\n bind :8000\n", [], set()),
+}
+
+
+@contextlib.contextmanager
+def running(file, options):
+    child = subprocess.Popen([HAPROXY, "-db", "-f", str(file), *options], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def ports(nextport, source, *options):
+    done = nextport("used", "--source", source, "--protocol", "both", "--range", "1-65535", "--format", "json", "--all",
+                    *options)
+    assert done.status == 0, done
+    return {(row["protocol"], port) for row in done.json["claims"] for port in range(row["first"], row["last"] + 1)
+            if row["first"]}
+
+
+@pytest.mark.skipif(not HAPROXY, reason="haproxy is not installed")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_what_is_claimed_is_what_haproxy_binds(nextport, tmp_path, name):
+    text, options, only_in_the_file = CONFIGS[name]
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(DEFAULTS + text.replace("{tmp}", str(tmp_path)).replace("{{", "{").replace("}}", "}"))
+    claimed = ports(nextport, "haproxy", "--haproxy-config", file)
+    wanted = claimed - only_in_the_file
+    with running(file, options) as child:
+        end = time.monotonic() + 20
+        while (bound := ports(nextport, "sockets")) < wanted and time.monotonic() < end:
+            assert child.poll() is None, child.stdout.read()
+        assert child.poll() is None, child.stdout.read()
+    assert bound == wanted and only_in_the_file <= claimed
+
+
+def test_next_avoids_what_a_haproxy_that_does_not_run_would_bind(nextport, tmp_path):
+    file = tmp_path / "haproxy.cfg"
+    file.write_text("frontend shop\n bind :49000-49002\n.if feature(QUIC)\n bind :49003\n.endif\n")
+    given = nextport("next", "--haproxy-config", file)
+    assert given.port == 49004 and "haproxy: frontend shop" in given.log
+
+
+def test_adopt_leases_to_the_section(nextport, tmp_path):
+    conf, file = tmp_path / "nextport.conf", tmp_path / "haproxy.cfg"
+    file.write_text("frontend shop\n bind :49000\n")
+    conf.write_text(f"[haproxy]\nfiles = {file}\n")
+    assert nextport("adopt", "--apply").status == 0
+    lease, = nextport("leases", "--format", "json").json["leases"]
+    assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "frontend shop", "haproxy: frontend shop")
+
+
+def write(root, files):
+    for path, text in files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+@pytest.mark.parametrize("files, wanted", [
+    ({"etc/haproxy/haproxy.cfg": "frontend a\n bind :8000\n"}, {8000}),
+    ({"etc/default/haproxy": "CONFIG=\"/srv/h.cfg\"\n", "srv/h.cfg": "frontend a\n bind :8001\n"}, {8001}),
+    ({"etc/default/haproxy": "P=8002\n", "etc/haproxy/haproxy.cfg": "frontend a\n bind \":${P}\"\n"}, {8002}),
+    ({"etc/default/haproxy": "EXTRAOPTS=\"-f /etc/haproxy/sites -S 127.0.0.1:8007\"\n",
+      "etc/haproxy/haproxy.cfg": "global\n setenv P 8003\n",
+      "etc/haproxy/sites/b.cfg": "frontend b\n bind :8005\n", "etc/haproxy/sites/a.cfg": "frontend a\n bind :\"$P\"\n",
+      "etc/haproxy/sites/c.txt": "frontend c\n bind :8006\n"}, {8003, 8005, 8007}),
+    ({"lib/systemd/system/haproxy.service": "[Service]\nEnvironment=\"CONFIG=/etc/haproxy/haproxy.cfg\" \"P=8010\"\n"
+      "ExecStart=/usr/sbin/haproxy -Ws -f $CONFIG \\\n -f /etc/haproxy/conf.d -L me\n",
+      "etc/haproxy/haproxy.cfg": "frontend a\n bind \":$P\"\n",
+      "etc/haproxy/conf.d/p.cfg": "peers p\n peer me :8011\n peer you :8012\n"}, {8010, 8011}),
+    ({"etc/haproxy/haproxy.cfg": "frontend a\n bind :8000\n", "etc/haproxy/conf.d/b.cfg": "frontend b\n bind :8001\n"},
+     {8000, 8001}),
+])
+def test_the_files_of_the_service_say_what_is_read(nextport, tmp_path, files, wanted):
+    root = tmp_path / "root"
+    write(root, files)
+    assert {port for _, port in ports(nextport, "haproxy", "--root", root)} == wanted
+
+
+def test_a_variable_that_nothing_sets_is_said_and_no_port_is_made_of_it(nextport, tmp_path):
+    file = tmp_path / "haproxy.cfg"
+    file.write_text("frontend shop\n bind \":${PORT}\"\n bind :49000\n")
+    done = nextport("next", "--haproxy-config", file)
+    assert done.port == 49001 and f"{file}:2:7" in done.log
+    assert nextport("next", "--strict", "--haproxy-config", file).status == 4
+
+
+@pytest.mark.parametrize("text, words", [
+    (b"\x7fELF\0\1\2", "NUL"),
+    (b"worker_processes 1;\n", "in no section"),
+    (b"frontend a\n bind :80", "cut off"),
+    (b"frontend a\n.if defined(A)\n bind :80\n", ".if without .endif"),
+])
+def test_what_is_no_configuration_stops_the_answer(nextport, tmp_path, text, words):
+    file = tmp_path / "haproxy.cfg"
+    file.write_bytes(text)
+    done = nextport("next", "--haproxy-config", file)
+    assert done.status == 4 and words in done.log and str(file) in done.log, done
+
+
+@pytest.mark.parametrize("address", [":0", ":65536", ":-1", ":http", ":9000-8000", "127.0.0.1", "8000", ":"])
+def test_an_address_that_haproxy_refuses_is_named_by_file_and_line(nextport, tmp_path, address):
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(f"frontend a\n bind {address}\n bind :49000\n")
+    done = nextport("next", "--haproxy-config", file)
+    assert done.port == 49001 and f"{file}:2:7" in done.log, done
+
+
+def test_a_line_of_a_megabyte_and_100000_ports_are_read(nextport, tmp_path):
+    file = tmp_path / "haproxy.cfg"
+    file.write_text("frontend a\n bind " + ",".join(f":{49000 + i % 100}" for i in range(150000)) + "\n"
+                    + "".join(f" bind :{50000 + i % 1000}\n" for i in range(100000)))
+    assert nextport("next", "--haproxy-config", file).port == 49100
+
+
+def test_links_that_go_in_a_circle_and_quotes_without_end_are_said(nextport, tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    assert nextport("next", "--haproxy-config", tmp_path / "a").status == 4
+    file = tmp_path / "haproxy.cfg"
+    file.write_text("frontend a\n bind \":49000\n")
+    done = nextport("next", "--haproxy-config", file)
+    assert done.port == 49001 and f"{file}:2:1: a quote is not closed" in done.log, done
+
+
+def test_pipes_and_folders_are_no_configuration(nextport, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
+        assert nextport("next", "--haproxy-config", path).status == 4

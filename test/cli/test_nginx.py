@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: MIT
+"""nginx: what is said that it is configured for, beside what nginx itself binds; and how it is found and told."""
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+from conftest import Done
+
+MODULES = pathlib.Path("/usr/lib/nginx/modules")
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+
+# Each as the blocks after `events`, in the words of nginx. {here} is the folder of the main file.
+GRAMMAR = {
+    "a port": "http { server { listen 7001; } }",
+    "no listen": "http { server { server_name a; } }",
+    "several of one server": "http { server { listen 7001; listen 7002 default_server; listen 127.0.0.1:7003; } }",
+    "several servers of one port": "http { server { listen 7001; server_name a; } "
+                                   "server { listen 7001; server_name b; } }",
+    "a range": "http { server { listen 7001-7005; } }",
+    "a range of an address": "http { server { listen 127.0.0.1:7001-7003; } }",
+    "an address alone": "http { server { listen 127.0.0.1; } }",
+    "localhost alone": "http { server { listen localhost; } }",
+    "localhost and a port": "http { server { listen localhost:7001; } }",
+    "a star": "http { server { listen *:7001; } }",
+    "a star alone": "http { server { listen *; } }",
+    "IPv6": "http { server { listen [::]:7001; listen [::1]:7002; } }",
+    "IPv6 alone": "http { server { listen [::1]; } }",
+    "both families": "http { server { listen 7001; listen [::]:7001; } }",
+    "one socket for both families": "http { server { listen [::]:7001 ipv6only=off; } }",
+    "a wildcard takes an address in": "http { server { listen 7001; } server { listen 127.0.0.1:7001; } }",
+    "two addresses of a port": "http { server { listen 127.0.0.1:7001 bind; } server { listen 127.0.0.2:7001; } }",
+    "reuseport": "http { server { listen 7001 reuseport backlog=10 so_keepalive=on; } }",
+    "a unix socket": "http { server { listen unix:{here}/socket; listen 7001; } }",
+    "only a unix socket": "http { server { listen unix:{here}/socket; } }",
+    "quotes": "http { server { listen \"7001\"; listen '127.0.0.1:7002' proxy_protocol; } }",
+    "blanks and comments": "http{server{listen\n#8001;\n7001\t;#8002;\n}}",
+    "a word with a number sign in it": "http { server { listen 7001; server_name a#b; location = /x#listen { } } }",
+    "decoys": """http {
+        upstream u { server 127.0.0.1:9001; server 127.0.0.1:9002; }
+        map $host $to { default "listen 9003;"; x '}'; }
+        geo $place { default "server { listen 9004; }"; }
+        types { text/plain listen; }
+        split_clients $remote_addr $half { 50% 9005; * ""; }
+        server {
+            listen 7001;
+            location / { return 200 "listen 9999; }"; }
+            location ~ "^/a{2,3}$" { proxy_pass http://127.0.0.1:9006; }
+            if ($host = "b") { return 405; }
+        } }""",
+    "variables with braces": "http { server { listen 7001; set $a \"x${host}y\"; return 200 ${a}}${host}; } }",
+    "escapes": "http { server { listen 7001; return 200 \"a\\\"; } listen 9001;\"; add_header X 'it\\'s {'; } }",
+    "a stream": "stream { server { listen 7001; proxy_pass 127.0.0.1:9; } "
+                "server { listen 127.0.0.1:7002 udp; proxy_pass 127.0.0.1:9; } }",
+    "a stream range": "stream { server { listen 7001-7003 udp; listen [::1]:7004; proxy_pass 127.0.0.1:9; } }",
+    "mail": "mail { auth_http 127.0.0.1:9; server { listen 7001; protocol smtp; } "
+            "server { listen 127.0.0.1:7002; protocol imap; } }",
+    "everything": "http { server { listen 7001; } } stream { server { listen 7002; return x; } } "
+                  "mail { auth_http 127.0.0.1:9; server { listen 7003; protocol pop3; } }",
+    "includes": "http { include sites/*.conf; include {here}/more/one; server { include more/listen; } }",
+    "a pattern that matches nothing": "http { include nowhere/*.conf; server { listen 7001; } }",
+}
+FILES = {
+    "sites/a.conf": "server { listen 7101; }",
+    "sites/b.conf": "server { listen 7102; include more/listen; }",
+    "sites/c.disabled": "server { listen 9001; }",
+    "more/one": "server { listen 7103; }",
+    "more/listen": "listen 7104;",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of configuration with FILES, sites/z.conf a link."""
+    here = tmp_path / "nginx"
+    for name, text in FILES.items():
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text(text)
+    (here / "linked").write_text("server { listen 7105; }")
+    (here / "sites/z.conf").symlink_to("../linked")
+    return here
+
+
+def write(folder, text, top=""):
+    file = folder / "nginx.conf"
+    file.write_text(f"{top}\nevents {{ }}\n" + text.replace("{here}", str(folder)))
+    return file
+
+
+def claims(nextport, source, *options):
+    done = nextport("used", "--all", "--range", "1-65535", "--protocol", "both", "--source", source, "--format", "json",
+                    *options)
+    assert done.status == 0, done
+    return done.json["claims"]
+
+
+@contextlib.contextmanager
+def running(folder, text):
+    """nginx on this configuration, with every file of its own in the folder."""
+    temporary = "".join(f"{name}_temp_path {folder}/{name};"
+                        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    modules = "".join(f"load_module {module};" for module in sorted(MODULES.glob("ngx_*_module.so"))
+                      if module.stem in ("ngx_stream_module", "ngx_mail_module"))
+    file = write(folder, text.replace("http {", f"http {{ access_log off; {temporary}", 1).replace(
+        "http{", f"http{{ access_log off; {temporary}", 1),
+        f"{modules} daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;")
+    child = subprocess.Popen([NGINX, "-p", str(folder), "-c", str(file), "-e", f"{folder}/error.log"],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        while not (folder / "pid").exists():  # it is written when all is bound
+            if child.poll() is not None:
+                pytest.fail(f"nginx ended: {child.stdout.read().decode()}")
+        yield file
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=60)
+
+
+def endpoints(claim):
+    return {(claim["protocol"], claim["address"], port) for port in range(claim["first"], claim["last"] + 1)}
+
+
+@pytest.mark.linux("starts nginx")
+@pytest.mark.skipif(not NGINX or not (MODULES / "ngx_stream_module.so").exists() or
+                    not (MODULES / "ngx_mail_module.so").exists(), reason="nginx with stream and mail is not installed")
+@pytest.mark.parametrize("text", GRAMMAR.values(), ids=GRAMMAR)
+def test_what_nginx_binds_is_what_is_claimed(nextport, folder, text):
+    with running(folder, text) as file:
+        sockets = [claim for claim in claims(nextport, "sockets") if not claim["transient"]]
+    bound = set().union(*map(endpoints, sockets)) if sockets else set()
+    said = [claim for claim in claims(nextport, "nginx", "--nginx-config", file)
+            if claim["file"].startswith(str(folder))]
+    declared = set().union(*(endpoints(claim) for claim in said if claim["certainty"] == "declared")) if said else set()
+    assert bound <= declared, "a port that nginx has and nothing claims"
+    for protocol, address, port in declared - bound:
+        taken_in = (protocol, "0.0.0.0", port) in bound  # a wildcard's socket serves the address as well
+        other_family = "localhost" in text and address == "[::1]"  # where the system's own hosts have no such line
+        assert taken_in or other_family, f"{protocol} {address} {port} is claimed and not bound"
+
+
+# ---- Promises -------------------------------------------------------------------------------------------------------
+
+
+def test_next_avoids_every_port_of_a_stopped_server(nextport, folder):
+    file = write(folder, "http { include sites/*.conf; server { listen 49000; listen 49001 ssl; } "
+                         "server { listen 127.0.0.1:49003-49005; } } stream { server { listen 49002; } }")
+    assert nextport("next", "--nginx-config", file).port == 49006
+    told = nextport("why", "49003", "--nginx-config", file).text
+    assert "nginx.conf:3" in told
+
+
+def test_a_configuration_is_found_below_a_root(nextport, tmp_path):
+    for place in ("etc/nginx", "usr/local/nginx/conf", "usr/local/openresty/nginx/conf", "nginx-1.29/conf"):
+        file = tmp_path / "disk" / place / "nginx.conf"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"events {{ }} http {{ server {{ listen 70{len(place):02}; server_name {place}; }} }}")
+    found = claims(nextport, "nginx", "--root", tmp_path / "disk")
+    assert sorted(claim["first"] for claim in found) == [7009, 7015, 7020, 7030]
+
+
+def test_an_include_cannot_lead_out_of_the_root(nextport, tmp_path):
+    (tmp_path / "outside").write_text("server { listen 7001; }")
+    etc = tmp_path / "disk/etc/nginx"
+    etc.mkdir(parents=True)
+    (etc / "link").symlink_to(tmp_path / "outside")
+    (etc / "nginx.conf").write_text("events { } http { include link; include ../../../outside; "
+                                    "server { listen 7002; } }")
+    assert [claim["first"] for claim in claims(nextport, "nginx", "--root", tmp_path / "disk")] == [7002]
+
+
+def test_the_setting_names_files_and_patterns(nextport, folder, tmp_path):
+    write(folder, "http { server { listen 7001; } }")
+    (tmp_path / "nextport.conf").write_text(f"[nginx]\nfiles = {tmp_path}/*/nginx.conf\n")
+    assert 7001 in [claim["first"] for claim in claims(nextport, "nginx")]
+
+
+def test_a_file_is_named_from_where_one_stands(nextport, folder):
+    write(folder, "http { include sites/*.conf; }")
+    done = nextport("used", "--range", "7000-7999", "--source", "nginx", "--nginx-config", "nginx/nginx.conf",
+                    "--format", "json", cwd=folder.parent)
+    assert [claim["first"] for claim in done.json["claims"]] == [7101, 7102, 7104, 7105]
+
+
+def test_a_missing_file_that_was_named_gives_no_port(nextport, tmp_path):
+    refused = nextport("next", "--nginx-config", tmp_path / "missing.conf")
+    assert refused.status == 4 and "no such file" in refused.log
+
+
+def test_a_holder_is_the_name_of_the_server_and_adopted_by_it(nextport, folder):
+    file = write(folder, "http { server { listen 49000; server_name _ ~^x shop.example.com www.example.com; } }")
+    found = [claim for claim in claims(nextport, "nginx", "--nginx-config", file) if claim["first"] == 49000]
+    assert [(claim["holder"], claim["host"]) for claim in found] == [("shop.example.com", "shop.example.com")]
+    adopted = nextport("adopt", "--apply", "--source", "nginx", "--nginx-config", file)
+    assert adopted.status == 0, adopted
+    assert "shop.example.com" in nextport("leases").text
+
+
+def test_a_server_moved_down_in_its_file_has_the_same_holder(nextport, folder):
+    def holder_of(file):
+        return [claim["holder"] for claim in claims(nextport, "nginx", "--nginx-config", file)
+                if claim["first"] == 7001]
+
+    before = holder_of(write(folder, "http { server { listen 7001; } }"))
+    assert before == holder_of(write(folder, "\n\n# more\nhttp {\n server {\n listen 7001; } }")) == ["nginx.conf"]
+
+
+@pytest.mark.linux("starts nginx, in a mount namespace whose /run is its own")
+@pytest.mark.skipif(not NGINX or os.geteuid() != 0, reason="nginx is not installed, or we are not root")
+@pytest.mark.parametrize("words", ["-c {folder}/nginx.conf", "-p {folder} -c nginx.conf", "-p{folder}/ -cnginx.conf"])
+def test_a_running_nginx_tells_where_its_configuration_is(program, ledger, folder, words):
+    """By its number in /run/nginx.pid: nothing of this configuration is where one would look."""
+    write(folder, "http { server { listen 49000; access_log off; } }", f"pid /run/nginx.pid; error_log {folder}/log;")
+    script = f"""
+        mount -t tmpfs none /run && mkdir -p /run/lock || exit 77
+        {NGINX} -e {folder}/log -g 'daemon off;' {words.format(folder=folder)} & master=$!
+        until [ -s /run/nginx.pid ] || ! kill -0 $master; do :; done
+        {program} used --source nginx --range 49000 --ledger {ledger} --format json; status=$?
+        kill $master; wait $master; exit $status"""
+    env = {**os.environ, "NEXTPORT_CONFIG": "/dev/null"}
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], env=env,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    if done.returncode == 77:
+        pytest.skip("no file systems can be mounted here")
+    found = [(claim["first"], claim["file"]) for claim in Done(done).json["claims"]]
+    assert found == [(49000, f"{folder}/nginx.conf")], done
+
+
+# ---- Bad input ------------------------------------------------------------------------------------------------------
+
+BROKEN = {
+    "a block that does not end": "http { server { listen 49000;",
+    "a directive that does not end": "http { server { listen 49000; } } user x",
+    "a quote that does not end": "http { server { listen 49000; return 200 \"x; } }",
+    "a brace too many": "http { server { listen 49000; } } }",
+    "a semicolon too many": "http { server { listen 49000;; } }",
+    "code that does not end": "http { server { listen 49000; location / { content_by_lua_block { a = '}' } }",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+def test_what_cannot_be_parsed_gives_no_port_and_says_where(nextport, folder, text):
+    file = write(folder, text)
+    refused = nextport("next", "--nginx-config", file)
+    assert refused.status == 4 and re.search(rf"{re.escape(str(file))}:\d+:\d+: ", refused.log), refused
+    warned = nextport("next", "--nginx-config", file, "--policy", "nginx=warn")
+    assert warned.port == 49001, "what was read still counts"
+
+
+@pytest.mark.parametrize("content", [b"", b"# nothing\n", bytes(range(256)) * 64, b"\x7fELF" + bytes(5000),
+                                     b"listen 80;\n", b"x" * 1_000_000, b"{" * 100_000, b"}" * 100_000],
+                         ids=["empty", "a comment", "binary", "a program", "a snippet", "a long line", "opening",
+                              "closing"])
+def test_another_file_is_not_taken_for_a_configuration_without_ports(nextport, tmp_path, content):
+    file = tmp_path / "nginx.conf"
+    file.write_bytes(content)
+    refused = nextport("next", "--nginx-config", file)
+    assert refused.status == 4 and str(file) in refused.log
+
+
+@pytest.mark.parametrize("address, port", [("0", None), ("65536", None), ("-1", 80), ("http", 80), ("127.0.0.1:", None),
+                                           ("127.0.0.1:http", None), ("::1:49000", 49000), ("[::1]49000", None),
+                                           ("49005-49000", None), ("%ip%:%port%", "unresolved"), ("{{port}}", "unresolved"),
+                                           ("${PORT}", "unresolved"),
+                                           ("{{ ip }}:{{ port }}", "unresolved"), ("<%= port %>", "unresolved"),
+                                           ("@PORT@", "unresolved")])
+def test_an_address_that_is_none_is_said_with_its_place(nextport, folder, address, port):
+    file = write(folder, f"http {{ server {{\n  listen {address}; }} }}")
+    done = nextport("used", "--range", "1-65535", "--source", "nginx", "--nginx-config", file, "--format", "json")
+    assert done.status == 0, done
+    assert f"{file}:4:10: \"listen {address}\"" in done.log, done
+    found = [claim for claim in done.json["claims"] if claim["file"] == str(file)]
+    assert [claim["first"] or claim["certainty"] for claim in found] == ([] if port is None else [port])
+    assert all(claim["certainty"] != "declared" for claim in found)
+
+
+@pytest.mark.linux("another user's files")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_what_this_user_may_not_read_is_said_and_not_guessed(nextport, program):
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        folder = pathlib.Path(place)
+        shutil.copy(program, folder / "nextport")
+        (folder / "secret").write_text("server { listen 49001; }")
+        (folder / "secret").chmod(0)
+        file = write(folder, "http { include secret; server { listen 49000; } }")
+
+        def ask(*words):
+            command = [folder / "nextport", "next", "--dry-run", "--ledger", folder / "ledger.db", "--nginx-config",
+                       file]
+            return Done(subprocess.run([*command, *words], user=nobody, group=nobody, extra_groups=[], cwd="/",
+                                       env={"NEXTPORT_CONFIG": "/dev/null"}, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60))
+
+        warned = ask()
+        assert warned.port == 49001 and f"{file}:3:16: {folder}/secret: permission denied" in warned.log
+        for words in (("--strict",), ("--policy", "nginx=require")):
+            assert ask(*words).status == 4
+
+
+@pytest.mark.linux("FIFOs and devices")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)],
+                         ids=["FIFO", "folder", "device"])
+def test_what_is_no_file_is_not_read(nextport, folder, make):
+    make(folder / "sites/bad.conf")
+    refused = nextport("next", "--nginx-config", write(folder, "http { include sites/*.conf; }"))
+    assert refused.status == 4 and "bad.conf" in refused.log and "not a file" in refused.log
+
+
+def test_a_cycle_of_includes_ends_and_is_said(nextport, folder):
+    (folder / "sites/a.conf").write_text("server { listen 49000; } include sites/*.conf;")
+    done = nextport("next", "--nginx-config", write(folder, "http { include sites/*.conf; }"))
+    assert done.port == 49001 and "sites/a.conf includes itself" in done.log
+
+
+@pytest.mark.linux("links")
+def test_a_loop_of_links_is_no_file(nextport, folder):
+    (folder / "one").symlink_to("two")
+    (folder / "two").symlink_to("one")
+    refused = nextport("next", "--nginx-config", write(folder, "http { include one; }"))
+    assert refused.status == 4 and "one" in refused.log
+
+
+def test_a_missing_include_is_said_and_the_rest_counts(nextport, folder):
+    file = write(folder, "http {\n include gone.conf;\n server { listen 49000; } }")
+    done = nextport("next", "--nginx-config", file)
+    assert done.port == 49001
+    assert re.search(rf"{re.escape(str(file))}:4:10: \S*/gone.conf: no such file", done.log)
+
+
+def test_two_servers_of_one_port_are_told_once_each(nextport, folder):
+    file = write(folder, "http { server { listen 7001; server_name a; } server { listen 7001; server_name b; } }")
+    assert [claim["holder"] for claim in claims(nextport, "nginx", "--nginx-config", file)
+            if claim["first"] == 7001] == ["a", "b"]
+
+
+def test_a_hundred_thousand_servers_are_all_seen(nextport, folder):
+    servers = "".join(f"server {{ listen {1 + i % 65535}; server_name s{i}; }}\n" for i in range(100_000))
+    file = write(folder, f"http {{ {servers} }}")
+    full = nextport("next", "--nginx-config", file)
+    assert full.status == 3, full
