@@ -265,7 +265,8 @@ def test_another_file_is_not_taken_for_a_configuration_without_ports(nextport, t
 
 @pytest.mark.parametrize("address, port", [("0", None), ("65536", None), ("-1", 80), ("http", 80), ("127.0.0.1:", None),
                                            ("127.0.0.1:http", None), ("::1:49000", 49000), ("[::1]49000", None),
-                                           ("49005-49000", None), ("%ip%:%port%", "unresolved"), ("{{port}}", "unresolved"),
+                                           ("49005-49000", None), ("%ip%:%port%", "unresolved"),
+                                           ("{{port}}", "unresolved"),
                                            ("${PORT}", "unresolved"),
                                            ("{{ ip }}:{{ port }}", "unresolved"), ("<%= port %>", "unresolved"),
                                            ("@PORT@", "unresolved")])
