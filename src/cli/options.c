@@ -333,6 +333,8 @@ const struct option_row cli_options[] = {
     {"iis-config", 0, "FILE", ON_EVIDENCE, "iis.files", NULL, NULL, "read this applicationHost.config; repeatable"},
     {"iis-express", 0, NULL, ON_EVIDENCE, "iis.express", "yes", NULL, "read the sites of this user's IIS Express too"},
     {"nginx-config", 0, "FILE", ON_EVIDENCE, "nginx.files", NULL, NULL, "read this nginx.conf as well; repeatable"},
+    {"apache-config", 0, "FILE", ON_EVIDENCE, "apache.files", NULL, NULL,
+     "read this apache2.conf or httpd.conf as well; repeatable"},
     {"root", 0, "DIR", ON_LOOKS & ~ON_EXEC, "machine.root", NULL, NULL,
      "read the files of the machine below DIR, no sockets"},
     {"policy", 0, "S=P", ON_EVIDENCE, NULL, NULL, take_policy, "when source S cannot be seen: require, warn or off"},

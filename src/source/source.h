@@ -58,6 +58,6 @@ extern const struct np_source *const np_sources[]; /* ends with NULL, in the ord
 const struct np_source *np_source_find(const char *name);
 
 extern const struct np_source np_source_sockets, np_source_probe, np_source_os, np_source_httpsys, np_source_iis,
-    np_source_nginx, np_source_ledger;
+    np_source_nginx, np_source_apache, np_source_ledger;
 
 #endif
