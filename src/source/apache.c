@@ -1257,7 +1257,7 @@ static const char *root_of(struct apache *apache, const char *file)
 {
     const char *slash = strrchr(file, '/');
     struct np_text folder = slash ? (struct np_text){file, (size_t)(slash - file)} : np_text_of(".");
-    if (np_text_is_nocase(base_of(folder), "conf") && folder.len > 5)
+    if (!apache->debian && np_text_is_nocase(base_of(folder), "conf") && folder.len > 5)
         folder.len -= 5;
     return folder.len ? np_text_dup(apache->arena, folder) : "/";
 }
