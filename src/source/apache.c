@@ -475,7 +475,8 @@ static const char *path_of(struct apache *apache, struct np_text path)
         path.len && (path.ptr[0] == '/' || path.ptr[0] == '\\' || (path.len > 1 && path.ptr[1] == ':'));
     if (absolute)
         return np_files_beside(&apache->files, main_file, path);
-    const char *below = np_sprintf(apache->arena, "%s/%.*s", apache->server_root, (int)path.len, path.ptr);
+    const char *below = np_sprintf(
+        apache->arena, "%s/%.*s", strcmp(apache->server_root, "/") ? apache->server_root : "", (int)path.len, path.ptr);
     return np_files_beside(&apache->files, main_file, np_text_of(below));
 }
 
@@ -1082,6 +1083,7 @@ static void do_variants(struct apache *apache, struct np_position at, size_t row
 static void do_directive(struct apache *apache, struct np_position at, struct np_text name, struct np_text args)
 {
     apache->has_directives = true;
+    args = skip_blanks(args);
     for (size_t i = 0; i < sizeof directives / sizeof *directives; i++)
         if (np_text_is_nocase(name, directives[i].name)) {
             if (has_reference(args))
