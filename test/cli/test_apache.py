@@ -36,14 +36,16 @@ GRAMMAR = {
     "letter cases": "lISTEN 7001\n<ifmodule MOD_SO.C>\nListen 7002\n</IFMODULE>\n<IFDEFINE !x>\n</ifdefine>",
     "quotes": "Listen \"7001\"\nListen '127.0.0.1:7002'\n\"Listen\" 7003",
     "leading zeros": "Listen 07001",
-    "lines that go on": "Listen \\\n7001\nListen \\\r\n  7002 \\\nhttp\n# a comment goes on too \\\nListen 9001\nListen 70\\\n03",
+    "lines that go on": "Listen \\\n7001\nListen \\\r\n  7002 \\\nhttp\n# a comment goes on too \\\n"
+        "Listen 9001\nListen 70\\\n03",
     "blanks": "\t Listen\t 7001  \r\nListen 7002\r\n   # Listen 9001\n#Listen 9002",
     "a name of this machine": "Listen localhost:7001",
     "define": "Define P 7001\nListen ${P}\nDefine Where 127.0.0.1:70\nListen ${where}02",
     "define of several words": "Define ALL \"7001 https\"\nListen ${ALL}",
     "define again": "Define P 9001\nDefine P 7001\nListen ${P}",
     "define of a define": "Define A 7${B}\nDefine B 1\nDefine C 70\nDefine D ${C}01\nListen ${D}",
-    "undefine": "Define A 1\nUnDefine A\n<IfDefine A>\nListen 9001\n</IfDefine>\n<IfDefine !A>\nListen 7001\n</IfDefine>",
+    "undefine": "Define A 1\nUnDefine A\n<IfDefine A>\nListen 9001\n</IfDefine>\n<IfDefine !A>\nListen 7001\n"
+        "</IfDefine>",
     "ifdefine": "Define A\n<IfDefine A>\nListen 7001\n</IfDefine>\n<IfDefine !A>\nListen 9001\n</IfDefine>",
     "ifdefine of what -D may give": "Listen 7001\n<IfDefine B>\nListen 7002\n</IfDefine>",
     "ifmodule": "<IfModule macro_module>\nListen 7001\n</IfModule>\n<IfModule mod_macro.c>\nListen 7002\n</IfModule>\n"
@@ -54,17 +56,21 @@ GRAMMAR = {
     "ifmodule of what is built in": "<IfModule mod_log_config.c>\nListen 7001\n</IfModule>\n<IfModule http_core.c>\n"
                                     "Listen 7002\n</IfModule>\n<IfModule mod_unixd.c>\nListen 7003\n</IfModule>",
     "ifmodule before loadmodule": "Listen 7001\n<IfModule env_module>\nListen 9001\n</IfModule>\n"
-                                  "LoadModule env_module {modules}/mod_env.so\n<IfModule env_module>\nListen 7002\n</IfModule>",
+                                  "LoadModule env_module {modules}/mod_env.so\n<IfModule env_module>\n"
+                                  "Listen 7002\n</IfModule>",
     "ifversion": "<IfVersion >= 2.4>\nListen 7001\n</IfVersion>\n<IfVersion < 2.2>\nListen 7002\n</IfVersion>",
     "iffile": "<IfFile more/one>\nListen 7001\n</IfFile>\n<IfFile nowhere>\nListen 9001\n</IfFile>\n"
               "<IfFile !{here}/nowhere>\nListen 7002\n</IfFile>\n<IfFile more>\nListen 7003\n</IfFile>",
-    "nested": "Define A\n<IfDefine A>\n<IfModule nobody.c>\n<IfDefine A>\nListen 9001\n</IfDefine>\nListen 9002\n</IfModule>\n"
+    "nested": "Define A\n<IfDefine A>\n<IfModule nobody.c>\n<IfDefine A>\nListen 9001\n</IfDefine>\n"
+        "Listen 9002\n</IfModule>\n"
               "<IfModule !nobody.c>\nListen 7001\n</IfModule>\n</IfDefine>",
-    "what is left out is not looked at": "Listen 7001\n<IfModule nobody.c>\n<Unknown x>\nInclude nowhere\nNobody knows\n"
+    "what is left out is not looked at": "Listen 7001\n<IfModule nobody.c>\n<Unknown x>\nInclude nowhere\n"
+        "Nobody knows\n"
                                          "</Unknown>\n</IfModule>",
     "macros": "<Macro Site $p $name>\nListen $p\n<VirtualHost *:$p>\nServerName $name\n</VirtualHost>\n</Macro>\n"
               "Use Site 7001 a.example\nUse SITE 7002 \"b.example\"\nUndefMacro Site",
-    "a macro in a macro": "<Macro Port $a>\nListen 70$a\n</Macro>\n<Macro Both $a $ab>\nUse Port $a\nUse Port $ab\n</Macro>\n"
+    "a macro in a macro": "<Macro Port $a>\nListen 70$a\n</Macro>\n<Macro Both $a $ab>\nUse Port $a\n"
+        "Use Port $ab\n</Macro>\n"
                           "Use Both 01 02",
     "a macro's parameter that begins another": "<Macro M $p $pq>\nListen 127.0.0.1:$p\nListen 127.0.0.1:$pq\n</Macro>\n"
                                                "Use M 7001 7002",
@@ -79,7 +85,8 @@ GRAMMAR = {
     "a server root": "Listen 7001\nServerRoot {here}/more\nInclude one",
 }
 FILES = {
-    "sites/a.conf": "Listen 7101\n<VirtualHost *:7101>\nServerName a.example\nServerAlias www.a.example\n</VirtualHost>\n",
+    "sites/a.conf": "Listen 7101\n<VirtualHost *:7101>\nServerName a.example\nServerAlias www.a.example\n"
+        "</VirtualHost>\n",
     "sites/b.conf": "Listen 7102",
     "sites/.hidden.conf": "Listen 9001",
     "sites/c.disabled": "Listen 9002",
@@ -147,7 +154,8 @@ def compare(nextport, file, env=None):
     return ports(said) - bound
 
 
-needs_httpd = pytest.mark.skipif(not HTTPD or not (MODULES / "mod_macro.so").exists(), reason="apache2-bin is not installed")
+needs_httpd = pytest.mark.skipif(not HTTPD or not (MODULES / "mod_macro.so").exists(),
+                                 reason="apache2-bin is not installed")
 
 
 @pytest.mark.linux("starts httpd")
@@ -246,7 +254,8 @@ def look(nextport, file):
     return sighting, done
 
 
-@pytest.mark.parametrize("port", ("0", "65536", "-1", "http", "127.0.0.1", "49000-49010", "[::1]", "", "99999999999999999999"))
+@pytest.mark.parametrize("port", ("0", "65536", "-1", "http", "127.0.0.1", "49000-49010", "[::1]", "",
+                                  "99999999999999999999"))
 def test_what_is_no_port_is_told_by_file_and_line(nextport, tmp_path, port):
     file = write(tmp_path / "conf", f"# one\nListen {port}\nListen 49500\n")
     sighting, done = look(nextport, file)
@@ -258,7 +267,8 @@ def test_what_is_no_port_is_told_by_file_and_line(nextport, tmp_path, port):
                                   b"<a>\n" * 5000 + b"Listen 49000\n",
                                   b"<Macro a $a>\n$a\n$a\n</Macro>\n" +
                                   b"".join(b"<Macro m%d>\nUse m%d\nUse m%d\n</Macro>\n" % (i, i + 1, i + 1)
-                                           for i in range(18)) + b"<Macro m18>\n#" + b"x" * 1000 + b"\n</Macro>\nUse m0\n"),
+                                           for i in range(18)) + b"<Macro m18>\n#" + b"x" * 1000 + b"\n"
+                                           "</Macro>\nUse m0\n"),
                          ids=("empty", "binary", "section not closed", "macro not closed", "deep", "macros that grow"))
 def test_what_cannot_be_understood_is_unreadable_and_gives_no_port(nextport, tmp_path, text):
     file = write(tmp_path / "conf", "")
