@@ -2,8 +2,8 @@
  * doc/sources/apache.md says what is read and what each outcome means; server/config.c, server/listen.c and
  * mod_macro.c of httpd are the grammar.
  *
- * Only `Listen` opens a port. What stands in a section whose condition cannot be decided from files (a version, a -D of the
- * command line) counts, as conditional. Nothing is ever executed.
+ * Only `Listen` opens a port. What stands in a section whose condition cannot be decided from files (a version, a -D of
+ * the command line) counts, as conditional. Nothing is ever executed.
  * SPDX-License-Identifier: MIT */
 #include "base/map.h"
 #include "source/text_files.h"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Apache httpd: what the program says that it is configured for, beside what httpd itself binds; and how it is found."""
+"""Apache httpd: what is claimed for it beside what it binds itself; and how it is found."""
 import contextlib
 import os
 import pathlib
@@ -125,7 +125,8 @@ def claims(nextport, source, *options):
 def running(file, env=None):
     """httpd on this configuration, with its folder as the root, as Debian's script starts it."""
     pid = file.parent / "pid"
-    child = subprocess.Popen([HTTPD, "-d", str(file.parent), "-f", str(file), "-D", "FOREGROUND"], stdin=subprocess.DEVNULL,
+    child = subprocess.Popen([HTTPD, "-d", str(file.parent), "-f", str(file), "-D", "FOREGROUND"],
+                             stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ, **(env or {})),
                              start_new_session=True)
     try:
@@ -263,12 +264,13 @@ def test_what_is_no_port_is_told_by_file_and_line(nextport, tmp_path, port):
     assert "apache2.conf:2:1" in done.log, done
 
 
-@pytest.mark.parametrize("text", (b"", b"\0\x7fELF" * 1000, b"<IfModule a>\nListen 49000\n", b"<Macro a>\nListen 49000\n",
+@pytest.mark.parametrize("text", (b"", b"\0\x7fELF" * 1000, b"<IfModule a>\nListen 49000\n",
+                                  b"<Macro a>\nListen 49000\n",
                                   b"<a>\n" * 5000 + b"Listen 49000\n",
                                   b"<Macro a $a>\n$a\n$a\n</Macro>\n" +
                                   b"".join(b"<Macro m%d>\nUse m%d\nUse m%d\n</Macro>\n" % (i, i + 1, i + 1)
                                            for i in range(18)) + b"<Macro m18>\n#" + b"x" * 1000 + b"\n"
-                                           "</Macro>\nUse m0\n"),
+                                           b"</Macro>\nUse m0\n"),
                          ids=("empty", "binary", "section not closed", "macro not closed", "deep", "macros that grow"))
 def test_what_cannot_be_understood_is_unreadable_and_gives_no_port(nextport, tmp_path, text):
     file = write(tmp_path / "conf", "")
