@@ -335,6 +335,8 @@ const struct option_row cli_options[] = {
     {"nginx-config", 0, "FILE", ON_EVIDENCE, "nginx.files", NULL, NULL, "read this nginx.conf as well; repeatable"},
     {"haproxy-config", 0, "FILE", ON_EVIDENCE, "haproxy.files", NULL, NULL,
      "read this haproxy.cfg as well; repeatable"},
+    {"apache-config", 0, "FILE", ON_EVIDENCE, "apache.files", NULL, NULL,
+     "read this apache2.conf or httpd.conf as well; repeatable"},
     {"root", 0, "DIR", ON_LOOKS & ~ON_EXEC, "machine.root", NULL, NULL,
      "read the files of the machine below DIR, no sockets"},
     {"policy", 0, "S=P", ON_EVIDENCE, NULL, NULL, take_policy, "when source S cannot be seen: require, warn or off"},

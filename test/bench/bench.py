@@ -307,6 +307,34 @@ def nginx(rounds, idle):
             row("the same, in memory", f"{two.mib:.1f} MiB", f"no nginx: {bare.mib:.1f} MiB", two.mib / bare.mib)]
 
 
+def apache_files(folder, vhosts):
+    """httpd.conf and a file for each virtual host, one port of the pool for each of them, and the list of all the files."""
+    sites = folder / "sites"
+    sites.mkdir()
+    main = folder / "httpd.conf"
+    main.write_text(f"ServerRoot {folder}\nIncludeOptional sites/*.conf\n")
+    files = [main]
+    for number in range(vhosts):
+        files.append(sites / f"shop{number:05}.conf")
+        files[-1].write_text(f"Listen {FIRST + number} https\n<VirtualHost *:{FIRST + number}>\n"
+                             f"    ServerName shop{number}.example.org\n    ServerAlias www.shop{number}.example.org\n"
+                             f"    DocumentRoot /srv/www/shop{number}\n    <Directory /srv/www/shop{number}>\n"
+                             "        Require all granted\n    </Directory>\n</VirtualHost>\n")
+    names = folder / "files"
+    names.write_text("".join(f"{file}\n" for file in files))
+    return main, names
+
+
+def apache(rounds, idle):
+    """Reading what 500 virtual hosts declare against only reading the same files."""
+    vhosts, ledger = 500, Ledger("apache")
+    main, names = apache_files(ledger.folder, vhosts)
+    look = [NEXTPORT, "next", "--dry-run", *ledger.common, "--apache-config", main]
+    one, two = measure(max(5, rounds // 5), Run([RELEASE / "test" / "read", names], idle), Run(look, idle))
+    return [row(f"{vhosts} Apache virtual hosts in {vhosts + 1} files", ms(two.ms),
+                f"`read` of the same files: {ms(one.ms)}", two.ratio, 4)]
+
+
 def leases(rounds, idle):
     ledger = Ledger("leases")
     ledger.fill(idle, 10000)
@@ -414,7 +442,7 @@ def peers(rounds, idle):
             for name, figure in zip(commands, figures[1:])]
 
 
-ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, nat, containers, leases, history,
+ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, apache, nat, containers, leases, history,
                                           check, processes, full, parallel, peers)}
 
 

@@ -1,0 +1,1338 @@
+/* Apache httpd: every `Listen`, whether the server runs or not, with the virtual hosts that answer there.
+ * doc/sources/apache.md says what is read and what each outcome means; server/config.c, server/listen.c and
+ * mod_macro.c of httpd are the grammar.
+ *
+ * Only `Listen` opens a port. What stands in a section whose condition cannot be decided from files (a version, a -D of
+ * the command line) counts, as conditional. Nothing is ever executed.
+ * SPDX-License-Identifier: MIT */
+#include "base/map.h"
+#include "source/text_files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SECTIONS_MAX = 1000,                /* open at a time */
+    WORDS_MAX = 64,                     /* of one line that are looked at */
+    VALUES_MAX = 8,                     /* that one variable may have, if conditions decide */
+    VARIANTS_MAX = 32,                  /* of one line, likewise */
+    LINE_MAX_BYTES = 64 * 1024,         /* after variables were put in */
+    MACRO_BYTES_MAX = 16 * 1024 * 1024, /* of all lines that macros make */
+    MACRO_DEPTH_MAX = 20,
+    FOLDERS_MAX = 1000, /* included */
+};
+
+enum answer { NO, MAYBE, YES };
+
+static enum answer not_of(enum answer a)
+{
+    return (enum answer)(YES - a);
+}
+
+struct variable {
+    const char *values[VALUES_MAX];
+    size_t n;
+    bool maybe_unset, too_many;
+};
+
+struct line {
+    struct np_text text; /* continued lines joined, without blanks before it */
+    struct np_position at;
+};
+
+struct macro {
+    bool certain, used; /* used: being put in */
+    struct np_text *parameters;
+    size_t n_parameters;
+    struct line *lines;
+    size_t n, capacity;
+};
+
+struct vhost {
+    struct np_position at;
+    const char *addresses; /* as written */
+    const char *name;      /* NULL: none */
+    const char **aliases;
+    size_t n_aliases, aliases_capacity;
+    bool every_port;
+};
+
+struct vhost_port {
+    uint16_t port;
+    struct vhost *vhost;
+    size_t order;
+};
+
+struct listen {
+    struct np_position at;
+    uint16_t port;
+    bool conditional;
+    const char *address, *scheme, *detail;
+};
+
+/* A section that is open. */
+struct section {
+    struct np_text name;
+    struct np_position at;
+    enum answer answer; /* NO: what is in it is left out */
+    bool context;       /* of directories and the like: Listen is refused in it */
+    struct vhost *vhost;
+};
+
+struct apache {
+    struct np_files files;
+    struct np_arena *arena;
+    const char *server_root;
+    struct np_position at; /* of the line */
+    bool debian;           /* by the name of the main file */
+    struct np_map variables, environment, defines, modules, macros;
+    bool has_modules, has_mpm;
+    struct section *sections;
+    size_t n_sections, sections_capacity;
+    unsigned n_no, n_maybe, n_context;
+    struct macro *collecting; /* between <Macro> and </Macro>; NULL: not */
+    unsigned collected_depth; /* of <Macro> in <Macro> */
+    struct vhost *vhost;      /* the one that is open */
+    unsigned macro_depth, n_folders;
+    size_t macro_bytes;
+    bool given_up, has_directives;
+    struct listen *listens;
+    size_t n_listens, listens_capacity, n_unresolved;
+    struct vhost **any; /* those of every port */
+    size_t n_any, any_capacity;
+    struct vhost_port *ports;
+    size_t n_ports, ports_capacity;
+};
+
+static bool is_certain(const struct apache *apache)
+{
+    return apache->n_maybe == 0;
+}
+
+static const char *lowered(struct np_arena *arena, struct np_text text)
+{
+    char *copy = np_text_dup(arena, text);
+    for (char *p = copy; *p; p++)
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p | 0x20);
+    return copy;
+}
+
+static bool ends_with_nocase(struct np_text text, const char *end)
+{
+    const size_t n = strlen(end);
+    return text.len >= n && np_text_is_nocase((struct np_text){text.ptr + text.len - n, n}, end);
+}
+
+static struct np_text base_of(struct np_text path)
+{
+    for (size_t i = path.len; i > 0; i--)
+        if (path.ptr[i - 1] == '/' || path.ptr[i - 1] == '\\')
+            return (struct np_text){path.ptr + i, path.len - i};
+    return path;
+}
+
+/* ---- Words ---------------------------------------------------------------------------------------------------- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v';
+}
+
+static struct np_text skip_blanks(struct np_text text)
+{
+    while (text.len && is_blank(*text.ptr))
+        text = (struct np_text){text.ptr + 1, text.len - 1};
+    return text;
+}
+
+/* ap_getword_conf(): a word, or what quotes hold, in which a backslash is before a quote or a backslash. */
+static bool next_word(struct np_arena *arena, struct np_text *rest, struct np_text *ret)
+{
+    *rest = skip_blanks(*rest);
+    if (!rest->len)
+        return false;
+    const char quote = *rest->ptr;
+    size_t n = 0;
+    if (quote != '"' && quote != '\'') {
+        while (n < rest->len && !is_blank(rest->ptr[n]))
+            n++;
+        *ret = (struct np_text){rest->ptr, n};
+        *rest = (struct np_text){rest->ptr + n, rest->len - n};
+        return true;
+    }
+    char *word = np_alloc(arena, rest->len);
+    size_t i = 1;
+    for (; i < rest->len && rest->ptr[i] != quote; i++) {
+        if (rest->ptr[i] == '\\' && i + 1 < rest->len && (rest->ptr[i + 1] == quote || rest->ptr[i + 1] == '\\'))
+            i++;
+        word[n++] = rest->ptr[i];
+    }
+    if (i < rest->len)
+        i++;
+    *ret = (struct np_text){word, n};
+    *rest = (struct np_text){rest->ptr + i, rest->len - i};
+    return true;
+}
+
+struct words {
+    struct np_text at[WORDS_MAX];
+    size_t n;
+};
+
+static struct words words_of(struct apache *apache, struct np_text text)
+{
+    struct words words = {.n = 0};
+    while (words.n < WORDS_MAX && next_word(apache->arena, &text, &words.at[words.n]))
+        words.n++;
+    return words;
+}
+
+/* ---- Variables ------------------------------------------------------------------------------------------------ */
+
+static struct variable *variable_at(struct apache *apache, struct np_map *map, const char *name)
+{
+    void **at = np_map_at(map, name);
+    if (!*at) {
+        struct variable *made = np_alloc(apache->arena, sizeof *made);
+        made->maybe_unset = true;
+        *at = made;
+    }
+    return *at;
+}
+
+static void set_variable(struct variable *variable, const char *value, bool certain)
+{
+    if (certain)
+        *variable = (struct variable){.n = 0};
+    for (size_t i = 0; i < variable->n; i++)
+        if (strcmp(variable->values[i], value) == 0)
+            return;
+    if (variable->n < VALUES_MAX)
+        variable->values[variable->n++] = value;
+    else
+        variable->too_many = true;
+}
+
+/* What ${NAME} may be, in *ret of VALUES_MAX * 2. 0: not known here. */
+static size_t values_of(struct apache *apache, struct np_text name, const char **ret)
+{
+    const struct variable *defined = variable_at(apache, &apache->variables, lowered(apache->arena, name));
+    size_t n = 0;
+    if (defined->too_many)
+        return 0;
+    for (size_t i = 0; i < defined->n; i++)
+        ret[n++] = defined->values[i];
+    if (!defined->maybe_unset)
+        return n;
+    const struct variable *set = variable_at(apache, &apache->environment, np_text_dup(apache->arena, name));
+    for (size_t i = 0; i < set->n && !set->too_many; i++)
+        ret[n++] = set->values[i];
+    return n;
+}
+
+/* "${NAME}" at the front? Names with a colon are left to mod_rewrite's maps. */
+static bool is_reference(struct np_text text, struct np_text *ret_name)
+{
+    if (text.len < 4 || text.ptr[0] != '$' || text.ptr[1] != '{')
+        return false;
+    const char *end = memchr(text.ptr, '}', text.len);
+    if (!end)
+        return false;
+    *ret_name = (struct np_text){text.ptr + 2, (size_t)(end - text.ptr) - 2};
+    return ret_name->len && !memchr(ret_name->ptr, ':', ret_name->len);
+}
+
+static bool has_reference(struct np_text text)
+{
+    struct np_text name;
+    for (const char *p; text.len && (p = memchr(text.ptr, '$', text.len));) {
+        text = (struct np_text){p, text.len - (size_t)(p - text.ptr)};
+        if (is_reference(text, &name))
+            return true;
+        text = (struct np_text){text.ptr + 1, text.len - 1};
+    }
+    return false;
+}
+
+struct variants {
+    struct np_buf *items;
+    size_t n;
+    bool too_many;
+};
+
+static void add_to_each(struct variants *variants, struct np_text text)
+{
+    for (size_t i = 0; i < variants->n; i++)
+        if (variants->items[i].len + text.len <= LINE_MAX_BYTES)
+            np_buf_add(&variants->items[i], text.ptr, text.len);
+        else
+            variants->too_many = true;
+}
+
+/* Every variant with every value. */
+static void multiply(struct apache *apache, struct variants *variants, const char *const *values, size_t n)
+{
+    if (variants->n * n > VARIANTS_MAX) {
+        variants->too_many = true;
+        n = 1;
+    }
+    struct np_buf *items = np_alloc_array(apache->arena, variants->n * n, sizeof *items);
+    size_t made = 0;
+    for (size_t i = 0; i < variants->n; i++)
+        for (size_t j = 0; j < n; j++, made++) {
+            items[made].arena = apache->arena;
+            np_buf_add(&items[made], variants->items[i].ptr ? variants->items[i].ptr : "", variants->items[i].len);
+            if (items[made].len + strlen(values[j]) <= LINE_MAX_BYTES)
+                np_buf_puts(&items[made], values[j]);
+            else
+                variants->too_many = true;
+        }
+    variants->items = items;
+    variants->n = made;
+}
+
+/* What a text may be once its variables are put in. What is not known stays as it is, as in httpd. */
+static struct variants resolve(struct apache *apache, struct np_text text)
+{
+    struct variants variants = {.items = np_alloc(apache->arena, sizeof *variants.items), .n = 1};
+    struct np_text name;
+    variants.items[0].arena = apache->arena;
+    np_buf_add(&variants.items[0], "", 0);
+    while (text.len && !variants.too_many) {
+        const char *values[VALUES_MAX * 2];
+        const char *next = memchr(text.ptr + 1, '$', text.len - 1);
+        size_t n_values = 0, n = next ? (size_t)(next - text.ptr) : text.len;
+        if (is_reference(text, &name)) {
+            n_values = values_of(apache, name, values);
+            n = name.len + 3;
+        }
+        if (n_values == 1)
+            add_to_each(&variants, np_text_of(values[0]));
+        else if (n_values)
+            multiply(apache, &variants, values, n_values);
+        else
+            add_to_each(&variants, (struct np_text){text.ptr, n});
+        text = (struct np_text){text.ptr + n, text.len - n};
+    }
+    return variants;
+}
+
+/* ---- envvars of Debian ---------------------------------------------------------------------------------------- */
+
+/* A value that the shell takes as it is. */
+static bool plain_value(struct np_text value, struct np_text *ret)
+{
+    value = np_text_trim(value);
+    const char quote = value.len ? *value.ptr : '\0';
+    if (quote == '"' || quote == '\'') {
+        if (value.len < 2 || value.ptr[value.len - 1] != quote)
+            return false;
+        value = (struct np_text){value.ptr + 1, value.len - 2};
+    }
+    for (size_t i = 0; i < value.len; i++)
+        if (strchr(quote == '\'' ? "'" : quote == '"' ? "\"$`\\" : "\"'$`\\ \t;&|<>()#*?[~", value.ptr[i]))
+            return false;
+    *ret = value;
+    return true;
+}
+
+static bool takes(struct np_text *text, const char *word)
+{
+    const size_t n = strlen(word);
+    if (text->len < n || memcmp(text->ptr, word, n) != 0)
+        return false;
+    *text = (struct np_text){text->ptr + n, text->len - n};
+    return true;
+}
+
+/* Other values than plain ones are not known: they may be anything. */
+static void set_environment(struct apache *apache, struct np_text line, bool certain)
+{
+    struct np_text name, value;
+    if (!takes(&line, "export ") || !memchr(line.ptr, '=', line.len) || !np_text_split(&line, '=', &name))
+        return;
+    struct variable *variable =
+        variable_at(apache, &apache->environment, np_text_dup(apache->arena, np_text_trim(name)));
+    if (plain_value(line, &value))
+        set_variable(variable, np_text_dup(apache->arena, value), certain);
+    else
+        variable->too_many = true;
+}
+
+static void read_envvars(struct apache *apache, const struct np_file *main_file)
+{
+    const char *path = np_files_beside(&apache->files, main_file, np_text_of("envvars"));
+    const struct np_file *file = np_files_open(&apache->files, (struct np_position){.file = main_file}, path);
+    struct np_cursor c;
+    struct np_text line;
+    unsigned depth = 0;
+    set_variable(variable_at(apache, &apache->environment, "APACHE_CONFDIR"), apache->server_root, true);
+    if (!file)
+        return;
+    np_cursor_init(&c, file);
+    while (np_cursor_line(&c, &line)) {
+        line = np_text_trim(line);
+        struct np_text word = line;
+        if (takes(&word, "if ") || takes(&word, "case "))
+            depth++;
+        else if (depth && (np_text_is(line, "fi") || np_text_is(line, "esac")))
+            depth--;
+        else
+            set_environment(apache, line, depth == 0);
+    }
+}
+
+/* ---- Conditions ----------------------------------------------------------------------------------------------- */
+
+/* Source files of modules that are not called as their libraries are. */
+static const struct {
+    const char *module, *file;
+} odd_modules[] = {
+    {"mpm_event_module", "event.c"},     {"mpm_worker_module", "worker.c"}, {"mpm_prefork_module", "prefork.c"},
+    {"mpm_winnt_module", "mpm_winnt.c"}, {"core_module", "core.c"},         {"http_module", "http_core.c"},
+    {"so_module", "mod_so.c"},
+};
+
+static void set_answer(struct np_map *map, const char *name, enum answer answer)
+{
+    static const enum answer answers[] = {NO, MAYBE, YES};
+    void **at = np_map_at(map, name);
+    *at = (void *)(uintptr_t)&answers[answer];
+}
+
+static bool get_answer(struct np_map *map, const char *name, enum answer *ret)
+{
+    const enum answer *known = *np_map_at(map, name);
+    if (known)
+        *ret = *known;
+    return known != NULL;
+}
+
+/* By all the names that it may have. */
+static void add_module(struct apache *apache, struct np_text module, struct np_text library, enum answer answer)
+{
+    struct np_arena *arena = apache->arena;
+    const char *id = np_text_dup(arena, module);
+    struct np_text file = base_of(library);
+    set_answer(&apache->modules, id, answer);
+    if (ends_with_nocase(file, ".so"))
+        file.len -= 3;
+    if (file.len)
+        set_answer(&apache->modules, np_sprintf(arena, "%.*s.c", (int)file.len, file.ptr), answer);
+    if (ends_with_nocase(module, "_module"))
+        set_answer(&apache->modules, np_sprintf(arena, "mod_%.*s.c", (int)(module.len - 7), module.ptr), answer);
+    for (size_t i = 0; i < sizeof odd_modules / sizeof *odd_modules; i++)
+        if (np_text_is(module, odd_modules[i].module))
+            set_answer(&apache->modules, odd_modules[i].file, answer);
+}
+
+static void add_builtins(struct apache *apache)
+{
+    static const char *const always[] = {"core_module", "http_module", "so_module"};
+    static const char *const often[] = {"watchdog_module", "log_config_module", "logio_module", "version_module",
+                                        "unixd_module"};
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        add_module(apache, np_text_of(always[i]), np_text_of(""), YES);
+    for (size_t i = 0; i < sizeof often / sizeof *often; i++)
+        add_module(apache, np_text_of(often[i]), np_text_of(""), apache->debian ? YES : MAYBE);
+}
+
+static bool is_mpm(const char *name)
+{
+    static const char *const names[] = {"event.c",          "worker.c",          "prefork.c",
+                                        "mpm_winnt.c",      "mpm_event_module",  "mpm_worker_module",
+                                        "mpm_winnt_module", "mpm_prefork_module"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* A httpd that loads nothing has its modules built in, which the files do not say. */
+static enum answer has_module(struct apache *apache, struct np_text argument)
+{
+    enum answer answer;
+    const char *name = np_text_dup(apache->arena, argument);
+    if (get_answer(&apache->modules, name, &answer))
+        return answer;
+    return !apache->has_modules || (is_mpm(name) && !apache->has_mpm) ? MAYBE : NO;
+}
+
+/* What is not defined here may be by -D, which the files do not say. */
+static enum answer is_defined(struct apache *apache, struct np_text argument)
+{
+    enum answer answer = MAYBE;
+    get_answer(&apache->defines, np_text_dup(apache->arena, argument), &answer);
+    return answer;
+}
+
+/* Relative to the server's root. NULL: on a drive that is not here. */
+static const char *path_of(struct apache *apache, struct np_text path)
+{
+    const struct np_file *main_file = apache->files.open[0];
+    const bool absolute =
+        path.len && (path.ptr[0] == '/' || path.ptr[0] == '\\' || (path.len > 1 && path.ptr[1] == ':'));
+    if (absolute)
+        return np_files_beside(&apache->files, main_file, path);
+    const char *below = np_sprintf(
+        apache->arena, "%s/%.*s", strcmp(apache->server_root, "/") ? apache->server_root : "", (int)path.len, path.ptr);
+    return np_files_beside(&apache->files, main_file, np_text_of(below));
+}
+
+/* Is anything there? A pattern's signs in a name are not told from a pattern. */
+static bool is_there(struct apache *apache, struct np_position at, const char *path)
+{
+    const char *const *paths;
+    size_t n;
+    np_files_glob(&apache->files, at, path, &paths, &n);
+    return n > 0;
+}
+
+static bool has_glob(const struct apache *apache)
+{
+    return apache->files.include && apache->files.include->glob;
+}
+
+static enum answer is_file(struct apache *apache, struct np_text argument)
+{
+    const char *path = path_of(apache, argument);
+    if (!path || !has_glob(apache))
+        return MAYBE;
+    return is_there(apache, apache->at, path) ? YES : NO;
+}
+
+static enum answer undecidable(struct apache *apache, struct np_text argument)
+{
+    (void)apache, (void)argument;
+    return MAYBE;
+}
+
+static enum answer decide(struct apache *apache, struct np_text argument,
+                          enum answer (*condition)(struct apache *, struct np_text))
+{
+    const bool negated = takes(&argument, "!");
+    const enum answer answer = has_reference(argument) ? MAYBE : condition(apache, argument);
+    return negated ? not_of(answer) : answer;
+}
+
+static const struct {
+    const char *name;
+    enum answer (*condition)(struct apache *, struct np_text);
+} conditions[] = {
+    {"<IfModule", has_module},   {"<IfDefine", is_defined},     {"<IfFile", is_file},
+    {"<IfVersion", undecidable}, {"<IfDirective", undecidable}, {"<IfSection", undecidable},
+};
+
+/* ---- Sections ------------------------------------------------------------------------------------------------- */
+
+/* "ADDRESS>" of <VirtualHost ADDRESS>, without the end. */
+static struct np_text argument_of(struct np_text text)
+{
+    const char *end = NULL;
+    for (size_t i = text.len; i > 0 && !end; i--)
+        if (text.ptr[i - 1] == '>')
+            end = text.ptr + i - 1;
+    return np_text_trim(end ? (struct np_text){text.ptr, (size_t)(end - text.ptr)} : text);
+}
+
+/* apr_parse_addr_port(): the digits at the end, if a colon or nothing is before them. *ret_address is what is left. */
+static bool split_port(struct np_text text, struct np_text *ret_address, struct np_text *ret_port)
+{
+    size_t n = text.len;
+    while (n && text.ptr[n - 1] >= '0' && text.ptr[n - 1] <= '9')
+        n--;
+    *ret_port = (struct np_text){text.ptr + n, text.len - n};
+    *ret_address = (struct np_text){text.ptr, n ? n - 1 : 0};
+    return ret_port->len && (n == 0 || text.ptr[n - 1] == ':');
+}
+
+static void add_vhost_address(struct apache *apache, struct vhost *vhost, struct np_text text)
+{
+    struct np_text address, digits;
+    uint16_t port;
+    if (split_port(text, &address, &digits)) {
+        if (!np_text_port(digits, &port))
+            np_files_warn(&apache->files, vhost->at, "VirtualHost \"%s\": not a port",
+                          np_files_text(&apache->files, text));
+        else
+            *(struct vhost_port *)np_push(apache->arena, &apache->ports, &apache->n_ports, &apache->ports_capacity,
+                                          sizeof *apache->ports) = (struct vhost_port){port, vhost, apache->n_ports};
+    } else if (!vhost->every_port) {
+        vhost->every_port = true;
+        *(struct vhost **)np_push(apache->arena, &apache->any, &apache->n_any, &apache->any_capacity,
+                                  sizeof *apache->any) = vhost;
+    }
+}
+
+static struct vhost *open_vhost(struct apache *apache, struct np_position at, struct np_text argument)
+{
+    struct vhost *vhost = np_alloc(apache->arena, sizeof *vhost);
+    const struct words words = words_of(apache, argument);
+    *vhost = (struct vhost){.at = at, .addresses = np_files_text(&apache->files, argument)};
+    for (size_t i = 0; i < words.n; i++)
+        if (!has_reference(words.at[i]))
+            add_vhost_address(apache, vhost, words.at[i]);
+    return vhost;
+}
+
+static void push_section(struct apache *apache, struct section section)
+{
+    if (apache->n_sections >= SECTIONS_MAX) {
+        apache->given_up = true;
+        np_files_fail(&apache->files, NEXTPORT_BLIND, section.at, "more than %d sections in each other", SECTIONS_MAX);
+        return;
+    }
+    *(struct section *)np_push(apache->arena, &apache->sections, &apache->n_sections, &apache->sections_capacity,
+                               sizeof section) = section;
+    apache->n_no += section.answer == NO;
+    apache->n_maybe += section.answer == MAYBE;
+    apache->n_context += section.context;
+    if (section.vhost)
+        apache->vhost = section.vhost;
+}
+
+static void pop_section(struct apache *apache)
+{
+    const struct section *section = &apache->sections[--apache->n_sections];
+    apache->n_no -= section->answer == NO;
+    apache->n_maybe -= section->answer == MAYBE;
+    apache->n_context -= section->context;
+    if (section->vhost)
+        apache->vhost = NULL;
+}
+
+/* One value for certain, or else as it is. */
+static struct np_text resolved(struct apache *apache, struct np_text text)
+{
+    if (!has_reference(text))
+        return text;
+    const struct variants variants = resolve(apache, text);
+    return variants.n == 1 && !variants.too_many ? (struct np_text){variants.items[0].ptr, variants.items[0].len}
+                                                 : text;
+}
+
+/* Code in another language, which may configure anything. */
+static const char *const code_sections[] = {"<Perl", "<Lua"};
+
+static void open_macro(struct apache *apache, struct np_text rest);
+
+static void open_section(struct apache *apache, struct np_position at, struct np_text name, struct np_text rest)
+{
+    struct section section = {.name = name, .at = at, .answer = YES};
+    if (apache->n_no) {
+        push_section(apache, section);
+        return;
+    }
+    const struct np_text argument = resolved(apache, argument_of(rest));
+    for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++)
+        if (np_text_is_nocase(name, conditions[i].name)) {
+            struct np_text word = argument, left = argument;
+            next_word(apache->arena, &left, &word);
+            section.answer = decide(apache, word, conditions[i].condition);
+            push_section(apache, section);
+            return;
+        }
+    for (size_t i = 0; i < sizeof code_sections / sizeof *code_sections; i++)
+        if (np_text_is_nocase(name, code_sections[i])) {
+            np_files_gap(&apache->files, at, NULL, "%s>: code that is not run here may open ports", code_sections[i]);
+            section.answer = NO;
+        }
+    if (np_text_is_nocase(name, "<Macro")) {
+        open_macro(apache, argument);
+        return;
+    }
+    if (np_text_is_nocase(name, "<VirtualHost"))
+        section.vhost = open_vhost(apache, at, argument);
+    else
+        section.context = true;
+    push_section(apache, section);
+}
+
+/* `base`: the sections that were open before this file or macro. */
+static void close_section(struct apache *apache, struct np_position at, struct np_text name, size_t base)
+{
+    const struct np_text closed = {name.ptr + 2, name.len - 2};
+    size_t n = apache->n_sections;
+    for (; n > base; n--) {
+        const struct np_text open = apache->sections[n - 1].name;
+        if (np_text_is_nocase((struct np_text){open.ptr + 1, open.len - 1}, np_text_dup(apache->arena, closed)))
+            break;
+    }
+    if (n < apache->n_sections || n == base)
+        np_files_gap(&apache->files, at, "Mend it: httpd refuses such a configuration.",
+                     "\"%s>\" does not close the section that is open", np_files_text(&apache->files, name));
+    while (n > base && apache->n_sections >= n)
+        pop_section(apache);
+}
+
+/* ---- Directives ----------------------------------------------------------------------------------------------- */
+
+/* The file's name without its folders: it stays when the machine is looked at as an image. */
+static const char *file_name(struct apache *apache, const char *path)
+{
+    return np_text_dup(apache->arena, base_of(np_text_of(path)));
+}
+
+static void keep_unresolved(struct apache *apache, struct np_position at, const char *shown)
+{
+    apache->n_unresolved++;
+    np_files_claim(&apache->files, at,
+                   (struct nextport_claim){.protocol = NEXTPORT_TCP,
+                                           .kind = NEXTPORT_CONFIGURED,
+                                           .certainty = NEXTPORT_UNRESOLVED,
+                                           .holder = file_name(apache, apache->files.open[0]->name),
+                                           .detail = np_sprintf(apache->arena, "Listen %s", shown)});
+    np_files_gap(&apache->files, at, "Give httpd's environment by Define, or exclude the port with --exclude.",
+                 "Listen \"%s\": a variable whose value is not known here", shown);
+}
+
+/* Numbers that could be the port when someone mends it. */
+static void keep_malformed(struct apache *apache, struct np_position at, struct np_text text, const char *shown)
+{
+    apache->n_unresolved++;
+    np_files_warn(&apache->files, at, "Listen \"%s\": not a port, or an address and a port: httpd refuses it", shown);
+    struct nextport_claim claim = {.protocol = NEXTPORT_TCP,
+                                   .kind = NEXTPORT_SUSPECT,
+                                   .certainty = NEXTPORT_CONDITIONAL,
+                                   .holder = file_name(apache, apache->files.open[0]->name),
+                                   .detail = np_sprintf(apache->arena, "Listen %s", shown)};
+    if (memchr(text.ptr, '.', text.len) || memchr(text.ptr, '[', text.len))
+        return;
+    for (size_t i = 0, n; i < text.len; i += n ? n : 1) {
+        for (n = 0; i + n < text.len && text.ptr[i + n] >= '0' && text.ptr[i + n] <= '9'; n++)
+            continue;
+        if (np_text_port((struct np_text){text.ptr + i, n}, &claim.first)) {
+            claim.last = claim.first;
+            np_files_claim(&apache->files, at, claim);
+        }
+    }
+}
+
+static bool is_numeric_address(struct np_text text)
+{
+    bool colon = false, other = false;
+    for (size_t i = 0; i < text.len; i++) {
+        const char c = text.ptr[i];
+        colon = colon || c == ':';
+        other = other || !((c >= '0' && c <= '9') || c == '.');
+    }
+    return colon || !other;
+}
+
+/* "*", "127.0.0.1", "[::1]"; NULL for a name, which may be any address. */
+static const char *address_of(struct apache *apache, struct np_text text)
+{
+    struct np_arena *arena = apache->arena;
+    if (!text.len || np_text_is(text, "*"))
+        return "*";
+    if (has_reference(text) || !is_numeric_address(text))
+        return NULL;
+    const char *shown = np_files_text(&apache->files, text);
+    return memchr(text.ptr, ':', text.len) && *text.ptr != '[' ? np_sprintf(arena, "[%s]", shown) : shown;
+}
+
+static void do_listen(struct apache *apache, struct np_position at, struct np_text args)
+{
+    const struct words words = words_of(apache, args);
+    struct np_text address, digits;
+    uint16_t port;
+    if (!words.n) {
+        np_files_warn(&apache->files, at, "Listen without a port");
+        return;
+    }
+    const struct np_text where = words.at[0];
+    const char *shown = np_files_text(&apache->files, where);
+    if (!split_port(where, &address, &digits) || !np_text_port(digits, &port)) {
+        if (has_reference(where))
+            keep_unresolved(apache, at, shown);
+        else
+            keep_malformed(apache, at, where, shown);
+        return;
+    }
+    const bool proto = words.n > 1 && !memchr(words.at[1].ptr, '=', words.at[1].len);
+    if (apache->vhost || apache->n_context)
+        np_files_warn(&apache->files, at, "Listen in a section, where httpd refuses it");
+    struct listen *listen =
+        np_push(apache->arena, &apache->listens, &apache->n_listens, &apache->listens_capacity, sizeof *listen);
+    *listen = (struct listen){.at = at,
+                              .port = port,
+                              .conditional =
+                                  !is_certain(apache) || has_reference(where) || apache->vhost || apache->n_context,
+                              .address = address_of(apache, address),
+                              .detail = np_sprintf(apache->arena, "Listen %s", shown)};
+    listen->scheme = proto         ? lowered(apache->arena, np_text_of(np_files_text(&apache->files, words.at[1])))
+                     : port == 443 ? "https"
+                                   : "http";
+}
+
+static void do_define(struct apache *apache, struct np_position at, struct np_text args)
+{
+    const struct words words = words_of(apache, args);
+    if (!words.n) {
+        np_files_warn(&apache->files, at, "Define without a name");
+        return;
+    }
+    const bool certain = is_certain(apache);
+    const char *name = np_text_dup(apache->arena, words.at[0]);
+    enum answer before = MAYBE;
+    get_answer(&apache->defines, name, &before);
+    set_answer(&apache->defines, name, certain || before == YES ? YES : MAYBE);
+    if (words.n < 2)
+        return;
+    struct variable *variable = variable_at(apache, &apache->variables, lowered(apache->arena, words.at[0]));
+    if (has_reference(words.at[1]))
+        variable->too_many = true;
+    else
+        set_variable(variable, np_text_dup(apache->arena, words.at[1]), certain);
+}
+
+static void do_undefine(struct apache *apache, struct np_position at, struct np_text args)
+{
+    (void)at;
+    const struct words words = words_of(apache, args);
+    if (!words.n)
+        return;
+    struct variable *variable = variable_at(apache, &apache->variables, lowered(apache->arena, words.at[0]));
+    if (is_certain(apache))
+        *variable = (struct variable){.n = 0};
+    variable->maybe_unset = true;
+    set_answer(&apache->defines, np_text_dup(apache->arena, words.at[0]), is_certain(apache) ? NO : MAYBE);
+}
+
+static void do_load_module(struct apache *apache, struct np_position at, struct np_text args)
+{
+    (void)at;
+    const struct words words = words_of(apache, args);
+    if (!words.n)
+        return;
+    enum answer answer = is_certain(apache) ? YES : MAYBE, before;
+    if (get_answer(&apache->modules, np_text_dup(apache->arena, words.at[0]), &before) && before == YES)
+        answer = YES;
+    apache->has_modules = true;
+    if (is_mpm(np_text_dup(apache->arena, words.at[0])))
+        apache->has_mpm = true;
+    add_module(apache, words.at[0], words.n > 1 ? words.at[1] : np_text_of(""), answer);
+}
+
+static void do_server_root(struct apache *apache, struct np_position at, struct np_text args)
+{
+    const struct words words = words_of(apache, args);
+    if (!words.n || has_reference(words.at[0])) {
+        np_files_gap(&apache->files, at, NULL, "ServerRoot \"%s\": not known here",
+                     np_files_text(&apache->files, args));
+        return;
+    }
+    char *root = np_text_dup(apache->arena, words.at[0]);
+    for (size_t n = strlen(root); n > 1 && (root[n - 1] == '/' || root[n - 1] == '\\'); n--)
+        root[n - 1] = '\0';
+    apache->server_root = root;
+}
+
+/* "name:80", "https://name" */
+static struct np_text host_of(struct np_text text)
+{
+    for (size_t i = 0; i + 2 < text.len; i++)
+        if (memcmp(text.ptr + i, "://", 3) == 0) {
+            text = (struct np_text){text.ptr + i + 3, text.len - i - 3};
+            break;
+        }
+    const char *colon = memchr(text.ptr, ':', text.len);
+    return colon && text.ptr[0] != '[' ? (struct np_text){text.ptr, (size_t)(colon - text.ptr)} : text;
+}
+
+static void do_server_name(struct apache *apache, struct np_position at, struct np_text args)
+{
+    (void)at;
+    const struct words words = words_of(apache, args);
+    if (apache->vhost && !apache->n_context && words.n && !has_reference(words.at[0]))
+        apache->vhost->name = np_files_text(&apache->files, host_of(words.at[0]));
+}
+
+static void do_server_alias(struct apache *apache, struct np_position at, struct np_text args)
+{
+    (void)at;
+    struct vhost *vhost = apache->vhost;
+    struct np_text word;
+    while (vhost && !apache->n_context && next_word(apache->arena, &args, &word))
+        if (!has_reference(word))
+            *(const char **)np_push(apache->arena, &vhost->aliases, &vhost->n_aliases, &vhost->aliases_capacity,
+                                    sizeof *vhost->aliases) = np_files_text(&apache->files, word);
+}
+
+/* ---- Includes ------------------------------------------------------------------------------------------------- */
+
+static enum nextport_status parse_file(void *ctx, const struct np_file *file);
+
+/* A folder is all that is in it, and in the folders below. */
+static bool include_folder(struct apache *apache, struct np_position at,
+                           const char *path) /* NOLINT(misc-no-recursion) */
+{
+    static const char *const patterns[] = {".*", "*"};
+    if (!has_glob(apache) || !is_there(apache, at, np_sprintf(apache->arena, "%s/.", path)))
+        return false;
+    if (++apache->n_folders > FOLDERS_MAX) {
+        apache->given_up = true;
+        np_files_fail(&apache->files, NEXTPORT_BLIND, at, "more than %d folders included", FOLDERS_MAX);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        const char *const *paths;
+        size_t n;
+        np_files_glob(&apache->files, at, np_sprintf(apache->arena, "%s/%s", path, patterns[i]), &paths, &n);
+        for (size_t j = 0; j < n && !apache->given_up; j++)
+            if (!include_folder(apache, at, paths[j]))
+                np_files_include(&apache->files, at, paths[j], parse_file, apache);
+    }
+    return true;
+}
+
+static void do_include_of(struct apache *apache, struct np_position at, struct np_text args, bool optional)
+{
+    const struct words words = words_of(apache, args);
+    if (words.n != 1) {
+        np_files_warn(&apache->files, at, "Include takes one path");
+        return;
+    }
+    const char *shown = np_files_text(&apache->files, words.at[0]);
+    const char *path = has_reference(words.at[0]) ? NULL : path_of(apache, words.at[0]);
+    if (!path) {
+        np_files_gap(&apache->files, at, NULL, "Include \"%s\": where that is is not known here", shown);
+        return;
+    }
+    const char *const *paths = &path;
+    size_t n = 1;
+    const bool pattern = strpbrk(path, "*?[") != NULL;
+    if (pattern)
+        np_files_glob(&apache->files, at, path, &paths, &n);
+    for (size_t i = 0; i < n && !apache->given_up; i++) {
+        /* what a pattern finds with such a name is taken for a file, so that it is not looked at twice */
+        const struct np_text name = np_text_of(paths[i]);
+        const bool file = pattern && (ends_with_nocase(name, ".conf") || ends_with_nocase(name, ".load"));
+        if (!file && include_folder(apache, at, paths[i]))
+            continue;
+        if (!optional || pattern || np_files_open(&apache->files, at, paths[i]))
+            np_files_include(&apache->files, at, paths[i], parse_file, apache);
+    }
+}
+
+static void do_include(struct apache *apache, struct np_position at, struct np_text args)
+{
+    do_include_of(apache, at, args, false);
+}
+
+static void do_include_optional(struct apache *apache, struct np_position at, struct np_text args)
+{
+    do_include_of(apache, at, args, true);
+}
+
+/* ---- Macros --------------------------------------------------------------------------------------------------- */
+
+static void do_line(struct apache *apache, struct line line, size_t base);
+
+static void open_macro(struct apache *apache, struct np_text rest)
+{
+    struct words words = words_of(apache, rest);
+    struct macro *macro = np_alloc(apache->arena, sizeof *macro);
+    macro->certain = is_certain(apache);
+    if (words.n) {
+        macro->n_parameters = words.n - 1;
+        macro->parameters = np_alloc_array(apache->arena, words.n, sizeof *macro->parameters);
+        memcpy(macro->parameters, &words.at[1], macro->n_parameters * sizeof *words.at);
+        *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) = macro;
+    }
+    apache->collecting = macro;
+    apache->collected_depth = 1;
+}
+
+static void collect(struct apache *apache, struct line line)
+{
+    struct np_text rest = line.text, word;
+    struct macro *macro = apache->collecting;
+    if (next_word(apache->arena, &rest, &word)) {
+        if (word.len && word.ptr[word.len - 1] == '>')
+            word.len--;
+        if (np_text_is_nocase(word, "<Macro"))
+            apache->collected_depth++;
+        else if (np_text_is_nocase(word, "</Macro") && --apache->collected_depth == 0) {
+            apache->collecting = NULL;
+            return;
+        }
+    }
+    *(struct line *)np_push(apache->arena, &macro->lines, &macro->n, &macro->capacity, sizeof line) = line;
+}
+
+/* The longest parameter that stands here. -1: none. */
+static int parameter_at(const struct macro *macro, struct np_text text)
+{
+    int found = -1;
+    for (size_t i = 0; i < macro->n_parameters; i++) {
+        const struct np_text p = macro->parameters[i];
+        if (p.len && p.len <= text.len && memcmp(p.ptr, text.ptr, p.len) == 0 &&
+            (found < 0 || p.len > macro->parameters[found].len))
+            found = (int)i;
+    }
+    return found;
+}
+
+static struct np_text substitute(struct apache *apache, const struct macro *macro, const struct words *args,
+                                 struct np_text text)
+{
+    struct np_buf buf = {.arena = apache->arena};
+    np_buf_add(&buf, "", 0);
+    while (text.len) {
+        const int i = parameter_at(macro, text);
+        const size_t n = i < 0 ? 1 : macro->parameters[i].len;
+        if (i < 0)
+            np_buf_add(&buf, text.ptr, 1);
+        else
+            np_buf_add(&buf, args->at[i + 1].ptr, args->at[i + 1].len);
+        text = (struct np_text){text.ptr + n, text.len - n};
+        if (apache->macro_bytes + buf.len > MACRO_BYTES_MAX)
+            break;
+    }
+    return (struct np_text){buf.ptr, buf.len};
+}
+
+static void end_sections(struct apache *apache, size_t base)
+{
+    if (apache->n_sections > base && !apache->given_up) {
+        const struct section *open = &apache->sections[apache->n_sections - 1];
+        np_files_fail(&apache->files, NEXTPORT_RETRY, open->at, "%s> is not closed",
+                      np_files_text(&apache->files, open->name));
+    }
+    while (apache->n_sections > base)
+        pop_section(apache);
+}
+
+static void run_macro(struct apache *apache, struct np_position at, struct macro *macro, const struct words *args)
+{
+    const size_t base = apache->n_sections;
+    macro->used = true;
+    apache->macro_depth++;
+    apache->n_maybe += !macro->certain;
+    for (size_t i = 0; i < macro->n && !apache->given_up; i++) {
+        const struct np_text text = substitute(apache, macro, args, macro->lines[i].text);
+        apache->macro_bytes += text.len + 64;
+        if (apache->macro_bytes > MACRO_BYTES_MAX) {
+            apache->given_up = true;
+            np_files_fail(&apache->files, NEXTPORT_BLIND, at, "macros make more than %d bytes", MACRO_BYTES_MAX);
+        } else {
+            do_line(apache, (struct line){skip_blanks(text), at}, base);
+        }
+    }
+    end_sections(apache, base);
+    apache->n_maybe -= !macro->certain;
+    apache->macro_depth--;
+    macro->used = false;
+}
+
+static void do_use(struct apache *apache, struct np_position at, struct np_text args)
+{
+    const struct words words = words_of(apache, args);
+    struct macro *macro = words.n ? *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) : NULL;
+    const char *why = !macro                                  ? "no such macro"
+                      : macro->used                           ? "it uses itself"
+                      : macro->n_parameters != words.n - 1    ? "another number of arguments"
+                      : apache->macro_depth > MACRO_DEPTH_MAX ? "macros used too deep"
+                                                              : NULL;
+    if (why)
+        np_files_gap(&apache->files, at, NULL, "Use \"%s\": %s", np_files_text(&apache->files, args), why);
+    else
+        run_macro(apache, at, macro, &words);
+}
+
+static void do_undef_macro(struct apache *apache, struct np_position at, struct np_text args)
+{
+    (void)at;
+    const struct words words = words_of(apache, args);
+    if (words.n && is_certain(apache))
+        *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) = NULL;
+}
+
+/* ---- Lines ---------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    void (*directive)(struct apache *, struct np_position, struct np_text args);
+} directives[] = {
+    {"Define", do_define},
+    {"Include", do_include},
+    {"IncludeOptional", do_include_optional},
+    {"Listen", do_listen},
+    {"LoadModule", do_load_module},
+    {"ServerAlias", do_server_alias},
+    {"ServerName", do_server_name},
+    {"ServerRoot", do_server_root},
+    {"UnDefine", do_undefine},
+    {"UndefMacro", do_undef_macro},
+    {"Use", do_use},
+};
+
+/* Where conditions decide what a variable is, for each of its values. */
+static void do_variants(struct apache *apache, struct np_position at, size_t row, struct np_text args)
+{
+    const struct variants variants = resolve(apache, args);
+    if (variants.too_many)
+        np_files_gap(&apache->files, at, NULL, "%s: its variables have too many values", directives[row].name);
+    apache->n_maybe += variants.n > 1;
+    for (size_t i = 0; i < variants.n && !apache->given_up; i++)
+        directives[row].directive(apache, at, (struct np_text){variants.items[i].ptr, variants.items[i].len});
+    apache->n_maybe -= variants.n > 1;
+}
+
+static void do_directive(struct apache *apache, struct np_position at, struct np_text name, struct np_text args)
+{
+    apache->has_directives = true;
+    args = skip_blanks(args);
+    for (size_t i = 0; i < sizeof directives / sizeof *directives; i++)
+        if (np_text_is_nocase(name, directives[i].name)) {
+            if (has_reference(args))
+                do_variants(apache, at, i, args);
+            else
+                directives[i].directive(apache, at, args);
+            return;
+        }
+}
+
+static void do_line(struct apache *apache, struct line line, size_t base) /* NOLINT(misc-no-recursion) */
+{
+    struct np_text rest = line.text, word;
+    if (!rest.len || *rest.ptr == '#')
+        return;
+    if (apache->collecting) {
+        collect(apache, line);
+        return;
+    }
+    if (!next_word(apache->arena, &rest, &word) || !word.len)
+        return;
+    apache->at = line.at;
+    if (*word.ptr != '<') {
+        if (!apache->n_no)
+            do_directive(apache, line.at, word, rest);
+        return;
+    }
+    if (word.ptr[word.len - 1] == '>')
+        word.len--;
+    if (word.len > 1 && word.ptr[1] == '/')
+        close_section(apache, line.at, word, base);
+    else
+        open_section(apache, line.at, word, rest);
+}
+
+/* The next line, with those that it goes on in. A comment goes on too. */
+static bool next_line(struct apache *apache, struct np_cursor *c, struct line *ret)
+{
+    struct np_text text;
+    struct np_buf joined = {.arena = apache->arena};
+    ret->at = np_cursor_position(c);
+    if (!np_cursor_line(c, &text))
+        return false;
+    while (text.len && text.ptr[text.len - 1] == '\\') {
+        np_buf_add(&joined, text.ptr, text.len - 1);
+        if (!np_cursor_line(c, &text))
+            text.len = 0;
+    }
+    if (joined.ptr) {
+        np_buf_add(&joined, text.ptr, text.len);
+        text = (struct np_text){joined.ptr, joined.len};
+    }
+    ret->text = skip_blanks(text);
+    if (!joined.ptr)
+        ret->at.column += (unsigned)(text.len - ret->text.len);
+    return true;
+}
+
+static enum nextport_status parse_file(void *ctx, const struct np_file *file)
+{
+    struct apache *apache = ctx;
+    struct np_cursor c;
+    struct line line;
+    const size_t base = apache->n_sections;
+    const struct np_position whole = {.file = file};
+    if (file->bytes.len && memchr(file->bytes.ptr, '\0', file->bytes.len)) {
+        np_files_fail(&apache->files, NEXTPORT_BLIND, whole, "not a text");
+        return NEXTPORT_OK;
+    }
+    np_cursor_init(&c, file);
+    while (!apache->given_up && next_line(apache, &c, &line))
+        do_line(apache, line, base);
+    if (apache->collecting && !apache->given_up) {
+        np_files_fail(&apache->files, NEXTPORT_RETRY, whole, "<Macro> is not closed");
+        apache->collecting = NULL;
+    }
+    end_sections(apache, base);
+    return NEXTPORT_OK;
+}
+
+/* ---- Claims --------------------------------------------------------------------------------------------------- */
+
+static int by_port(const void *a, const void *b)
+{
+    const struct vhost_port *one = a, *other = b;
+    if (one->port != other->port)
+        return one->port < other->port ? -1 : 1;
+    return one->order < other->order ? -1 : one->order > other->order;
+}
+
+/* The first of the port, in order of ports. */
+static size_t first_of(const struct apache *apache, uint16_t port)
+{
+    size_t low = 0, high = apache->n_ports;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (apache->ports[middle].port < port)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void claim_vhost(struct apache *apache, const struct listen *listen, const struct vhost *vhost)
+{
+    struct nextport_claim claim = {.first = listen->port,
+                                   .last = listen->port,
+                                   .protocol = NEXTPORT_TCP,
+                                   .kind = NEXTPORT_CONFIGURED,
+                                   .certainty = listen->conditional ? NEXTPORT_CONDITIONAL : NEXTPORT_DECLARED,
+                                   .address = listen->address,
+                                   .holder = vhost->name ? vhost->name : file_name(apache, vhost->at.file->name),
+                                   .host = vhost->name,
+                                   .scheme = listen->scheme};
+    claim.detail = np_sprintf(apache->arena, "%s, VirtualHost %s", listen->detail, vhost->addresses);
+    np_files_claim(&apache->files, vhost->at, claim);
+    for (size_t i = 0; i < vhost->n_aliases && apache->files.n_claims <= NP_FILES_CLAIMS_MAX; i++) {
+        claim.host = vhost->aliases[i];
+        np_files_claim(&apache->files, vhost->at, claim);
+    }
+}
+
+/* One claim for each name that answers there; the server itself where there is none. */
+static void claim_listen(struct apache *apache, const struct listen *listen)
+{
+    const struct vhost *last = NULL;
+    size_t n = 0;
+    for (size_t i = first_of(apache, listen->port);
+         i < apache->n_ports && apache->ports[i].port == listen->port && apache->files.n_claims <= NP_FILES_CLAIMS_MAX;
+         i++) {
+        if (apache->ports[i].vhost != last && !apache->ports[i].vhost->every_port) {
+            claim_vhost(apache, listen, apache->ports[i].vhost);
+            n++;
+        }
+        last = apache->ports[i].vhost;
+    }
+    for (size_t i = 0; i < apache->n_any && apache->files.n_claims <= NP_FILES_CLAIMS_MAX; i++, n++)
+        claim_vhost(apache, listen, apache->any[i]);
+    if (n)
+        return;
+    np_files_claim(&apache->files, listen->at,
+                   (struct nextport_claim){.first = listen->port,
+                                           .last = listen->port,
+                                           .protocol = NEXTPORT_TCP,
+                                           .kind = NEXTPORT_CONFIGURED,
+                                           .certainty = listen->conditional ? NEXTPORT_CONDITIONAL : NEXTPORT_DECLARED,
+                                           .address = listen->address,
+                                           .holder = file_name(apache, apache->files.open[0]->name),
+                                           .scheme = listen->scheme,
+                                           .detail = listen->detail});
+}
+
+/* A port of a virtual host that nothing opens. */
+static void warn_of_unheard(struct apache *apache)
+{
+    unsigned char heard[UINT16_MAX / 8 + 1] = {0};
+    for (size_t i = 0; i < apache->n_listens; i++)
+        heard[apache->listens[i].port / 8] |= (unsigned char)(1u << apache->listens[i].port % 8);
+    for (size_t i = 0; i < apache->n_ports && !apache->n_unresolved; i++) {
+        const uint16_t port = apache->ports[i].port;
+        if ((i == 0 || apache->ports[i - 1].port != port) && !(heard[port / 8] & 1u << port % 8))
+            np_files_warn(&apache->files, apache->ports[i].vhost->at,
+                          "VirtualHost %s: no Listen opens port %u, so that nothing answers there",
+                          apache->ports[i].vhost->addresses, port);
+    }
+}
+
+/* ---- One configuration ---------------------------------------------------------------------------------------- */
+
+/* Where httpd is built to look, until ServerRoot says it: the folder of apache2.conf, the one above conf/httpd.conf. */
+static const char *root_of(struct apache *apache, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    struct np_text folder = slash ? (struct np_text){file, (size_t)(slash - file)} : np_text_of(".");
+    if (!apache->debian && np_text_is_nocase(base_of(folder), "conf") && folder.len > 5)
+        folder.len -= 5;
+    return folder.len ? np_text_dup(apache->arena, folder) : "/";
+}
+
+static enum nextport_status parse_main(void *ctx, const struct np_file *file)
+{
+    struct apache *apache = ctx;
+    apache->debian = ends_with_nocase(base_of(np_text_of(file->path)), "apache2.conf");
+    apache->server_root = root_of(apache, file->path);
+    if (apache->debian)
+        read_envvars(apache, file);
+    add_builtins(apache);
+    return parse_file(apache, file);
+}
+
+static enum nextport_status parse(struct np_evidence *ret, const char *file, struct np_text bytes,
+                                  const struct np_include *include, struct nextport_error *err)
+{
+    const struct np_map map = {.arena = ret->arena};
+    struct apache apache = {
+        .arena = ret->arena, .variables = map, .environment = map, .defines = map, .modules = map, .macros = map};
+    np_files_init(&apache.files, "apache", ret, include, err);
+    np_files_main(&apache.files, file, bytes, parse_main, &apache);
+    if (apache.n_ports > 1)
+        qsort(apache.ports, apache.n_ports, sizeof *apache.ports, by_port);
+    for (size_t i = 0; i < apache.n_listens && apache.files.n_claims <= NP_FILES_CLAIMS_MAX; i++)
+        claim_listen(&apache, &apache.listens[i]);
+    warn_of_unheard(&apache);
+    const struct np_position whole = {.file = apache.files.open[0]};
+    if (!apache.has_directives && !apache.given_up && apache.files.status == NEXTPORT_OK) {
+        np_files_fail(&apache.files, NEXTPORT_RETRY, whole, "no directive in it");
+        np_hint(err, "Give the main file, apache2.conf or httpd.conf.");
+    } else if (!apache.n_listens && !apache.n_unresolved) {
+        np_files_warn(&apache.files, whole, "no Listen, without which httpd does not start");
+    }
+    return np_files_finish(&apache.files);
+}
+
+/* ---- The look at a machine ------------------------------------------------------------------------------------ */
+
+static const char *const places[] = {
+    "/etc/apache2/apache2.conf",
+    "/etc/httpd/conf/httpd.conf",
+    "/usr/local/apache2/conf/httpd.conf",
+    NULL,
+};
+/* where Debian's apache2 is, which knows several instances */
+static const char *const places_of_debian[] = {
+    "/etc/apache2/apache2.conf",
+    "/etc/apache2-*/apache2.conf",
+    "/etc/httpd/conf/httpd.conf",
+    "/usr/local/apache2/conf/httpd.conf",
+    NULL,
+};
+
+static enum nextport_status look(struct np_look *look, struct nextport_error *err)
+{
+    const char *const *paths, *why;
+    size_t n = 0;
+    const enum np_read outcome = np_reader_glob(look->reader, places[0], &paths, &n, &why);
+    return np_files_look(look, &np_source_apache, &look->settings->apache_files,
+                         n || outcome != NP_READ_OK ? places_of_debian : places, err);
+}
+
+static const char *const programs[] = {"apache2", "httpd", "httpd.worker", NULL};
+
+const struct np_source np_source_apache = {
+    .name = "apache",
+    .about = "Listen lines of Apache httpd, running or not, with their virtual hosts",
+    .policy = NEXTPORT_REQUIRE,
+    .files = true,
+    .adopts = "project",
+    .programs = programs,
+    .look = look,
+    .parse = parse,
+};

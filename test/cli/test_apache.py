@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: MIT
+"""Apache httpd: what is claimed for it beside what it binds itself; and how it is found."""
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+MODULES = pathlib.Path("/usr/lib/apache2/modules")
+HTTPD = shutil.which("apache2", path="/usr/sbin:/usr/bin")
+# what every configuration here begins with
+HEAD = """ServerRoot {here}
+PidFile {here}/pid
+ErrorLog {here}/error.log
+DefaultRuntimeDir {here}
+ServerName localhost
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule macro_module {modules}/mod_macro.so
+"""
+# As configurations of httpd. {here} is the folder of the main file.
+GRAMMAR = {
+    "a port": "Listen 7001",
+    "an address": "Listen 127.0.0.1:7001",
+    "a star": "Listen *:7001",
+    "every address of IPv4": "Listen 0.0.0.0:7001",
+    "IPv6": "Listen [::1]:7001",
+    "IPv6 without brackets": "Listen ::1:7082",
+    "every address of IPv6": "Listen [::]:7001",
+    "a protocol": "Listen 7001 https\nListen 7002 HTTP",
+    "several": "Listen 7001\nListen 127.0.0.1:7002\nListen 7003 http",
+    "an address and every address": "Listen 127.0.0.1:7001\nListen 127.0.0.2:7001",
+    "letter cases": "lISTEN 7001\n<ifmodule MOD_SO.C>\nListen 7002\n</IFMODULE>\n<IFDEFINE !x>\n</ifdefine>",
+    "quotes": "Listen \"7001\"\nListen '127.0.0.1:7002'\n\"Listen\" 7003",
+    "leading zeros": "Listen 07001",
+    "lines that go on": "Listen \\\n7001\nListen \\\r\n  7002 \\\nhttp\n# a comment goes on too \\\n"
+        "Listen 9001\nListen 70\\\n03",
+    "blanks": "\t Listen\t 7001  \r\nListen 7002\r\n   # Listen 9001\n#Listen 9002",
+    "a name of this machine": "Listen localhost:7001",
+    "define": "Define P 7001\nListen ${P}\nDefine Where 127.0.0.1:70\nListen ${where}02",
+    "define of several words": "Define ALL \"7001 https\"\nListen ${ALL}",
+    "define again": "Define P 9001\nDefine P 7001\nListen ${P}",
+    "define of a define": "Define A 7${B}\nDefine B 1\nDefine C 70\nDefine D ${C}01\nListen ${D}",
+    "undefine": "Define A 1\nUnDefine A\n<IfDefine A>\nListen 9001\n</IfDefine>\n<IfDefine !A>\nListen 7001\n"
+        "</IfDefine>",
+    "ifdefine": "Define A\n<IfDefine A>\nListen 7001\n</IfDefine>\n<IfDefine !A>\nListen 9001\n</IfDefine>",
+    "ifdefine of what -D may give": "Listen 7001\n<IfDefine B>\nListen 7002\n</IfDefine>",
+    "ifmodule": "<IfModule macro_module>\nListen 7001\n</IfModule>\n<IfModule mod_macro.c>\nListen 7002\n</IfModule>\n"
+                "<IfModule !mod_macro.c>\nListen 9001\n</IfModule>\n<IfModule mod_ssl.c>\nListen 9002\n</IfModule>\n"
+                "<IfModule !ssl_module>\nListen 7003\n</IfModule>",
+    "ifmodule of an mpm": "<IfModule event.c>\nListen 7001\n</IfModule>\n<IfModule mpm_event_module>\nListen 7002\n"
+                          "</IfModule>\n<IfModule prefork.c>\nListen 9001\n</IfModule>",
+    "ifmodule of what is built in": "<IfModule mod_log_config.c>\nListen 7001\n</IfModule>\n<IfModule http_core.c>\n"
+                                    "Listen 7002\n</IfModule>\n<IfModule mod_unixd.c>\nListen 7003\n</IfModule>",
+    "ifmodule before loadmodule": "Listen 7001\n<IfModule env_module>\nListen 9001\n</IfModule>\n"
+                                  "LoadModule env_module {modules}/mod_env.so\n<IfModule env_module>\n"
+                                  "Listen 7002\n</IfModule>",
+    "ifversion": "<IfVersion >= 2.4>\nListen 7001\n</IfVersion>\n<IfVersion < 2.2>\nListen 7002\n</IfVersion>",
+    "iffile": "<IfFile more/one>\nListen 7001\n</IfFile>\n<IfFile nowhere>\nListen 9001\n</IfFile>\n"
+              "<IfFile !{here}/nowhere>\nListen 7002\n</IfFile>\n<IfFile more>\nListen 7003\n</IfFile>",
+    "nested": "Define A\n<IfDefine A>\n<IfModule nobody.c>\n<IfDefine A>\nListen 9001\n</IfDefine>\n"
+        "Listen 9002\n</IfModule>\n"
+              "<IfModule !nobody.c>\nListen 7001\n</IfModule>\n</IfDefine>",
+    "what is left out is not looked at": "Listen 7001\n<IfModule nobody.c>\n<Unknown x>\nInclude nowhere\n"
+        "Nobody knows\n"
+                                         "</Unknown>\n</IfModule>",
+    "macros": "<Macro Site $p $name>\nListen $p\n<VirtualHost *:$p>\nServerName $name\n</VirtualHost>\n</Macro>\n"
+              "Use Site 7001 a.example\nUse SITE 7002 \"b.example\"\nUndefMacro Site",
+    "a macro in a macro": "<Macro Port $a>\nListen 70$a\n</Macro>\n<Macro Both $a $ab>\nUse Port $a\n"
+        "Use Port $ab\n</Macro>\n"
+                          "Use Both 01 02",
+    "a macro's parameter that begins another": "<Macro M $p $pq>\nListen 127.0.0.1:$p\nListen 127.0.0.1:$pq\n</Macro>\n"
+                                               "Use M 7001 7002",
+    "a variable in a macro": "<Macro M>\nListen ${P}\n</Macro>\nDefine P 7001\nUse M",
+    "a virtual host opens nothing": "Listen 7001\n<VirtualHost *:7001 *:9001>\nServerName a\n</VirtualHost>\n"
+                                    "<VirtualHost *:9002>\nServerName b\n</VirtualHost>",
+    "decoys": "Listen 7001\nListenBacklog 511\n<Directory {here}>\nOptions None\n</Directory>\n"
+              "<If \"%{REQUEST_URI} == '/9001'\">\nLogLevel warn\n</If>\nLogFormat \"Listen 9002 \\\"x\\\"\" odd",
+    "includes": "Include sites/*.conf\nInclude {here}/more/one\nInclude more/deep\nIncludeOptional nowhere/*.conf\n"
+                "IncludeOptional nowhere.conf\nInclude \"more/one word\"",
+    "includes with variables": "Define WHERE more\nInclude ${WHERE}/one\nInclude {here}/${WHERE}/deep",
+    "a server root": "Listen 7001\nServerRoot {here}/more\nInclude one",
+}
+FILES = {
+    "sites/a.conf": "Listen 7101\n<VirtualHost *:7101>\nServerName a.example\nServerAlias www.a.example\n"
+        "</VirtualHost>\n",
+    "sites/b.conf": "Listen 7102",
+    "sites/.hidden.conf": "Listen 9001",
+    "sites/c.disabled": "Listen 9002",
+    "more/one": "Listen 7103",
+    "more/one word": "Listen 7104",
+    "more/deep/a": "Listen 7105",
+    "more/deep/.b": "Listen 7106",
+    "more/deep/er/c": "Listen 7107\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    here = tmp_path / "apache"
+    for name, text in FILES.items():
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text(text)
+    return here
+
+
+def write(folder, text, name="apache2.conf"):
+    folder.mkdir(exist_ok=True)
+    file = folder / name
+    with open(file, "w", newline="") as out:
+        out.write(text.replace("{here}", str(folder)).replace("{modules}", str(MODULES)))
+    return file
+
+
+def claims(nextport, source, *options):
+    done = nextport("used", "--all", "--range", "1-65535", "--source", source, "--format", "json", *options)
+    assert done.status == 0, done
+    return done.json["claims"]
+
+
+@contextlib.contextmanager
+def running(file, env=None):
+    """httpd on this configuration, with its folder as the root, as Debian's script starts it."""
+    pid = file.parent / "pid"
+    child = subprocess.Popen([HTTPD, "-d", str(file.parent), "-f", str(file), "-D", "FOREGROUND"],
+                             stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ, **(env or {})),
+                             start_new_session=True)
+    try:
+        while not pid.exists():  # it is written when all is bound
+            if child.poll() is not None:
+                pytest.fail(f"httpd ended: {child.stdout.read().decode()}")
+        yield
+    finally:
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=60)
+
+
+def ports(found):
+    return {(claim["protocol"], port) for claim in found for port in range(claim["first"], claim["last"] + 1)}
+
+
+def compare(nextport, file, env=None):
+    """The ports that httpd binds are claimed, and no others for certain."""
+    with running(file, env):
+        bound = ports(claim for claim in claims(nextport, "sockets") if not claim["transient"])
+    said = [claim for claim in claims(nextport, "apache", "--apache-config", file)
+            if claim["file"].startswith(str(file.parent))]
+    assert bound, "httpd binds something"
+    assert bound <= ports(said), "a port that httpd has and nothing claims"
+    assert ports(claim for claim in said if claim["certainty"] == "declared") <= bound
+    return ports(said) - bound
+
+
+needs_httpd = pytest.mark.skipif(not HTTPD or not (MODULES / "mod_macro.so").exists(),
+                                 reason="apache2-bin is not installed")
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+@pytest.mark.parametrize("name", GRAMMAR)
+def test_what_httpd_binds_is_what_is_claimed(nextport, folder, name):
+    extra = compare(nextport, write(folder, HEAD + GRAMMAR[name] + "\n"))
+    undecidable = {"ifdefine of what -D may give": {("tcp", 7002)}, "ifversion": {("tcp", 7002)}}
+    assert extra == undecidable.get(name, set())
+
+
+# As Debian's package has it.
+DEBIAN = {
+    "apache2.conf": """DefaultRuntimeDir ${APACHE_RUN_DIR}
+PidFile ${APACHE_PID_FILE}
+ErrorLog ${APACHE_LOG_DIR}/error.log
+ServerName localhost
+IncludeOptional mods-enabled/*.load
+IncludeOptional mods-enabled/*.conf
+Include ports.conf
+<Directory />
+	Require all denied
+</Directory>
+IncludeOptional conf-enabled/*.conf
+IncludeOptional sites-enabled/*.conf
+""",
+    "ports.conf": """Listen 80
+
+<IfModule ssl_module>
+	Listen 443
+</IfModule>
+
+<IfModule mod_gnutls.c>
+	Listen 443
+</IfModule>
+""",
+    "mods-enabled/authz_core.load": "LoadModule authz_core_module {modules}/mod_authz_core.so\n",
+    "mods-enabled/mpm_event.load": "LoadModule mpm_event_module {modules}/mod_mpm_event.so\n",
+    "sites-enabled/000-default.conf": "<VirtualHost *:80>\n\tServerName www.example.com\n"
+                                      "\tErrorLog ${APACHE_LOG_DIR}/error.log\n</VirtualHost>\n",
+}
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+@pytest.mark.parametrize("ssl", (False, True))
+def test_443_of_debian_is_there_once_with_ssl_and_not_without(nextport, tmp_path, ssl):
+    folder = tmp_path / "apache2"
+    for name, text in DEBIAN.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write(folder, text, name)
+    env = {"APACHE_RUN_DIR": str(folder), "APACHE_PID_FILE": f"{folder}/pid", "APACHE_LOG_DIR": str(folder)}
+    write(folder, "".join(f"export {name}={value}\n" for name, value in env.items()), "envvars")
+    if ssl:
+        write(folder, "LoadModule ssl_module {modules}/mod_ssl.so\n", "mods-enabled/ssl.load")
+    assert compare(nextport, folder / "apache2.conf", env) == set()
+    said = claims(nextport, "apache", "--apache-config", folder / "apache2.conf")
+    found = [(claim["first"], claim["holder"], claim["certainty"]) for claim in said
+             if claim["file"].startswith(str(folder))]
+    assert found == [(80, "www.example.com", "declared")] + [(443, "apache2.conf", "declared")] * ssl
+
+
+def test_next_avoids_a_server_that_does_not_run(nextport, tmp_path):
+    file = write(tmp_path / "conf", "Listen 49000\n<VirtualHost *:49000>\nServerName shop.example\n</VirtualHost>\n",
+                 "httpd.conf")
+    done = nextport("next", "--apache-config", file)
+    assert done.port == 49001
+    why = nextport("why", "49000", "--apache-config", file)
+    assert "shop.example" in why.text and "httpd.conf:2" in why.text
+
+
+def test_a_machine_is_searched_below_a_root_with_its_instances(nextport, tmp_path):
+    for folder, port in (("etc/apache2", 49000), ("etc/apache2-blog", 49001), ("etc/httpd/conf", 49002),
+                         ("usr/local/apache2/conf", 49003)):
+        (tmp_path / "disk" / folder).mkdir(parents=True)
+        write(tmp_path / "disk" / folder, f"Listen {port}\n",
+              "apache2.conf" if folder.startswith("etc/apache2") else "httpd.conf")
+    found = claims(nextport, "apache", "--root", tmp_path / "disk")
+    assert [claim["first"] for claim in found] == [49000, 49001, 49002, 49003]
+
+
+def test_includes_below_a_root_are_those_of_the_image(nextport, tmp_path):
+    write(tmp_path / "x", "", "y")
+    conf = tmp_path / "disk/etc/httpd/conf"
+    conf.mkdir(parents=True)
+    (tmp_path / "disk/etc/httpd/conf.d").mkdir()
+    write(conf, 'ServerRoot "/etc/httpd"\nListen 49000\nIncludeOptional conf.d/*.conf\n', "httpd.conf")
+    write(tmp_path / "disk/etc/httpd/conf.d", "Listen 49001 https\n", "ssl.conf")
+    assert [claim["first"] for claim in claims(nextport, "apache", "--root", tmp_path / "disk")] == [49000, 49001]
+
+
+def look(nextport, file):
+    done = nextport("used", "--range", "1-65535", "--source", "apache", "--format", "json", "--apache-config", file)
+    assert done.status in (0, 4), done
+    (sighting,) = [s for s in done.json["sources"] if s["source"] == "apache"]
+    return sighting, done
+
+
+@pytest.mark.parametrize("port", ("0", "65536", "-1", "http", "127.0.0.1", "49000-49010", "[::1]", "",
+                                  "99999999999999999999"))
+def test_what_is_no_port_is_told_by_file_and_line(nextport, tmp_path, port):
+    file = write(tmp_path / "conf", f"# one\nListen {port}\nListen 49500\n")
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "seen"
+    assert "apache2.conf:2:1" in done.log, done
+
+
+@pytest.mark.parametrize("text", (b"", b"\0\x7fELF" * 1000, b"<IfModule a>\nListen 49000\n",
+                                  b"<Macro a>\nListen 49000\n",
+                                  b"<a>\n" * 5000 + b"Listen 49000\n",
+                                  b"<Macro a $a>\n$a\n$a\n</Macro>\n" +
+                                  b"".join(b"<Macro m%d>\nUse m%d\nUse m%d\n</Macro>\n" % (i, i + 1, i + 1)
+                                           for i in range(18)) + b"<Macro m18>\n#" + b"x" * 1000 + b"\n"
+                                           b"</Macro>\nUse m0\n"),
+                         ids=("empty", "binary", "section not closed", "macro not closed", "deep", "macros that grow"))
+def test_what_cannot_be_understood_is_unreadable_and_gives_no_port(nextport, tmp_path, text):
+    file = write(tmp_path / "conf", "")
+    file.write_bytes(text)
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "unreadable" and "apache2.conf" in sighting["why"], done
+    assert nextport("next", "--apache-config", file).status == 4
+
+
+def test_a_hundred_thousand_lines_and_a_long_one_are_read(nextport, tmp_path):
+    text = "".join(f"Listen 127.0.{i // 60000}.1:{i % 60000 + 1}\n" for i in range(100000))
+    file = write(tmp_path / "conf", "# " + "x" * (1 << 20) + "\nListen " + "9" * (1 << 20) + "\n" + text)
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "seen" and "apache2.conf:2:1" in done.log
+    assert sum(claim["count"] for claim in done.json["claims"]) == 100000
+
+
+def test_variables_that_multiply_do_not_grow_without_bound(nextport, tmp_path):
+    text = "Define A0 xxxxxxxx\n" + "".join(f"Define A{i + 1} ${{A{i}}}${{A{i}}}\n" for i in range(60))
+    sighting, _ = look(nextport, write(tmp_path / "conf", text + "Listen ${A60}\nListen 49000\n"))
+    assert sighting["sight"] == "partial"
+
+
+def test_includes_that_go_round_end(nextport, tmp_path):
+    folder = tmp_path / "conf"
+    write(folder, "Listen 49001\nInclude apache2.conf\n", "b.conf")
+    file = write(folder, "Listen 49000\nInclude b.conf\nInclude {here}/b.conf\n")
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "seen" and "includes itself" in done.log
+    assert {claim["first"] for claim in done.json["claims"]} >= {49000, 49001}
+
+
+@pytest.mark.linux("links, FIFOs and devices")
+def test_folders_with_links_to_themselves_end(nextport, tmp_path):
+    folder = tmp_path / "conf"
+    file = write(folder, "Listen 49000\nInclude sites\n")
+    (folder / "sites").mkdir()
+    (folder / "sites/a").symlink_to(".")
+    (folder / "sites/b").symlink_to(".")
+    sighting, _ = look(nextport, file)
+    assert sighting["sight"] == "unreadable"
+
+
+@pytest.mark.linux("links, FIFOs and devices")
+def test_what_is_no_file_is_not_waited_for(nextport, tmp_path):
+    folder = tmp_path / "conf"
+    file = write(folder, "Listen 49000\nInclude pipe\nInclude /dev/zero\nInclude loop\n")
+    os.mkfifo(folder / "pipe")
+    (folder / "loop").symlink_to("loop")
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "unreadable" and "apache2.conf:2" in sighting["why"], done
+
+
+def test_a_port_of_a_virtual_host_that_nothing_opens_is_told(nextport, tmp_path):
+    file = write(tmp_path / "conf", "Listen 49000\n<VirtualHost *:49001>\n</VirtualHost>\n")
+    sighting, done = look(nextport, file)
+    assert [claim["first"] for claim in done.json["claims"]] == [49000]
+    assert "apache2.conf:2:1" in done.log and "49001" in done.log
+
+
+def test_a_variable_that_is_not_known_is_told_and_no_number_is_invented(nextport, tmp_path):
+    file = write(tmp_path / "conf", "Listen ${PORT}\nListen 49001\n")
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and sighting["policy"] == "warn"
+    assert "unresolved" in {claim["certainty"] for claim in done.json["claims"]}
+    assert nextport("next", "--apache-config", file).port == 49000
+
+
+def test_a_condition_that_only_the_command_line_decides_counts(nextport, tmp_path):
+    file = write(tmp_path / "conf", "Listen 49001\n<IfDefine Extra>\nListen 49000\n</IfDefine>\n")
+    assert nextport("next", "--apache-config", file).port == 49002
