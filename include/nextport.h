@@ -326,6 +326,7 @@ struct nextport_result {
 
     const struct nextport_finding *findings; /* check: the gravest first */
     size_t n_findings;
+    enum nextport_severity fail_on;      /* check: the least that counts as a failure (setting check.fail-on) */
     const struct nextport_event *events; /* log: the newest last */
     size_t n_events;
 

@@ -23,7 +23,6 @@ struct cli {
     size_t *ends;  /* where in it each word of the command line ends */
     unsigned count, keep;
     int64_t id, limit;
-    enum nextport_severity fail_on;
     bool consecutive, dry_run, all, raw, rebind, remove, help, version;
     bool fresh, no_move, labels_from_env, apply, undo, in_use, listen;
     const char *const *args; /* ends with NULL */

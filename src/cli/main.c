@@ -48,13 +48,12 @@ static void complain(const struct nextport_error *err)
         cli_write(CLI_LOG, line, strlen(line));
 }
 
-/* -1: nothing was found. */
-static int gravest(const struct nextport_result *result)
+static bool has_failed(const struct nextport_result *result)
 {
-    int ret = -1;
+    bool failed = false;
     for (size_t i = 0; i < result->n_findings; i++)
-        ret = (int)result->findings[i].severity > ret ? (int)result->findings[i].severity : ret;
-    return ret;
+        failed = failed || result->findings[i].severity >= result->fail_on;
+    return failed;
 }
 
 static enum nextport_status answer(struct cli *cli, enum nextport_status status, const struct nextport_result *result)
@@ -72,7 +71,7 @@ static enum nextport_status answer(struct cli *cli, enum nextport_status status,
         status = status == NEXTPORT_OK ? NEXTPORT_FAILED : status;
     }
     cli_obey_signals();
-    if (status == NEXTPORT_OK && result->what == NEXTPORT_ANSWER_CHECK && gravest(result) >= (int)cli->fail_on)
+    if (status == NEXTPORT_OK && result->what == NEXTPORT_ANSWER_CHECK && has_failed(result))
         status = NEXTPORT_CONFLICT;
     return status;
 }
@@ -180,7 +179,7 @@ static enum nextport_status run(struct cli *cli, int argc, char **argv, struct n
 
 int cli_main(int argc, char **argv)
 {
-    struct cli cli = {.style = NEXTPORT_STYLE_INIT, .err = NEXTPORT_ERROR_INIT, .fail_on = NEXTPORT_ERROR};
+    struct cli cli = {.style = NEXTPORT_STYLE_INIT, .err = NEXTPORT_ERROR_INIT};
     struct nextport_result *result = NULL;
     cli_prepare();
     cli_look_at_terminal(&cli.style);

@@ -248,18 +248,6 @@ static enum nextport_status take_limit(struct cli *cli, const char *value)
     return number(cli, "--limit", value, INT64_C(1000000000), &cli->limit);
 }
 
-static enum nextport_status take_fail_on(struct cli *cli, const char *value)
-{
-    static const char *const words[] = {
-        [NEXTPORT_HINT] = "hint", [NEXTPORT_HAZARD] = "hazard", [NEXTPORT_ERROR] = "error"};
-    for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
-        if (strcmp(value, words[i]) == 0) {
-            cli->fail_on = (enum nextport_severity)i;
-            return NEXTPORT_OK;
-        }
-    return cli_usage(cli, "Severities are hint, hazard and error.", "--fail-on: unknown severity '%s'", value);
-}
-
 static enum nextport_status take_verbose(struct cli *cli, const char *value)
 {
     (void)value;
@@ -316,7 +304,7 @@ const struct option_row cli_options[] = {
     {"undo", 0, NULL, ON_PROTECT, NULL, NULL, take_undo, "take back what --apply did"},
     {"in-use", 0, NULL, ON_ASSIGN, NULL, NULL, take_in_use, "what uses the port is this owner's own"},
     {"listen", 0, NULL, ON_EXEC, NULL, NULL, take_listen, "pass listening sockets (LISTEN_FDS), not only numbers"},
-    {"fail-on", 0, "SEVERITY", ON_CHECK, NULL, NULL, take_fail_on,
+    {"fail-on", 0, "SEVERITY", ON_CHECK, "check.fail-on", NULL, NULL,
      "hint, hazard or error (default): ends with status 6"},
     {"limit", 0, "N", ON_LOG, NULL, NULL, take_limit, "only the newest N"},
     {"no-newline", 0, NULL, ON_NEXT, NULL, NULL, take_no_newline, "plain: no newline at the end"},

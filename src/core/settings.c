@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/settings.h"
 
+#include "core/audit.h"
+
 #include <string.h>
 
 typedef enum nextport_status apply_fn(struct np_settings *, struct np_text, const char *what, struct nextport_error *);
@@ -123,6 +125,16 @@ static enum nextport_status apply_avoid(struct np_settings *s, struct np_text va
         return err->status;
     }
     return NEXTPORT_OK;
+}
+
+static enum nextport_status apply_fail_on(struct np_settings *s, struct np_text value, const char *what,
+                                          struct nextport_error *err)
+{
+    if (np_severity_parse(value, &s->fail_on))
+        return NEXTPORT_OK;
+    np_fail(err, NEXTPORT_INPUT, "%s: '%.*s' is no severity", what, (int)value.len, value.ptr);
+    np_hint(err, "Severities are hint, hazard and error.");
+    return err->status;
 }
 
 static enum nextport_status apply_wait(struct np_settings *s, struct np_text value, const char *what,
@@ -261,6 +273,7 @@ static const struct setting table[] = {
     {"lease.pending", "24h", false, apply_pending},
     {"lease.owned", "7d", false, apply_owned},
     {"lease.absent", "7d", false, apply_absent},
+    {"check.fail-on", "error", false, apply_fail_on},
     {"lease.looks", "3", false, apply_looks},
     {"lease.look", "1h", false, apply_look},
     {"lease.rest", "120s", false, apply_rest},

@@ -34,7 +34,8 @@ struct np_settings {
     enum nextport_protocol protocol;
     bool select_owner; /* the search begins where the owner's key says */
     bool avoid_browser, avoid_services;
-    int64_t pending_s; /* how long an unused lease lives; of an owner: */
+    enum nextport_severity fail_on; /* the least that makes `check` fail */
+    int64_t pending_s;              /* how long an unused lease lives; of an owner: */
     int64_t owned_s;
     struct np_lifetimes lifetimes;
     int64_t history_s;  /* how long the events of what has ended are kept */

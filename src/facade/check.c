@@ -66,6 +66,7 @@ enum nextport_status nextport_check(struct nextport *np, struct nextport_result 
     struct np_run run;
     struct np_scope scope = {.protocol = NEXTPORT_BOTH, .sockets = true, .thorough = true};
     np_run_init(&run, np, NEXTPORT_ANSWER_CHECK);
+    run.res->fail_on = np->settings.fail_on;
     np_portset_add(&scope.ports, 1, 65535);
     enum nextport_status status = np_run_pool(&run, err);
     if (status == NEXTPORT_OK)

@@ -78,11 +78,17 @@ static const char *name_of(struct np_page *page, const struct nextport_result *r
     return nth > 1 ? np_sprintf(page->arena, "%s (%u)", name, nth) : name;
 }
 
+static const char *const severities[] = {
+    [NEXTPORT_HINT] = "hint",
+    [NEXTPORT_HAZARD] = "hazard",
+    [NEXTPORT_ERROR] = "error",
+};
+
 static void add_finding(struct np_page *page, const struct nextport_result *res, size_t which)
 {
     const struct nextport_finding *finding = &res->findings[which];
     begin_case(page, finding->slug, name_of(page, res, which));
-    if (finding->severity == NEXTPORT_HINT) {
+    if (finding->severity < res->fail_on) {
         np_buf_puts(&page->out, "      <system-out>");
         add_text(page, finding->text);
         np_buf_puts(&page->out, "\n");
@@ -90,7 +96,7 @@ static void add_finding(struct np_page *page, const struct nextport_result *res,
         np_buf_puts(&page->out, "</system-out>\n");
     } else {
         np_buf_puts(&page->out, "      <failure");
-        add_attribute(page, "type", finding->severity == NEXTPORT_ERROR ? "error" : "hazard");
+        add_attribute(page, "type", severities[finding->severity]);
         add_attribute(page, "message", finding->text);
         np_buf_puts(&page->out, ">");
         add_details(page, finding);
@@ -116,7 +122,7 @@ static void add_suite(struct np_page *page, const struct nextport_result *res, c
     size_t n = res ? res->n_findings : 0, failures = 0;
     const char *host = res ? res->host : page->host;
     for (size_t i = 0; i < n; i++)
-        failures += res->findings[i].severity != NEXTPORT_HINT;
+        failures += res->findings[i].severity >= res->fail_on;
     np_buf_puts(&page->out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n"
                             "  <testsuite name=\"nextport check\"");
     if (host)

@@ -998,8 +998,11 @@ static const struct nextport_finding findings[] = {
 
 static struct nextport_result checked(size_t n)
 {
-    return (struct nextport_result){
-        .what = NEXTPORT_ANSWER_CHECK, .host = "srv1", .findings = findings, .n_findings = n};
+    return (struct nextport_result){.what = NEXTPORT_ANSWER_CHECK,
+                                    .fail_on = NEXTPORT_HAZARD,
+                                    .host = "srv1",
+                                    .findings = findings,
+                                    .n_findings = n};
 }
 
 static void json_of_check_has_findings_with_evidence(void **state)
@@ -1381,8 +1384,11 @@ static void junit_is_xml_whatever_is_found(void **state)
         struct nextport_claim claim = {
             .source = "iis", .holder = text, .detail = text, .count = 1, .protocol = NEXTPORT_TCP};
         struct nextport_finding finding = {NEXTPORT_ERROR, "x", 1, 1, text, text, &claim, 1};
-        struct nextport_result res = {
-            .what = NEXTPORT_ANSWER_CHECK, .host = text, .findings = &finding, .n_findings = 1};
+        struct nextport_result res = {.what = NEXTPORT_ANSWER_CHECK,
+                                      .fail_on = NEXTPORT_HAZARD,
+                                      .host = text,
+                                      .findings = &finding,
+                                      .n_findings = 1};
         assert_true(is_xml(written("junit", &usual, &res).out.ptr));
     }
 }
