@@ -258,8 +258,8 @@ def test_after_a_crash_at_any_line_something_serves_and_a_repetition_succeeds(ne
 
 
 @on_linux
-def test_a_stopped_nginx_is_not_seen_but_its_leases_hold(nextport, site):
-    """nginx's configuration is no source: what says that the port is taken is the lease."""
+def test_a_stopped_nginx_that_nobody_named_is_not_seen_but_its_leases_hold(nextport, site):
+    """Its configuration lies in no usual place: what says that the port is taken is the lease."""
     port = site.deploy("D-417")
     assert nextport("sweep").status == 0
     site.stop()

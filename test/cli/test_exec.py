@@ -208,6 +208,30 @@ def test_an_owner_has_one_command_at_a_time(nextport, begin):
     assert nextport("exec", *owner, COMMAND, "values", "PORT").port == port
 
 
+def test_a_request_of_its_owner_leaves_the_lease_to_the_command_that_runs(nextport, begin):
+    child = begin("exec", "--project", "shop", COMMAND, "wait", "PORT")
+    port = int(child.stdout.readline())
+    assert nextport("next", "--project", "shop", "--name", "PORT").port == port
+    assert nextport("exec", "--project", "shop", COMMAND, "values", "PORT").status == OURS
+
+
+def test_a_lease_that_was_promised_before_outlives_the_command(nextport):
+    port = nextport("next", "--project", "shop", "--name", "PORT").port
+    assert nextport("exec", "--project", "shop", "no-such-command").status == NOT_FOUND
+    assert nextport("exec", "--project", "shop", COMMAND, "values", "PORT").port == port
+    assert nextport("sweep").status == 0
+    assert states(nextport) == [(port, "pending")]
+
+
+@pytest.mark.linux("holder")
+def test_a_command_does_not_take_the_lease_from_what_runs_on_its_port(nextport, holder):
+    port = nextport("next", "--project", "shop", "--name", "PORT").port
+    holder("listen4", port)
+    refused = nextport("exec", "--project", "shop", COMMAND, "values", "PORT")
+    assert refused.status == OURS and f"port {port} of shop cannot be bound now" in refused.log, refused
+    assert [state for state in states(nextport) if state[0] == port]
+
+
 SERVED_ONCE = """
 import os, socket
 with socket.create_server(("127.0.0.1", int(os.environ["PORT"]))) as server:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What an owner gets that asks: one test for each row of doc/lifetimes.md, and the options that say who it is."""
 import os
+import sqlite3
 import subprocess
 
 import pytest
@@ -156,6 +157,48 @@ def test_another_protocol_beside_it_widens_the_lease_or_moves_it(ask, nextport, 
     assert (moved["port"], moved["verdict"], moved["why"]) == (49002, "move", "its udp side is taken: sockets: holder has it")
 
 
+def test_a_port_assigned_outside_the_pool_stays_its_owners(ask, nextport, sites):
+    options = sites("Web", 8080)
+    assert nextport("assign", 8080, *SHOP, "--in-use", *options).status == 0
+    assert ask(*options)["port"] == 8080, "the pool says where new ports come from"
+    assert ask("--range", "49000-49009", *options)["port"] == 49000, "asked by name"
+
+
+def test_what_a_move_has_left_rests(ask, nextport):
+    assert ask()["port"] == 49000
+    assert ask("--range", "50000-50009")["port"] == 50000
+    assert nextport("next", "--project", "other").port == 49001
+    states = {row["port"]: (row["state"], row["owner"]) for row in nextport("leases", "--format", "json").json["leases"]}
+    assert states[49000] == ("quarantined", None)
+
+
+def test_a_retried_older_deployment_releases_nothing_newer(nextport):
+    def deploy(number, keep):
+        return nextport("next", *SHOP, "--fresh", "--deployment", number, "--keep", keep)
+
+    assert [deploy(1, 5).port, deploy(2, 5).port, deploy(3, 5).port] == [49000, 49001, 49002]
+    again = deploy(2, 1)
+    assert again.port == 49001 and "port 49000 of deployment 1 is released" in again.log
+    kept = {row["deployment"]: row["state"] for row in nextport("leases", *SHOP, "--format", "json").json["leases"]}
+    assert kept == {"1": "quarantined", "2": "pending", "3": "pending"}
+
+
+def test_a_full_pool_is_not_full_for_ever(nextport, ledger, sites):
+    """What a refused request has seen counts: three looks an hour apart, and seven days, end what nothing uses."""
+    options = ("--range", "49000")
+    assert nextport("next", *SHOP, *options).port == 49000
+    assert nextport("sweep", *sites("Shop", 49000)).status == 0
+    assert lease(nextport)["state"] == "confirmed"
+    for _ in range(4):
+        db = sqlite3.connect(ledger)
+        db.execute("UPDATE lease SET renewed = renewed - 300000, expires = max(expires - 300000, 0)")
+        db.execute("UPDATE meta SET value = CAST(value - 300000 AS TEXT) WHERE key = 'note:looked'")
+        db.commit()
+        db.close()
+        done = nextport("next", "--project", "other", *options)
+    assert done.port == 49000, done
+
+
 # ---- Who it is ------------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +234,26 @@ def test_what_names_no_owner_is_refused_and_leases_nothing(nextport, ledger, wor
 
 
 @pytest.mark.linux("looks into /proc for who waits")
+def test_labels_come_from_the_environment_or_it_is_an_error(nextport):
+    ask = ("next", "--labels-from-env")
+    assert nextport(*ask).status == 2
+    assert nextport(*ask, env={"NEXTPORT_PROJECT": "shop"}).port == 49000
+    assert nextport(*ask, "--environment", "QA", env={"NEXTPORT_PROJECT": "shop"}).port == 49001
+    assert nextport("next", "--project", "SHOP").port == 49000
+
+
+@pytest.mark.linux("an empty variable")
+def test_an_empty_variable_of_the_environment_is_no_owner(nextport):
+    assert nextport("next", "--labels-from-env", env={"NEXTPORT_PROJECT": ""}).status == 2
+
+
+def test_release_names_the_whole_owner(nextport):
+    assert nextport("next", *SHOP, "--channel", "x").port == 49000
+    done = nextport("release", *SHOP)
+    assert done.status == 0 and "1 lease is of owners with more labels, as shop/QA/x" in done.log, done
+    assert nextport("release", *SHOP, "--channel", "x", "--format", "json").json["changed"]
+
+
 def test_a_request_killed_while_it_waits_leaves_its_port_to_the_repetition(program, nextport, ledger):
     """Whether the one that was killed had the lease already or not: the repetition gets the lowest port, once."""
     nextport("next")
