@@ -54,10 +54,24 @@ static void look_at_storage(struct np_engine_look *engine, const char *database,
                          "Start Podman's socket: 'systemctl enable --now podman.socket'.");
 }
 
+/* Every machine has homes that others may not look into: they are worth a word only where there is a Podman. */
+static bool is_installed(void)
+{
+    static const char *const signs[] = {"/usr/bin/podman", "/usr/local/bin/podman", "/var/lib/containers"};
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (np_host_exists(signs[i]))
+            return true;
+    return false;
+}
+
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
     (void)err;
     struct np_engine_look engine = {.look = look, .source = &np_source_podman};
+    if (!look->settings->root && !is_installed()) {
+        np_engine_sight(&engine, false);
+        return NEXTPORT_OK;
+    }
     const struct np_podman_place *places;
     bool present = false;
     const size_t n = np_host_podman(look->ret->arena, look->settings->root != NULL, &places);
