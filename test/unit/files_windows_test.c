@@ -482,6 +482,7 @@ static void a_pattern_is_that_of_a_shell(void **state)
         {"[.]hidden", ""},
         {"*[\xC3\xA0-\xC3\xBF]", " caf\xC3\xA9"},
         {"****t", " b[1].txt"},
+        {"a.conf/.", ""}, /* no folder */
     };
     struct image *image = *state;
     static const char *const names[] = {"/a.conf", "/aXbXc", "/b[1].txt", "/caf\xC3\xA9", "/q-r", "/.hidden"};

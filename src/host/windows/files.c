@@ -779,6 +779,15 @@ static bool over_budget(struct glob *glob, const char *folder)
     return true;
 }
 
+/* A path that ends in "/." names a folder, which Windows would not ask. */
+static bool is_as_named(HANDLE file, const char *path)
+{
+    BY_HANDLE_FILE_INFORMATION info;
+    const size_t len = strlen(path);
+    const bool folder = len >= 2 && strcmp(path + len - 2, "/.") == 0;
+    return !folder || (GetFileInformationByHandle(file, &info) && info.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY);
+}
+
 static void glob_keep(struct glob *glob, const char *path)
 {
     HANDLE file;
@@ -789,8 +798,11 @@ static void glob_keep(struct glob *glob, const char *path)
             glob_failed(glob, path, code);
         return;
     }
+    const bool found = is_as_named(file, path);
     CloseHandle(file);
-    *(const char **)np_push(glob->reader->arena, &glob->paths, &glob->n, &glob->capacity, sizeof *glob->paths) = path;
+    if (found)
+        *(const char **)np_push(glob->reader->arena, &glob->paths, &glob->n, &glob->capacity, sizeof *glob->paths) =
+            path;
 }
 
 /* Takes the next component off a path; doubled and trailing slashes are none. */
