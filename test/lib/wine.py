@@ -139,11 +139,20 @@ class Wine:
         self.start()
 
     def start(self):
-        # a wineserver outlives whoever is killed, and so does its guard, who ends it then
-        self.guard = subprocess.Popen(["sh", "-c", "read -r _; exec wineserver -k"], start_new_session=True,
-                                      **{**QUIET, "stdin": subprocess.PIPE})
-        subprocess.run(["wineserver", "-p"], check=True, timeout=60, **QUIET)
-        subprocess.run(["wine", "cmd", "/c", "exit"], check=True, timeout=120, **QUIET)
+        """Now and then Wine's first program dies while the services come up, and what is left answers nobody: then all of
+        it is begun anew."""
+        for tries_left in (2, 1, 0):
+            # a wineserver outlives whoever is killed, and so does its guard, who ends it then
+            self.guard = subprocess.Popen(["sh", "-c", "read -r _; exec wineserver -k"], start_new_session=True,
+                                          **{**QUIET, "stdin": subprocess.PIPE})
+            try:
+                subprocess.run(["wineserver", "-p"], check=True, timeout=60, **QUIET)
+                subprocess.run(["wine", "cmd", "/c", "exit"], check=True, timeout=60, **QUIET)
+                return
+            except subprocess.SubprocessError:
+                self.stop()
+                if not tries_left:
+                    raise
 
     def fresh(self):
         if has_sockets():
