@@ -53,8 +53,8 @@ def population(*what):
 class Run:
     """One command to measure: where, what, what undoes it, and how it must end."""
 
-    def __init__(self, words, net=None, after=None, status=0):
-        self.words, self.net, self.after, self.status = words, net, after, status
+    def __init__(self, words, net=None, after=None, statuses=(0,)):
+        self.words, self.net, self.after, self.statuses = words, net, after, statuses
 
     def spelled(self):
         after = ["+++", *self.after] if self.after else []
@@ -76,7 +76,7 @@ def measure(rounds, *runs, parallel=1, out=None):
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=True)
     figures = [Figure(line) for line in done.stdout.splitlines()]
     for run, figure in zip(runs, figures):
-        if figure.status != run.status:
+        if figure.status not in run.statuses:
             sys.exit(f"script/bench: status {figure.status}: {' '.join(map(str, run.words))}")
     return figures
 
@@ -99,7 +99,7 @@ class Ledger:
         """`next`, undone by forgetting what it gives. A released port would rest, and the next run meet it."""
         words = [NEXTPORT, "next", *self.common, *self.options, *more]
         if status != 0:
-            return Run(words, net, status=status)
+            return Run(words, net, statuses=(status,))
         return Run(words, net, after=[RELEASE / "test" / "forget", self.folder / "ledger.db", self.newest()])
 
     def again(self, net, *more):
@@ -360,8 +360,9 @@ def check(rounds, idle):
     path, sites = iis_file(ledger.folder, at_least=2000)
     options = [*ledger.common, "--iis-config", path]
     with population("established", 10000) as busy:
+        # the sockets' listener may have the port of a site, which is a finding
         return compare(max(5, rounds // 5), f"`nextport check`, {sites} IIS sites, 10,000 sockets",
-                       Run([NEXTPORT, "check", *options], busy), Run([NEXTPORT, "used", *options], busy),
+                       Run([NEXTPORT, "check", *options], busy, statuses=(0, 6)), Run([NEXTPORT, "used", *options], busy),
                        "`nextport used`", 10)
 
 
