@@ -20,26 +20,8 @@ static enum nextport_status refuse_root(const struct nextport *np, bool dry_run,
 static enum nextport_status look_and_begin(struct np_run *run, const struct np_scope *declared,
                                            const struct np_scope *beside, bool dry_run, struct nextport_error *err)
 {
-    bool present;
-    if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, declared, err) != NEXTPORT_OK ||
-        np_run_blind(run, err) != NEXTPORT_OK)
+    if (np_run_look_and_begin(run, declared, SIZE_MAX, dry_run, err) != NEXTPORT_OK)
         return err->status;
-    if (dry_run) {
-        if (np_run_ledger_look(run, SIZE_MAX, err) != NEXTPORT_OK)
-            return err->status;
-    } else {
-        if (np_run_ledger_place(run, err) != NEXTPORT_OK ||
-            np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
-            return err->status;
-        if (np_run_changed(run)) {
-            np_run_forget(run);
-            if (np_run_look(run, declared, err) != NEXTPORT_OK || np_run_blind(run, err) != NEXTPORT_OK)
-                return err->status;
-        }
-        np_run_sight(run, &np_source_ledger, NEXTPORT_SEEN, NULL, NULL);
-        if (run->ops->leases(run->ledger, run->actor.scope, SIZE_MAX, &run->leases, err) != NEXTPORT_OK)
-            return np_wrap(err, "read ledger %s", run->path);
-    }
     if (beside && np_run_look(run, beside, err) != NEXTPORT_OK)
         return err->status;
     np_run_honour_machine(run);

@@ -180,32 +180,12 @@ static enum nextport_status tell_of_the_system(struct np_run *run, struct nextpo
     return run->ops->remember(run->ledger, key, "yes", err);
 }
 
-/* Reads declarations before the lock, and again under it what has changed meanwhile. */
 static enum nextport_status look_and_begin(struct np_run *run, bool dry_run, struct nextport_error *err)
 {
     struct np_scope scope = {.protocol = run->np->settings.protocol};
-    bool present;
     np_portset_add(&scope.ports, 1, 65535); /* leases may lie outside the pool */
-    if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, &scope, err) != NEXTPORT_OK ||
-        np_run_blind(run, err) != NEXTPORT_OK)
-        return err->status;
-    if (dry_run) {
-        if (np_run_ledger_look(run, SIZE_MAX, err) != NEXTPORT_OK)
-            return err->status;
-    } else {
-        if (np_run_ledger_place(run, err) != NEXTPORT_OK ||
-            np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
-            return err->status;
-        if (np_run_changed(run)) {
-            np_run_forget(run);
-            if (np_run_look(run, &scope, err) != NEXTPORT_OK || np_run_blind(run, err) != NEXTPORT_OK)
-                return err->status;
-        }
-        np_run_sight(run, &np_source_ledger, NEXTPORT_SEEN, NULL, NULL);
-        if (run->ops->leases(run->ledger, run->actor.scope, NP_LEASES_NAMED, &run->leases, err) != NEXTPORT_OK)
-            return np_wrap(err, "read ledger %s", run->path);
-    }
-    if (look_beside_probe(run, err) != NEXTPORT_OK || np_run_avoid(run, err) != NEXTPORT_OK)
+    if (np_run_look_and_begin(run, &scope, NP_LEASES_NAMED, dry_run, err) != NEXTPORT_OK ||
+        look_beside_probe(run, err) != NEXTPORT_OK || np_run_avoid(run, err) != NEXTPORT_OK)
         return err->status;
     np_run_honour_machine(run);
     return np_run_blind(run, err);

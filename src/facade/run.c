@@ -277,6 +277,28 @@ void np_run_honour_machine(struct np_run *run)
         claim_lease(&run->evidence, &theirs.items[i], path);
 }
 
+enum nextport_status np_run_look_and_begin(struct np_run *run, const struct np_scope *declared, size_t limit,
+                                           bool dry_run, struct nextport_error *err)
+{
+    bool present;
+    if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, declared, err) != NEXTPORT_OK ||
+        np_run_blind(run, err) != NEXTPORT_OK)
+        return err->status;
+    if (dry_run)
+        return np_run_ledger_look(run, SIZE_MAX, err);
+    if (np_run_ledger_place(run, err) != NEXTPORT_OK || np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
+        return err->status;
+    if (np_run_changed(run)) {
+        np_run_forget(run);
+        if (np_run_look(run, declared, err) != NEXTPORT_OK || np_run_blind(run, err) != NEXTPORT_OK)
+            return err->status;
+    }
+    np_run_sight(run, &np_source_ledger, NEXTPORT_SEEN, NULL, NULL);
+    if (run->ops->leases(run->ledger, run->actor.scope, limit, &run->leases, err) != NEXTPORT_OK)
+        return np_wrap(err, "read ledger %s", run->path);
+    return NEXTPORT_OK;
+}
+
 /* ---- All at once --------------------------------------------------------------------------------------------- */
 
 /* Everything there is to see. Returns NEXTPORT_BLIND, with the evidence kept, when a required source could not be read. */

@@ -111,6 +111,10 @@ enum nextport_status np_run_ledger_begin(struct np_run *, bool make, bool *ret_p
 enum nextport_status np_run_ledger_look(struct np_run *, size_t limit, struct nextport_error *);
 /* What a plan needs to name: the ports it lists as rejected. */
 enum { NP_LEASES_NAMED = 128 };
+/* Reads declarations before the lock, takes it and begins, and reads again what has changed meanwhile; then the leases, the
+ * lowest `limit` of them whole. A dry run reads the leases without lock, and all of them whole. */
+enum nextport_status np_run_look_and_begin(struct np_run *, const struct np_scope *declared, size_t limit, bool dry_run,
+                                           struct nextport_error *);
 /* A ledger of the user's own still honours the machine's, as far as it can be read. */
 void np_run_honour_machine(struct np_run *);
 
