@@ -29,7 +29,7 @@ SITE = """<configuration><system.applicationHost><sites><site name="{0}" id="1">
 </configuration>"""
 sys.path.insert(0, str(ROOT / "test" / "lib"))
 import wine  # noqa: E402
-from wine import CLONE_NEWNET  # noqa: E402,F401
+from wine import CLONE_NEWNET, set_outgoing_ports  # noqa: E402,F401
 
 # what the person or the deployment tool around the tests has set must not steer them
 for name in list(os.environ):

@@ -10,7 +10,7 @@ import time
 
 import octopus_reader
 import pytest
-from conftest import SITE, WINDOWS, locked
+from conftest import SITE, WINDOWS, locked, set_outgoing_ports
 
 RESERVED = pathlib.Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
 
@@ -180,6 +180,7 @@ def test_the_octopus_answer_is_one_write(program, ledger):
 
 @pytest.mark.linux("ip_local_reserved_ports")
 def test_the_doctor_says_what_protects_the_pool(nextport):
+    set_outgoing_ports(32768, 60999)
     advice, = [item["advice"] for item in nextport("doctor", "--format", "json").json["items"]
                if item["name"] == "ephemeral ports"]
     assert "nextport protect --apply" in advice

@@ -12,10 +12,11 @@ import struct
 import tempfile
 
 import pytest
+from conftest import set_outgoing_ports
 
 pytestmark = pytest.mark.linux("ip_local_reserved_ports and sysctl.d")
 NET = pathlib.Path("/proc/sys/net/ipv4")
-RESERVED, EPHEMERAL = NET / "ip_local_reserved_ports", NET / "ip_local_port_range"
+RESERVED = NET / "ip_local_reserved_ports"
 KEY = "net.ipv4.ip_local_reserved_ports"
 FAILED, INPUT, FULL, CONFLICT, DENIED = 1, 2, 3, 6, 7
 NOBODY = 65534
@@ -79,6 +80,7 @@ def reserved():
 
 
 def test_what_would_be_done_is_shown_and_nothing_is_done(protect, file):
+    set_outgoing_ports(32768, 60999)
     RESERVED.write_text("8080\n")
     answer = protect()
     assert not answer["changed"] and f"{KEY} = 8080,49000-65000\n" in answer["raw"]
@@ -104,7 +106,7 @@ def test_applied_twice_it_changes_nothing_more(protect, file):
 
 
 def test_no_connection_and_no_bind_gets_a_port_of_a_protected_pool(protect):
-    EPHEMERAL.write_text("40000 42999\n")
+    set_outgoing_ports(40000, 42999)
     pool = range(40000, 41500)
     server = socket.create_server(("127.0.0.1", 0), backlog=64)
 
