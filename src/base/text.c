@@ -42,6 +42,16 @@ bool np_text_is_nocase(struct np_text text, const char *word)
     return true;
 }
 
+int np_compare(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) : (a != NULL) - (b != NULL);
+}
+
+bool np_equal(const char *a, const char *b)
+{
+    return np_compare(a, b) == 0;
+}
+
 bool np_equal_nocase(const char *a, const char *b)
 {
     return np_text_is_nocase(np_text_of(a), b);

@@ -14,6 +14,8 @@ struct np_text np_text_of(const char *zero_terminated);
 struct np_text np_text_trim(struct np_text);          /* blanks, tabs, CR and LF at both ends */
 bool np_text_is(struct np_text, const char *);        /* exactly */
 bool np_text_is_nocase(struct np_text, const char *); /* ASCII case folded */
+bool np_equal(const char *, const char *);            /* NULL equals NULL only */
+int np_compare(const char *, const char *);           /* as strcmp(); NULL comes first */
 bool np_equal_nocase(const char *, const char *);     /* ASCII case folded */
 int np_compare_nocase(const char *, const char *);    /* an order with ASCII case folded; NULL comes first */
 /* Takes the part before the first `separator` off the front; false when nothing is left. An empty text is one part. */

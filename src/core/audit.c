@@ -209,11 +209,6 @@ static bool counts(const struct nextport_lease *lease)
 
 /* ---- The index ----------------------------------------------------------------------------------------------- */
 
-static int compare_text(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) : (a != NULL) - (b != NULL);
-}
-
 static int compare_number(int64_t a, int64_t b)
 {
     return (a > b) - (a < b);
@@ -237,13 +232,13 @@ static const char *family_name(const struct nextport_claim *claim)
 static int compare_kinds(const struct nextport_claim *a, const struct nextport_claim *b)
 {
     int d = compare_number(a->kind == NEXTPORT_SOCKET, b->kind == NEXTPORT_SOCKET);
-    return d ? d : a->kind == NEXTPORT_SOCKET ? compare_text(a->holder, b->holder) : 0;
+    return d ? d : a->kind == NEXTPORT_SOCKET ? np_compare(a->holder, b->holder) : 0;
 }
 
 static int compare_groups(const struct nextport_claim *a, const struct nextport_claim *b)
 {
-    int d = compare_text(a->source, b->source);
-    return d ? d : compare_text(family_name(a), family_name(b));
+    int d = np_compare(a->source, b->source);
+    return d ? d : np_compare(family_name(a), family_name(b));
 }
 
 static int compare_endpoints(const struct nextport_claim *a, const struct nextport_claim *b)
@@ -259,9 +254,9 @@ static int compare_uses(const void *pa, const void *pb)
     int d = compare_kinds(a, b);
     d = d ? d : compare_groups(a, b);
     d = d ? d : compare_endpoints(a, b);
-    d = d ? d : compare_text(a->holder, b->holder);
-    d = d ? d : compare_text(a->scheme, b->scheme);
-    d = d ? d : compare_text(a->file, b->file);
+    d = d ? d : np_compare(a->holder, b->holder);
+    d = d ? d : np_compare(a->scheme, b->scheme);
+    d = d ? d : np_compare(a->file, b->file);
     d = d ? d : compare_number(a->line, b->line);
     d = d ? d : compare_number(a->protocol, b->protocol);
     return d ? d : compare_number(a->pid, b->pid); /* of equal ones, show the oldest */
@@ -542,7 +537,7 @@ static void check_programs(struct auditor *a, uint16_t port, struct slice config
 {
     for (size_t begin = 0, end; begin < sockets.n; begin = end) {
         for (end = begin + 1; end < sockets.n; end++)
-            if (compare_text(sockets.items[begin]->holder, sockets.items[end]->holder) != 0)
+            if (!np_equal(sockets.items[begin]->holder, sockets.items[end]->holder))
                 break;
         if (sockets.items[begin]->holder)
             check_program(a, port, configured, (struct slice){sockets.items + begin, end - begin});
@@ -758,10 +753,10 @@ static void check_no_lease(struct auditor *a, uint16_t port, struct slice slice)
 /* By what is one service of one site on several ports. */
 static int compare_services(const struct nextport_claim *a, const struct nextport_claim *b)
 {
-    int d = compare_text(a->source, b->source);
-    d = d ? d : compare_text(a->holder, b->holder);
-    d = d ? d : compare_text(a->file, b->file);
-    d = d ? d : compare_text(a->scheme, b->scheme);
+    int d = np_compare(a->source, b->source);
+    d = d ? d : np_compare(a->holder, b->holder);
+    d = d ? d : np_compare(a->file, b->file);
+    d = d ? d : np_compare(a->scheme, b->scheme);
     return d ? d : compare_endpoints(a, b);
 }
 
@@ -832,8 +827,8 @@ static void check_leftovers(struct auditor *a)
 
 static bool same_setting(const struct nextport_claim *a, const struct nextport_claim *b)
 {
-    return a->kind == b->kind && a->line == b->line && compare_text(a->source, b->source) == 0 &&
-           compare_text(a->file, b->file) == 0 && compare_text(a->holder, b->holder) == 0;
+    return a->kind == b->kind && a->line == b->line && np_compare(a->source, b->source) == 0 &&
+           np_compare(a->file, b->file) == 0 && np_compare(a->holder, b->holder) == 0;
 }
 
 static void check_malformed(struct auditor *a)

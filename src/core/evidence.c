@@ -89,7 +89,7 @@ bool np_protocol_parse(struct np_text text, enum nextport_protocol *ret)
 /* Neighbours often say the same: then one copy does. */
 static const char *keep(struct np_arena *arena, const char *text, const char *same)
 {
-    return text && same && strcmp(text, same) == 0 ? same : np_strdup(arena, text);
+    return np_equal(text, same) ? same : np_strdup(arena, text);
 }
 
 /* An address, a scheme or the name of a source. */
@@ -186,11 +186,6 @@ const struct nextport_sighting *np_evidence_blind(const struct np_evidence *evid
     return NULL;
 }
 
-static int compare_text(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) : (a != NULL) - (b != NULL);
-}
-
 static int compare_number(uint64_t a, uint64_t b)
 {
     return (a > b) - (a < b);
@@ -200,14 +195,14 @@ static int compare_number(uint64_t a, uint64_t b)
 static int compare_reason(const struct nextport_claim *a, const struct nextport_claim *b)
 {
     int d = compare_number(a->kind, b->kind);
-    d = d ? d : compare_text(a->source, b->source);
-    d = d ? d : compare_text(a->holder, b->holder);
-    d = d ? d : compare_text(a->host, b->host);
+    d = d ? d : np_compare(a->source, b->source);
+    d = d ? d : np_compare(a->holder, b->holder);
+    d = d ? d : np_compare(a->host, b->host);
     d = d ? d : compare_number((uint64_t)a->pid, (uint64_t)b->pid);
     d = d ? d : compare_number(a->transient, b->transient);
     d = d ? d : compare_number(a->protocol, b->protocol);
     d = d ? d : compare_number(a->certainty, b->certainty);
-    d = d ? d : compare_text(a->file, b->file);
+    d = d ? d : np_compare(a->file, b->file);
     return d ? d : compare_number(a->line, b->line);
 }
 
@@ -217,8 +212,8 @@ static int compare_claims(const void *pa, const void *pb)
     int d = compare_number(a->first, b->first);
     d = d ? d : compare_number(a->last, b->last);
     d = d ? d : compare_reason(a, b);
-    d = d ? d : compare_text(a->address, b->address);
-    return d ? d : compare_text(a->detail, b->detail);
+    d = d ? d : np_compare(a->address, b->address);
+    return d ? d : np_compare(a->detail, b->detail);
 }
 
 /* Only sockets come in thousands; what a person wrote into a file stays a row of its own. */
@@ -231,9 +226,9 @@ static void merge(struct nextport_claim *row, const struct nextport_claim *next)
 {
     if (next->last > row->last)
         row->last = next->last;
-    if (compare_text(row->address, next->address) != 0)
+    if (np_compare(row->address, next->address) != 0)
         row->address = NULL;
-    if (compare_text(row->detail, next->detail) != 0)
+    if (np_compare(row->detail, next->detail) != 0)
         row->detail = "several states";
     row->count += next->count;
 }

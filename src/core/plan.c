@@ -76,11 +76,6 @@ static struct reason reason_of(struct planner *p, uint16_t port)
     return (struct reason){claim->kind, claim->source, claim->holder, claim->source, claim->source};
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static void count(struct planner *p, const struct reason *reason)
 {
     size_t i = 0;
@@ -99,8 +94,8 @@ static void reject(struct planner *p, uint16_t port, struct reason reason)
     p->n_rejected++;
     count(p, &reason);
     struct nextport_reject *last = plan->n_rejected ? &plan->rejected[plan->n_rejected - 1] : NULL;
-    if (last && last->kind == reason.kind && same_text(last->source, reason.source) &&
-        same_text(last->holder, reason.holder) && last->last < port && !plan->rejected_rest) {
+    if (last && last->kind == reason.kind && np_equal(last->source, reason.source) &&
+        np_equal(last->holder, reason.holder) && last->last < port && !plan->rejected_rest) {
         last->last = port;
         last->count++;
     } else if (plan->n_rejected < REJECTS_SHOWN) {

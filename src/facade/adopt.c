@@ -114,11 +114,6 @@ static int compare_claims(const struct nextport_claim *a, const struct nextport_
     return strcmp(a->holder, b->holder);
 }
 
-static bool same_holder(const struct nextport_claim *a, const struct nextport_claim *b)
-{
-    return a->holder == b->holder || (a->holder && b->holder && strcmp(a->holder, b->holder) == 0);
-}
-
 /* A use by which a port may be adopted: a claim of a source that says whose it is, and of TCP sockets those that
  * listen. */
 static bool is_adoptable(const struct nextport_claim *claim)
@@ -146,7 +141,7 @@ static struct np_portset not_leased(const struct np_run *run)
 static void weigh(struct adoption *adoption, uint16_t port, const struct nextport_claim *claim)
 {
     const struct nextport_claim *best = adoption->best[port];
-    if (best && !same_holder(best, claim) && rank(best) == rank(claim))
+    if (best && !np_equal(best->holder, claim->holder) && rank(best) == rank(claim))
         adoption->shared[port] = true;
     if (!best || compare_claims(claim, best) < 0)
         adoption->best[port] = claim;
@@ -179,7 +174,8 @@ static enum nextport_protocol protocols_of(const struct np_run *run, uint16_t po
     unsigned protocol = best->protocol;
     for (size_t i = 0; i < run->evidence.n_claims; i++) {
         const struct nextport_claim *claim = &run->evidence.claims[i];
-        if (claims_port(claim, port) && is_adoptable(claim) && rank(claim) == rank(best) && same_holder(claim, best))
+        if (claims_port(claim, port) && is_adoptable(claim) && rank(claim) == rank(best) &&
+            np_equal(claim->holder, best->holder))
             protocol |= claim->protocol;
     }
     return (enum nextport_protocol)protocol;
@@ -242,8 +238,8 @@ static bool has_name(const struct adoption *adoption, const struct np_leases *le
 {
     for (size_t i = 0; i < leases->n; i++) {
         const struct nextport_lease *lease = &leases->items[i];
-        if (!is_replaced(adoption, lease) && lease->owner_key && !lease->deployment &&
-            strcmp(lease->owner_key, owner_key) == 0 && strcmp(lease->name, name) == 0)
+        if (!is_replaced(adoption, lease) && !lease->deployment && np_equal(lease->owner_key, owner_key) &&
+            np_equal(lease->name, name))
             return true;
     }
     return false;
@@ -393,15 +389,10 @@ static enum nextport_status check_assignment(struct np_run *run, struct assignme
     return err->status;
 }
 
-static bool equal(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
 static bool is_own(const struct assignment *assignment, const struct nextport_lease *lease)
 {
-    return lease->owner_key && equal(lease->owner_key, assignment->owner.key) &&
-           equal(lease->deployment, assignment->asked->deployment) && equal(lease->name, assignment->name);
+    return np_equal(lease->owner_key, assignment->owner.key) &&
+           np_equal(lease->deployment, assignment->asked->deployment) && np_equal(lease->name, assignment->name);
 }
 
 static const char *whose(struct np_arena *arena, const struct nextport_lease *lease)

@@ -448,18 +448,13 @@ static enum nextport_status read_all(struct import *import, struct nextport_erro
 
 /* ---- In: adding ---------------------------------------------------------------------------------------------- */
 
-static int compare_texts(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "");
-}
-
 /* By what an owner may have only once. */
 static int compare_owners(const struct nextport_lease *a, const struct nextport_lease *b)
 {
-    int order = compare_texts(a->owner_key, b->owner_key);
+    int order = np_compare(a->owner_key, b->owner_key);
     if (!order)
-        order = compare_texts(a->deployment, b->deployment);
-    return order ? order : compare_texts(a->name, b->name);
+        order = np_compare(a->deployment, b->deployment);
+    return order ? order : np_compare(a->name, b->name);
 }
 
 static int compare_entries(const void *pa, const void *pb)

@@ -5,17 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool same(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 /* ---- What it has --------------------------------------------------------------------------------------------- */
 
 static void collect_own(struct np_run *run, struct np_leases *ret)
 {
     for (size_t i = 0; i < run->leases.n; i++)
-        if (same(run->leases.items[i].owner_key, run->owner.key))
+        if (np_equal(run->leases.items[i].owner_key, run->owner.key))
             *(struct nextport_lease *)np_push(run->arena, &ret->items, &ret->n, &ret->capacity, sizeof *ret->items) =
                 run->leases.items[i];
 }
@@ -23,7 +18,7 @@ static void collect_own(struct np_run *run, struct np_leases *ret)
 static int by_name(const void *a, const void *b)
 {
     const struct nextport_lease *const *x = a, *const *y = b;
-    return strcmp((*x)->name ? (*x)->name : "", (*y)->name ? (*y)->name : "");
+    return np_compare((*x)->name, (*y)->name);
 }
 
 /* The leases of the deployment that is asked for, by name. */
@@ -32,7 +27,7 @@ static const struct nextport_lease **of_deployment(struct np_run *run, const str
     const struct nextport_lease **ret = np_alloc_array(run->arena, wants->owned.n + 1, sizeof(void *));
     *ret_n = 0;
     for (size_t i = 0; i < wants->owned.n; i++)
-        if (same(wants->owned.items[i].deployment, wants->request->deployment))
+        if (np_equal(wants->owned.items[i].deployment, wants->request->deployment))
             ret[(*ret_n)++] = &wants->owned.items[i];
     qsort(ret, *ret_n, sizeof *ret, by_name);
     return ret;
@@ -374,12 +369,12 @@ static struct deployment *others(struct np_run *run, const struct np_wants *want
     for (size_t i = 0; i < wants->owned.n; i++) {
         const struct nextport_lease *lease = &wants->owned.items[i];
         size_t at = 0;
-        if (same(lease->deployment, wants->request->deployment))
+        if (np_equal(lease->deployment, wants->request->deployment))
             mine = lease->id > mine ? lease->id : mine;
-        if (!lease->deployment || same(lease->deployment, wants->request->deployment) ||
+        if (!lease->deployment || np_equal(lease->deployment, wants->request->deployment) ||
             lease->state == NEXTPORT_RESTING)
             continue;
-        while (at < *ret_n && !same(ret[at].id, lease->deployment))
+        while (at < *ret_n && !np_equal(ret[at].id, lease->deployment))
             at++;
         if (at == *ret_n)
             *(struct deployment *)np_push(run->arena, &ret, ret_n, &capacity, sizeof *ret) =
@@ -427,7 +422,7 @@ enum nextport_status np_run_trim(struct np_run *run, const struct np_wants *want
     for (size_t i = kept > newer ? kept : newer; i < n; i++)
         for (size_t j = 0; j < wants->owned.n; j++) {
             const struct nextport_lease *lease = &wants->owned.items[j];
-            if (same(lease->deployment, other[i].id) && lease->state != NEXTPORT_RESTING &&
+            if (np_equal(lease->deployment, other[i].id) && lease->state != NEXTPORT_RESTING &&
                 trim_one(run, lease, err) != NEXTPORT_OK)
                 return np_wrap(err, "release port %u in %s", lease->port, run->path);
         }

@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "facade/run.h"
 
-#include <string.h>
-
 /* Those that reach in stay whole. */
 void np_run_keep_claims(struct np_run *run, const struct np_portset *ports)
 {
@@ -163,17 +161,11 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
     return np_run_done(&run, np_run_has_looked(status), ret, status);
 }
 
-static bool is_text(const char *asked, const char *has)
-{
-    return !asked || (has && strcmp(asked, has) == 0);
-}
-
-static bool is_selected(const struct nextport_lease *lease, const struct nextport_selection *which,
-                        const struct np_owner *owner)
+bool np_run_selects(const struct nextport_selection *which, const struct nextport_lease *lease)
 {
     return (!which->port || which->port == lease->port) && (!which->id || which->id == lease->id) &&
-           is_text(which->name, lease->name) && is_text(which->deployment, lease->deployment) &&
-           np_owner_matches(lease->labels, lease->n_labels, owner);
+           (!which->name || np_equal(which->name, lease->name)) &&
+           (!which->deployment || np_equal(which->deployment, lease->deployment));
 }
 
 static enum nextport_status select_leases(struct np_run *run, const struct nextport_selection *which,
@@ -184,9 +176,11 @@ static enum nextport_status select_leases(struct np_run *run, const struct nextp
     if (np_owner_make_filter(&owner, which->labels, which->n_labels, run->arena, err) != NEXTPORT_OK ||
         np_run_ledger_look(run, SIZE_MAX, err) != NEXTPORT_OK)
         return err->status;
-    for (size_t i = 0; i < run->leases.n; i++)
-        if (is_selected(&run->leases.items[i], which, &owner))
-            run->leases.items[kept++] = run->leases.items[i];
+    for (size_t i = 0; i < run->leases.n; i++) {
+        const struct nextport_lease lease = run->leases.items[i];
+        if (np_run_selects(which, &lease) && np_owner_matches(lease.labels, lease.n_labels, &owner))
+            run->leases.items[kept++] = lease;
+    }
     run->res->leases = run->leases.items;
     run->res->n_leases = kept;
     return NEXTPORT_OK;

@@ -2,8 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "facade/run.h"
 
-#include <string.h>
-
 typedef bool match_fn(const struct nextport_lease *, const void *ctx);
 typedef enum nextport_status end_fn(struct np_run *, const struct nextport_lease *, struct nextport_error *);
 
@@ -78,35 +76,25 @@ struct choice {
     const struct np_owner *owner;
 };
 
-static bool is_text(const char *asked, const char *has)
-{
-    return !asked || (has && strcmp(asked, has) == 0);
-}
-
-static bool is_at(const struct nextport_selection *which, const struct nextport_lease *lease)
-{
-    return (!which->port || which->port == lease->port) && (!which->id || which->id == lease->id);
-}
-
 static bool is_owners(const struct np_owner *owner, const struct nextport_lease *lease)
 {
-    return !owner->n_labels || (lease->owner_key && strcmp(owner->key, lease->owner_key) == 0);
+    return !owner->n_labels || np_equal(owner->key, lease->owner_key);
 }
 
 static bool is_chosen(const struct nextport_lease *lease, const void *ctx)
 {
     const struct choice *choice = ctx;
-    return lease->state != NEXTPORT_RESTING && is_at(choice->which, lease) && is_owners(choice->owner, lease) &&
-           is_text(choice->which->name, lease->name) && is_text(choice->which->deployment, lease->deployment);
+    return lease->state != NEXTPORT_RESTING && np_run_selects(choice->which, lease) && is_owners(choice->owner, lease);
 }
 
 /* A port that is named together with an owner must be this owner's. */
 static enum nextport_status check_owner(const struct np_run *run, const struct nextport_selection *which,
                                         struct nextport_error *err)
 {
-    for (size_t i = 0; (which->port || which->id) && i < run->leases.n; i++) {
+    const struct nextport_selection place = {.port = which->port, .id = which->id};
+    for (size_t i = 0; (place.port || place.id) && i < run->leases.n; i++) {
         const struct nextport_lease *lease = &run->leases.items[i];
-        if (!is_at(which, lease) || lease->state == NEXTPORT_RESTING || is_owners(&run->owner, lease))
+        if (!np_run_selects(&place, lease) || lease->state == NEXTPORT_RESTING || is_owners(&run->owner, lease))
             continue;
         np_fail(err, NEXTPORT_DENIED, "port %u is leased to %s, not to %s", lease->port,
                 lease->owner ? lease->owner : "nobody", run->owner.shown);

@@ -96,6 +96,8 @@ bool np_run_may_be_taken(const struct np_run *);
 enum nextport_status np_run_avoid(struct np_run *, struct nextport_error *);
 /* Leaves out the claims that do not touch these ports; those of no port stay. */
 void np_run_keep_claims(struct np_run *, const struct np_portset *);
+/* Does the selection name this lease, by whatever it says of port, id, name and deployment? Its labels are not looked at. */
+bool np_run_selects(const struct nextport_selection *, const struct nextport_lease *);
 /* The runs of a set, into the answer. */
 void np_run_ranges(struct np_run *, const struct np_portset *, const struct nextport_range **ret, size_t *ret_n);
 

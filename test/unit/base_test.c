@@ -113,6 +113,15 @@ static void the_nearest_word_is_what_was_meant_or_nothing(void **state)
     assert_null(nextport_nearest("", words));
 }
 
+static void no_text_equals_only_no_text(void **state)
+{
+    (void)state;
+    char other[] = "a";
+    assert_true(np_equal(NULL, NULL) && np_equal("", "") && np_equal("a", other));
+    assert_false(np_equal(NULL, "") || np_equal("", NULL) || np_equal("a", "A") || np_equal("a", "ab"));
+    assert_true(np_compare(NULL, "") < 0 && np_compare("", NULL) > 0 && np_compare("a", "b") < 0);
+}
+
 static void foreign_text_cannot_steer_a_log(void **state)
 {
     (void)state;
@@ -200,6 +209,7 @@ int main(void)
         cmocka_unit_test(splitting_yields_empty_parts_too),
         cmocka_unit_test(utf8_refuses_overlong_forms_surrogates_and_cut_sequences),
         cmocka_unit_test(the_nearest_word_is_what_was_meant_or_nothing),
+        cmocka_unit_test(no_text_equals_only_no_text),
         cmocka_unit_test(foreign_text_cannot_steer_a_log),
         cmocka_unit_test(json_is_ascii_whatever_it_is_given),
         cmocka_unit_test(an_array_keeps_its_items_while_it_grows),
