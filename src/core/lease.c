@@ -230,13 +230,13 @@ static void prefer(const struct nextport_claim **best, const struct nextport_cla
         *best = claim;
 }
 
-static struct users users_of(const struct nextport_lease *lease, const struct np_again *again,
+static struct users users_of(const struct nextport_lease *lease, enum nextport_protocol protocol,
                              const struct np_evidence *evidence)
 {
     struct users users = {NULL, NULL, NULL, NULL, NULL};
     for (size_t i = 0; i < evidence->n_claims; i++) {
         const struct nextport_claim *claim = &evidence->claims[i];
-        if (!is_on(claim, again->port, again->protocol))
+        if (!is_on(claim, lease->port, protocol))
             continue;
         if (claim->kind == NEXTPORT_RESERVED && strcmp(claim->source, "os") == 0)
             prefer(&users.excluded, claim);
@@ -281,27 +281,12 @@ static struct np_ruling move(const char *why)
     return (struct np_ruling){false, NULL, why};
 }
 
-static struct np_ruling rule_unused(const struct np_again *again)
+struct np_ruling np_lease_rule(const struct nextport_lease *lease, enum nextport_protocol protocol,
+                               const struct np_portset *pool, const struct np_evidence *evidence,
+                               struct np_arena *arena)
 {
-    switch (again->probe) {
-    case NEXTPORT_PROBE_NONE:
-    case NEXTPORT_PROBE_FREE:
-        break;
-    case NEXTPORT_PROBE_TAKEN:
-        return keep(NULL, "who has it cannot be seen");
-    case NEXTPORT_PROBE_DENIED:
-        return keep(NULL, "this user may not ask for it");
-    case NEXTPORT_PROBE_REFUSED:
-        return keep(NULL, "the system keeps it back and does not say for whom");
-    }
-    return keep(NULL, "nobody else is seen on it");
-}
-
-struct np_ruling np_lease_rule(const struct nextport_lease *lease, const struct np_again *again,
-                               const struct np_evidence *evidence, struct np_arena *arena)
-{
-    const struct users on = users_of(lease, again, evidence);
-    if (!np_portset_has(again->pool, again->port))
+    const struct users on = users_of(lease, protocol, evidence);
+    if (!np_portset_has(pool, lease->port))
         return move("it is not among the ports that were asked for");
     if (on.own)
         return keep(news(lease, on.own), np_sprintf(arena, "%s has it", np_holder_of(arena, on.own)));
@@ -320,5 +305,5 @@ struct np_ruling np_lease_rule(const struct nextport_lease *lease, const struct 
     if (on.excluded)
         return move(np_sprintf(arena, "the system excludes it%s%s%s", on.excluded->detail ? " (" : "",
                                on.excluded->detail ? on.excluded->detail : "", on.excluded->detail ? ")" : ""));
-    return rule_unused(again);
+    return keep(NULL, "nobody else is seen on it");
 }

@@ -93,13 +93,6 @@ bool np_holder_is(const char *recorded, const struct nextport_claim *);
 
 /* ---- What an owner that asks again gets ---- */
 
-struct np_again {
-    uint16_t port; /* its lease's */
-    enum nextport_protocol protocol;
-    const struct np_portset *pool; /* of this request */
-    enum nextport_probe probe;     /* NONE: it was not asked, because a claim stands on the port */
-};
-
 struct np_ruling {
     bool keep;
     const struct nextport_claim *confirm; /* what confirms the lease to this owner; NULL: nothing, or it is already */
@@ -108,8 +101,8 @@ struct np_ruling {
 
 /* Sound is a port that nobody else is known to use: unused, used by the holder recorded, by one that cannot be seen, or, for
  * a lease that never had a holder, by anyone. A known stranger, a port outside the pool, and one that the system excludes
- * are not. What is transient never moves a lease. */
-struct np_ruling np_lease_rule(const struct nextport_lease *, const struct np_again *, const struct np_evidence *,
-                               struct np_arena *);
+ * are not. What is transient never moves a lease. `protocol` and `pool` are those of the request. */
+struct np_ruling np_lease_rule(const struct nextport_lease *, enum nextport_protocol protocol,
+                               const struct np_portset *pool, const struct np_evidence *, struct np_arena *);
 
 #endif

@@ -158,8 +158,7 @@ static enum nextport_status rule(struct np_run *run, const struct np_wants *want
     const struct nextport_lease *own = want->own;
     const struct np_portset ports = allowed(run);
     want->protocol = (enum nextport_protocol)((unsigned)run->np->settings.protocol | (unsigned)own->protocol);
-    const struct np_again again = {.port = own->port, .protocol = want->protocol, .pool = &ports};
-    want->ruling = np_lease_rule(own, &again, &run->evidence, run->arena);
+    want->ruling = np_lease_rule(own, want->protocol, &ports, &run->evidence, run->arena);
     if (rule_protocol(run, want, err) != NEXTPORT_OK)
         return err->status;
     if (wants->request->live && rule_live(run, want, err) != NEXTPORT_OK)

@@ -428,46 +428,40 @@ static void add_claim(struct np_evidence *evidence, struct np_text word)
 static void only_a_known_stranger_or_the_system_moves_a_lease(void **state)
 {
     (void)state;
-    enum { FREE = NEXTPORT_PROBE_FREE, NONE = NEXTPORT_PROBE_NONE };
     static const struct {
         const char *holder, *claims, *unreadable;
-        int probe;
         bool keep;
         const char *confirm, *why; /* confirm: the holder of what confirms; why: a part */
     } rows[] = {
-        {NULL, "", NULL, FREE, true, NULL, "nobody else is seen on it"},
-        {"iis: Shop", "", NULL, FREE, true, NULL, "nobody else is seen on it"},
-        {"iis: Shop", "passing", NULL, NONE, true, NULL, "nobody else"},
-        {NULL, "passing", NULL, NONE, true, NULL, "nobody else"},
-        {NULL, "", NULL, NEXTPORT_PROBE_TAKEN, true, NULL, "cannot be seen"},
-        {"iis: Shop", "", NULL, NEXTPORT_PROBE_TAKEN, true, NULL, "cannot be seen"},
-        {"iis: Shop", "", NULL, NEXTPORT_PROBE_REFUSED, true, NULL, "keeps it back"},
-        {"iis: Shop", "", NULL, NEXTPORT_PROBE_DENIED, true, NULL, "may not"},
-        {"iis: Shop", "site", NULL, NONE, true, "Shop", "iis: Shop has it"},
-        {"Shop", "site", NULL, NONE, true, "Shop", "iis: Shop has it"},
-        {"iis: Shop", "site nginx", NULL, NONE, true, "Shop", "iis: Shop has it"},
-        {"iis: Shop", "nginx other-site site excluded", NULL, NONE, true, "Shop", "iis: Shop has it"},
-        {"iis: Shop", "somebody", NULL, NONE, true, NULL, "cannot be seen"},
-        {"iis: Shop", "somebody nginx", NULL, NONE, true, NULL, "cannot be seen"},
-        {"iis: Shop", "somebody excluded", NULL, NONE, true, NULL, "cannot be seen"},
-        {NULL, "somebody", NULL, NONE, true, NULL, "cannot be seen"},
-        {NULL, "nginx", NULL, NONE, true, "nginx", "sockets: nginx has it, its application at last"},
-        {NULL, "somebody nginx", NULL, NONE, true, "nginx", "sockets: nginx has it"},
-        {NULL, "nginx site", NULL, NONE, true, "Shop", "iis: Shop has it"},
-        {"iis: Shop", "nginx", NULL, NONE, false, NULL, "sockets: nginx has it, and not iis: Shop"},
-        {"iis: Shop", "other-site", NULL, NONE, false, NULL, "iis: Blog has it, and not iis: Shop"},
-        {"iis: Shop", "other-site passing url", NULL, NONE, false, NULL, "iis: Blog"},
-        {"sockets: nginx", "other-site", NULL, NONE, false, NULL, "iis: Blog"},
-        {"iis: Shop", "nginx", "iis", NONE, true, NULL, "whether iis: Shop does cannot be seen"},
-        {"iis: Shop", "nginx", "sockets", NONE, false, NULL, "and not iis: Shop"},
-        {"Shop", "nginx", "sockets", NONE, true, NULL, "cannot be seen"},
-        {"iis: Shop", "excluded", NULL, NONE, false, NULL, "the system excludes it (a list)"},
-        {NULL, "excluded", NULL, NONE, false, NULL, "the system excludes it"},
-        {NULL, "excluded nginx", NULL, NONE, true, "nginx", "at last"},
-        {"iis: Shop", "url", NULL, NONE, true, NULL, "nobody else"},
-        {"iis: Shop", "malformed", NULL, NONE, true, NULL, "nobody else"},
-        {"iis: Shop", "promised", NULL, NONE, false, NULL, "another ledger has leased it to blog"},
-        {"iis: Shop", "promised site", NULL, NONE, true, "Shop", "iis: Shop has it"},
+        {NULL, "", NULL, true, NULL, "nobody else is seen on it"},
+        {"iis: Shop", "", NULL, true, NULL, "nobody else is seen on it"},
+        {"iis: Shop", "passing", NULL, true, NULL, "nobody else"},
+        {NULL, "passing", NULL, true, NULL, "nobody else"},
+        {"iis: Shop", "site", NULL, true, "Shop", "iis: Shop has it"},
+        {"Shop", "site", NULL, true, "Shop", "iis: Shop has it"},
+        {"iis: Shop", "site nginx", NULL, true, "Shop", "iis: Shop has it"},
+        {"iis: Shop", "nginx other-site site excluded", NULL, true, "Shop", "iis: Shop has it"},
+        {"iis: Shop", "somebody", NULL, true, NULL, "cannot be seen"},
+        {"iis: Shop", "somebody nginx", NULL, true, NULL, "cannot be seen"},
+        {"iis: Shop", "somebody excluded", NULL, true, NULL, "cannot be seen"},
+        {NULL, "somebody", NULL, true, NULL, "cannot be seen"},
+        {NULL, "nginx", NULL, true, "nginx", "sockets: nginx has it, its application at last"},
+        {NULL, "somebody nginx", NULL, true, "nginx", "sockets: nginx has it"},
+        {NULL, "nginx site", NULL, true, "Shop", "iis: Shop has it"},
+        {"iis: Shop", "nginx", NULL, false, NULL, "sockets: nginx has it, and not iis: Shop"},
+        {"iis: Shop", "other-site", NULL, false, NULL, "iis: Blog has it, and not iis: Shop"},
+        {"iis: Shop", "other-site passing url", NULL, false, NULL, "iis: Blog"},
+        {"sockets: nginx", "other-site", NULL, false, NULL, "iis: Blog"},
+        {"iis: Shop", "nginx", "iis", true, NULL, "whether iis: Shop does cannot be seen"},
+        {"iis: Shop", "nginx", "sockets", false, NULL, "and not iis: Shop"},
+        {"Shop", "nginx", "sockets", true, NULL, "cannot be seen"},
+        {"iis: Shop", "excluded", NULL, false, NULL, "the system excludes it (a list)"},
+        {NULL, "excluded", NULL, false, NULL, "the system excludes it"},
+        {NULL, "excluded nginx", NULL, true, "nginx", "at last"},
+        {"iis: Shop", "url", NULL, true, NULL, "nobody else"},
+        {"iis: Shop", "malformed", NULL, true, NULL, "nobody else"},
+        {"iis: Shop", "promised", NULL, false, NULL, "another ledger has leased it to blog"},
+        {"iis: Shop", "promised site", NULL, true, "Shop", "iis: Shop has it"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int st = NEXTPORT_PENDING; st <= NEXTPORT_RESTING; st++) {
@@ -482,8 +476,7 @@ static void only_a_known_stranger_or_the_system_moves_a_lease(void **state)
                 np_evidence_sight(&evidence, rows[i].unreadable, NEXTPORT_UNREADABLE, NEXTPORT_WARN, "why", NULL);
             const struct nextport_lease lease = {
                 .port = 7, .state = (enum nextport_lease_state)st, .holder = rows[i].holder};
-            const struct np_again again = {7, NEXTPORT_TCP, &pool, (enum nextport_probe)rows[i].probe};
-            const struct np_ruling ruling = np_lease_rule(&lease, &again, &evidence, arena);
+            const struct np_ruling ruling = np_lease_rule(&lease, NEXTPORT_TCP, &pool, &evidence, arena);
             const bool already = st == NEXTPORT_CONFIRMED && lease.holder;
             const char *confirm = already ? NULL : rows[i].confirm;
             if (ruling.keep != rows[i].keep || !strstr(ruling.why, rows[i].why))
@@ -492,7 +485,7 @@ static void only_a_known_stranger_or_the_system_moves_a_lease(void **state)
             if (confirm)
                 assert_string_equal(ruling.confirm->holder, confirm);
             np_portset_remove(&pool, 7, 7);
-            assert_false(np_lease_rule(&lease, &again, &evidence, arena).keep); /* whatever is there */
+            assert_false(np_lease_rule(&lease, NEXTPORT_TCP, &pool, &evidence, arena).keep); /* whatever is there */
             np_arena_free(arena);
         }
 }
