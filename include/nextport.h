@@ -191,6 +191,8 @@ struct nextport_event {
     const char *user, *host, *program; /* who */
     const char *request;               /* what was asked: "next --project shop" */
     const char *before, *after;        /* the lease as a JSON object; before NULL: it began; after NULL: it ended */
+    const char *reason;                /* why, for people: "sockets: node has it, and not iis: Shop" */
+    const char *deployment;            /* the lease's */
 };
 
 enum nextport_severity { NEXTPORT_HINT, NEXTPORT_HAZARD, NEXTPORT_ERROR };

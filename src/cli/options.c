@@ -289,7 +289,7 @@ const struct option_row cli_options[] = {
     {"labels-from-env", 0, NULL, ON_OWNERS, NULL, NULL, take_labels_from_env,
      "take what is not given from NEXTPORT_PROJECT and so on"},
     {"fresh", 0, NULL, ON_NEXT, NULL, NULL, take_fresh, "a port of this deployment's own, beside earlier ones"},
-    {"deployment", 'D', "ID", ON_NEXT | ON_RELEASE | ON_LEASES | ON_ASSIGN, NULL, NULL, take_deployment,
+    {"deployment", 'D', "ID", ON_NEXT | ON_RELEASE | ON_LEASES | ON_LOG | ON_ASSIGN, NULL, NULL, take_deployment,
      "the deployment: a retry is the same one"},
     {"keep", 0, "N", ON_NEXT, NULL, NULL, take_keep, "--fresh: keep the newest N deployments, release older"},
     {"no-move", 0, NULL, ON_GRANTS, NULL, NULL, take_no_move, "status 6 instead of another port than the owner had"},

@@ -47,14 +47,13 @@ static enum nextport_status look_back(struct np_run *run, const struct nextport_
 {
     struct np_owner owner;
     bool present;
-    if (which->deployment)
-        return np_fail(err, NEXTPORT_INPUT, "events are not selected by a deployment");
     if (np_owner_make_filter(&owner, which->labels, which->n_labels, run->arena, err) != NEXTPORT_OK ||
         find_ledger(run, &present, err) != NEXTPORT_OK)
         return err->status;
     const struct np_event_query query = {.port = which->port,
                                          .lease = which->id,
                                          .name = which->name,
+                                         .deployment = which->deployment,
                                          .matches = owner.n_labels ? has_labels : NULL,
                                          .ctx = &owner,
                                          .limit = which->limit};

@@ -274,6 +274,7 @@ enum nextport_status np_run_rest(struct np_run *run, const struct nextport_lease
                                   .holder = left->holder,
                                   .state = NEXTPORT_RESTING,
                                   .expires = run->actor.now + run->np->settings.lifetimes.rest_s};
+    run->ops->because(run->ledger, "its lease has another port now");
     return run->ops->add(run->ledger, &rest, "released", err);
 }
 
@@ -306,6 +307,8 @@ static enum nextport_status record(struct np_run *run, const struct np_wants *wa
         *ret = kept(run, wants, want, &lease, &event);
     else
         *ret = moved(run, wants, want, port, &lease);
+    if (run->ledger && ret->verdict == NEXTPORT_MOVE)
+        run->ops->because(run->ledger, ret->why);
     if (run->ledger && want->own)
         status = run->ops->save(run->ledger, &lease, event, err);
     else if (run->ledger)
@@ -397,7 +400,8 @@ static const char *still_needed(struct np_run *run, const struct nextport_lease 
     return np_run_hides_something(run, lease) ? "what was not seen may use it" : NULL;
 }
 
-static enum nextport_status trim_one(struct np_run *run, const struct nextport_lease *lease, struct nextport_error *err)
+static enum nextport_status trim_one(struct np_run *run, const struct nextport_request *request,
+                                     const struct nextport_lease *lease, struct nextport_error *err)
 {
     const char *needed = still_needed(run, lease);
     if (needed) {
@@ -407,7 +411,11 @@ static enum nextport_status trim_one(struct np_run *run, const struct nextport_l
     }
     np_note(&run->log, NEXTPORT_INFO, "port %u of deployment %s %s released", lease->port, lease->deployment,
             run->ledger ? "is" : "would be");
-    return run->ledger ? np_run_release(run, lease, err) : NEXTPORT_OK;
+    if (!run->ledger)
+        return NEXTPORT_OK;
+    run->ops->because(run->ledger, np_sprintf(run->arena, "deployment %s came, and the newest %u are kept",
+                                              request->deployment, request->keep));
+    return np_run_release(run, lease, err);
 }
 
 /* A retry of an older deployment gives nothing back that came after it. */
@@ -422,7 +430,7 @@ enum nextport_status np_run_trim(struct np_run *run, const struct np_wants *want
         for (size_t j = 0; j < wants->owned.n; j++) {
             const struct nextport_lease *lease = &wants->owned.items[j];
             if (np_equal(lease->deployment, other[i].id) && lease->state != NEXTPORT_RESTING &&
-                trim_one(run, lease, err) != NEXTPORT_OK)
+                trim_one(run, wants->request, lease, err) != NEXTPORT_OK)
                 return np_wrap(err, "release port %u in %s", lease->port, run->path);
         }
     return NEXTPORT_OK;

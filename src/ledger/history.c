@@ -63,6 +63,11 @@ static void bind_actor(const struct np_ledger *l, sqlite3_stmt *s, const char *e
     np_sql_bind(s, 7, l->actor.request);
 }
 
+void np_history_because(struct np_ledger *l, const char *reason)
+{
+    l->reason = np_strdup(l->arena, reason);
+}
+
 enum nextport_status np_no_such_lease(int64_t id, struct nextport_error *err)
 {
     return np_fail(err, NEXTPORT_CONFLICT, "there is no lease %lld", (long long)id);
@@ -76,9 +81,12 @@ static enum nextport_status record(struct np_ledger *l, enum np_sql how, int64_t
         return err->status;
     sqlite3_bind_int64(s, 1, lease);
     bind_actor(l, s, event);
-    if (how == RECORD)
+    if (how == RECORD) {
         np_sql_bind(s, 8, before);
+        np_sql_bind(s, 9, l->reason);
+    }
     int code = np_sql_run(s);
+    l->reason = NULL;
     if (code != SQLITE_OK)
         return np_sql_failed(l, code, err);
     return sqlite3_changes(l->db) == 1 ? NEXTPORT_OK : np_no_such_lease(lease, err);
@@ -131,6 +139,8 @@ static struct nextport_event read_event(sqlite3_stmt *s, struct np_arena *a)
         .owner = owner.shown,
         .before = np_sql_column(s, 11, a),
         .after = np_sql_column(s, 12, a),
+        .reason = np_sql_column(s, 13, a),
+        .deployment = np_sql_column(s, 14, a),
     };
 }
 
@@ -162,6 +172,7 @@ static enum nextport_status read_events(struct np_ledger *l, struct np_sql_look 
     sqlite3_bind_int64(s, 1, query->port);
     sqlite3_bind_int64(s, 2, query->lease);
     np_sql_bind(s, 3, query->name);
+    np_sql_bind(s, 4, query->deployment);
     int code = SQLITE_DONE;
     while ((query->limit == 0 || *look->n_events < query->limit) && (code = sqlite3_step(s)) == SQLITE_ROW) {
         if (!is_wanted(s, query))

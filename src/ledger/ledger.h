@@ -41,7 +41,7 @@ struct np_which {
 struct np_event_query {
     uint16_t port;
     int64_t lease;
-    const char *name; /* NULL: any */
+    const char *name, *deployment; /* NULL: any */
     bool (*matches)(const void *ctx, const char *owner_text);
     const void *ctx;
     uint64_t limit;
@@ -78,6 +78,8 @@ struct np_ledger_ops {
     /* Ends a lease: its row goes. Like `save`, NEXTPORT_CONFLICT when there is no such lease. */
     enum nextport_status (*drop)(struct np_ledger *, const struct nextport_lease *, const char *event,
                                  struct nextport_error *);
+    /* Why the change that comes next is made, for its event; one that ends a lease says it by its kind. */
+    void (*because)(struct np_ledger *, const char *reason);
     /* What the ledger remembers between requests, by key; NULL: nothing yet. */
     enum nextport_status (*recall)(struct np_ledger *, const char *key, struct np_arena *, const char **ret,
                                    struct nextport_error *);

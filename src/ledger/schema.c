@@ -21,9 +21,12 @@
 #define OF_PORT OF_SCOPE " AND port = ?2"
 #define LOWEST OF_SCOPE " ORDER BY port LIMIT ?2"
 #define EVENT_FIELDS "id, time, kind, lease, port, name, user, host"
-#define NEWEST(or_port)                                                                                                \
+/* A member of what the history keeps as JSON; NULL: there is none, or it is no JSON. */
+#define MEMBER(text, name) "CASE WHEN json_valid(" text ") THEN json_extract(" text ", '$." name "') END"
+#define REASON MEMBER("detail", "reason")
+#define NEWEST(or_port, json)                                                                                          \
     " FROM event WHERE (?1 = 0 OR port = ?1" or_port ") AND (?2 = 0 OR lease = ?2) AND (?3 IS NULL OR name = ?3)"      \
-    " ORDER BY id DESC"
+    " AND (?4 IS NULL OR " MEMBER(json, "deployment") " = ?4) ORDER BY id DESC"
 
 /* What `remember` keeps has keys of its own. */
 #define NOTE "note:"
@@ -52,11 +55,14 @@ static const char *const statements[N_STATEMENTS] = {
              " process = ?8, looks = ?9, rev = rev + 1 WHERE id = ?1",
     [DROP] = "DELETE FROM lease WHERE id = ?1",
     [RECORD] = "INSERT INTO event(time, kind, lease, port, name, user, host, program, request, owner, before, detail)"
-               " SELECT ?2, ?3, id, port, name, ?4, ?5, ?6, ?7, labels, ?8, " LEASE_AS_JSON " FROM lease WHERE id = ?1",
+               " SELECT ?2, ?3, id, port, name, ?4, ?5, ?6, ?7, labels, ?8, CASE WHEN ?9 IS NULL THEN " LEASE_AS_JSON
+               " ELSE json_insert(" LEASE_AS_JSON ", '$.reason', ?9) END FROM lease WHERE id = ?1",
     [RECORD_END] = "INSERT INTO event(time, kind, lease, port, name, user, host, program, request, owner, before)"
                    " SELECT ?2, ?3, id, port, name, ?4, ?5, ?6, ?7, labels, " LEASE_AS_JSON " FROM lease WHERE id = ?1",
-    [EVENTS] = "SELECT " EVENT_FIELDS ", program, request, owner, before, detail" NEWEST(
-        " OR (kind = 'moved' AND json_extract(before, '$.port') = ?1)"),
+    [EVENTS] = "SELECT " EVENT_FIELDS ", program, request, owner, before,"
+               " CASE WHEN " REASON " IS NULL THEN detail ELSE json_remove(detail, '$.reason') END, " REASON
+               ", " MEMBER("ifnull(detail, before)", "deployment")
+                   NEWEST(" OR (kind = 'moved' AND " MEMBER("before", "port") " = ?1)", "ifnull(detail, before)"),
     [RECALL] = "SELECT value FROM meta WHERE key = '" NOTE "' || ?1",
     [REMEMBER] = KEEP("'" NOTE "' || ?2"),
     [SET_HORIZON] = KEEP("'" HORIZON "'"),
@@ -80,7 +86,8 @@ static const char *const statements_1[N_STATEMENTS] = {
     [FIND] = "SELECT " LEASE_COLUMNS_1 OF_PORT,
     [EVENTS] = "SELECT " EVENT_FIELDS ", NULL, NULL, NULL,"
                " CASE WHEN kind NOT IN ('created', 'rebound', 'granted', 'confirmed') THEN detail END,"
-               " CASE WHEN kind IN ('created', 'rebound', 'granted', 'confirmed') THEN detail END" NEWEST(""),
+               " CASE WHEN kind IN ('created', 'rebound', 'granted', 'confirmed') THEN detail END, NULL, " MEMBER(
+                   "detail", "deployment") NEWEST("", "detail"),
 };
 
 const char *np_schema_sql(int schema, enum np_sql which)

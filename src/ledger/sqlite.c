@@ -596,6 +596,7 @@ const struct np_ledger_ops np_ledger_sqlite = {
     .add = np_rows_add,
     .save = np_rows_save,
     .drop = np_rows_drop,
+    .because = np_history_because,
     .recall = np_history_recall,
     .remember = np_history_remember,
     .events = np_history_events,

@@ -58,6 +58,7 @@ struct np_ledger {
     struct np_arena *arena; /* path and actor, and what only one call needs */
     const char *path;       /* as SQLite must be told it */
     struct np_actor actor;
+    const char *reason; /* of the next change; NULL: none was given */
     enum np_access access;
     enum np_reach reach;
     int schema;    /* that was found */
@@ -135,6 +136,7 @@ enum nextport_status np_history_remember(struct np_ledger *, const char *key, co
                                          struct nextport_error *);
 enum nextport_status np_history_events(struct np_ledger *, const struct np_event_query *, struct np_arena *,
                                        struct nextport_event **ret, size_t *ret_n, struct nextport_error *);
+void np_history_because(struct np_ledger *, const char *reason);
 enum nextport_status np_history_forget(struct np_ledger *, int64_t before, unsigned limit, struct nextport_error *);
 
 /* ---- What the history gets ---- */

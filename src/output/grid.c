@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { GAP = 2, READABLE = 14, NARROWEST = 8 };
+enum { GAP = 2, READABLE = 14, NARROWEST = 8, FOLDED = 20 };
 
 static const char *const tints[] = {
     [NP_PLAIN] = NULL,      [NP_DIM] = "\033[2m",      [NP_BOLD] = "\033[1m",
@@ -137,14 +137,29 @@ static void fit(struct np_grid *grid)
     for (size_t c = 0; c < grid->n_columns && is_too_wide(grid); c++)
         if (grid->columns[c].minor)
             grid->widths[c] = 0;
+    for (size_t c = 0; c < grid->n_columns; c++)
+        while (is_too_wide(grid) && grid->columns[c].folds && grid->widths[c] > FOLDED)
+            grid->widths[c]--;
     for (size_t i = 0; i < sizeof rounds / sizeof *rounds; i++)
         while (is_too_wide(grid) && (widest = widest_elastic(grid, rounds[i].least, rounds[i].vital)))
             --*widest;
 }
 
+/* The rest of a row's last cell, below its beginning. */
+static void print_fold(struct np_grid *grid, enum np_tint tint, const char *cell)
+{
+    const size_t width = grid->widths[grid->n_columns - 1];
+    while (*cell == ' ')
+        cell++;
+    if (*cell)
+        np_paragraph(grid->page, tint, np_sprintf(grid->page->arena, "%*s", (int)(total_width(grid) - width), ""), 0,
+                     cell);
+}
+
 static void print_row(struct np_grid *grid, enum np_tint tint, const char *const *cells)
 {
     struct np_page *page = grid->page;
+    const char *fold = NULL;
     size_t owed = 0; /* blanks due before the next text, so that none end the line */
     np_tint_begin(page, tint);
     for (size_t c = 0; c < grid->n_columns; c++) {
@@ -152,6 +167,13 @@ static void print_row(struct np_grid *grid, enum np_tint tint, const char *const
         size_t width = grid->widths[c];
         if (!width)
             continue;
+        if (column->folds) {
+            const size_t n = cells[c] ? that_fits(cells[c], width) : 0;
+            if (n)
+                np_buf_printf(&page->out, "%*s%.*s", (int)owed, "", (int)n, cells[c]);
+            fold = n ? cells[c] + n : NULL;
+            continue;
+        }
         const char *cell = np_elide(page->arena, cells[c] ? cells[c] : "", width, page->style->unicode, column->tail);
         size_t spare = width - np_columns(cell);
         if (*cell) {
@@ -164,6 +186,14 @@ static void print_row(struct np_grid *grid, enum np_tint tint, const char *const
     }
     np_tint_end(page, tint);
     np_buf_puts(&page->out, "\n");
+    if (fold)
+        print_fold(grid, tint, fold);
+}
+
+static void print_remark(struct np_page *page, const struct np_row *row)
+{
+    const size_t blanks = strspn(row->remark, " ");
+    np_paragraph(page, row->tint, np_strndup(page->arena, row->remark, blanks), 0, row->remark + blanks);
 }
 
 void np_grid_print(struct np_grid *grid)
@@ -181,6 +211,6 @@ void np_grid_print(struct np_grid *grid)
             np_line(grid->page, NP_DIM, row->heading);
         print_row(grid, row->tint, row->cells);
         if (row->remark)
-            np_line(grid->page, row->tint, row->remark);
+            print_remark(grid->page, row);
     }
 }

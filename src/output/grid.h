@@ -32,11 +32,12 @@ struct np_column {
     bool vital;        /* what the table is read for: cut after the others */
     bool tail;         /* its end says more than its beginning: file:line */
     bool minor;        /* left out, the first of them first, before any text is cut */
+    bool folds;        /* the last column: goes on in further lines, and is never cut */
 };
 
 struct np_row {
     const char *heading; /* a line before it, or NULL */
-    const char *remark;  /* a line after it, or NULL */
+    const char *remark;  /* text after it, folded as far in as it begins with blanks, or NULL */
     enum np_tint tint;
     const char *cells[NP_MOST_COLUMNS]; /* harmless already; NULL: nothing to say */
 };

@@ -280,10 +280,12 @@ static void write_log(struct np_json *json, const struct nextport_result *res)
         int_or_null(json, "port", event->port);
         np_json_string(json, "name", event->name);
         np_json_string(json, "owner", event->owner);
+        np_json_string(json, "deployment", event->deployment);
         np_json_string(json, "user", event->user);
         np_json_string(json, "host", event->host);
         np_json_string(json, "program", event->program);
         np_json_string(json, "request", event->request);
+        np_json_string(json, "reason", event->reason);
         add_kept(json, "before", event->before);
         add_kept(json, "after", event->after);
         np_json_end(json, '}');

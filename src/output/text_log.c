@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { REASON_INDENT = 18 }; /* below EVENT */
+
 /* Only what is worth a look, and what is over. */
 static const struct {
     const char *kind;
@@ -23,13 +25,19 @@ static enum np_tint tint_of(const struct nextport_event *event)
     return NP_PLAIN;
 }
 
-/* The owner; and the port's name, when it has one of its own. */
+/* The owner; the port's name, when it has one of its own; and the deployment: "shop/QA Admin (417)". */
 static const char *whose(struct np_page *page, const struct nextport_event *event)
 {
     bool named = event->name && strcmp(event->name, "Port") != 0;
-    if (!event->owner || !named)
-        return np_safe(page, event->owner ? event->owner : event->name);
-    return np_safe(page, np_sprintf(page->arena, "%s %s", event->owner, event->name));
+    struct np_buf text = {.arena = page->arena};
+    if (!event->owner && !event->name)
+        return NULL;
+    np_buf_puts(&text, event->owner ? event->owner : event->name);
+    if (event->owner && named)
+        np_buf_printf(&text, " %s", event->name);
+    if (event->deployment)
+        np_buf_printf(&text, " (%s)", event->deployment);
+    return np_safe(page, text.ptr);
 }
 
 /* The user, and the machine when it is not this one. */
@@ -82,6 +90,8 @@ void np_table_log(struct np_page *page, const struct nextport_result *res)
         row->cells[FOR] = whose(page, event);
         row->cells[WHO] = who(page, event, res->host);
         row->cells[WHAT] = what(page, event);
+        if (event->reason)
+            row->remark = np_sprintf(page->arena, "%*s%s", REASON_INDENT, "", np_safe(page, event->reason));
     }
     np_grid_print(&grid);
     if (!res->n_events)

@@ -450,7 +450,7 @@ static bool begins_section(const struct nextport_result *res, size_t i)
 
 static void write_items(struct np_page *page, const struct nextport_result *res)
 {
-    static const struct np_column columns[] = {{.title = NULL}, {.title = NULL}, {.title = NULL}};
+    static const struct np_column columns[] = {{.title = NULL}, {.title = NULL}, {.title = NULL, .folds = true}};
     struct np_grid grid = {.page = page, .columns = columns, .n_columns = 3};
     for (size_t i = 0; i < res->n_items; i++) {
         const struct nextport_item *item = &res->items[i];

@@ -132,6 +132,15 @@ def test_a_stranger_on_its_port_moves_it(ask, nextport, strangers):
     assert (found["port"], found["state"], found["holder"]) == (49001, "pending", None)
 
 
+def test_the_history_says_why_a_port_was_moved_and_left(ask, nextport, strangers):
+    why = ask(*strangers)["why"]
+    left, = (e for e in nextport("log", "49000", "--format", "json").json["events"] if e["kind"] == "released")
+    moved = nextport("log", "49001", "--format", "json").json["events"][-1]
+    assert (moved["kind"], moved["reason"]) == ("moved", why) and left["reason"] == "its lease has another port now"
+    assert "reason" not in moved["after"]
+    assert f"49000 -> 49001\n{'':18}{why}\n" in nextport("log").text
+
+
 def test_a_stranger_and_no_move_is_status_6_and_nothing_changes(nextport, strangers):
     refused = nextport("next", *SHOP, "--no-move", *strangers)
     assert (refused.status, refused.out) == (6, b"") and "iis: Blog has it, and not iis: Shop" in refused.log

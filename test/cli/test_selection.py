@@ -40,6 +40,8 @@ def test_leases_are_those_that_have_all_that_is_asked(nextport, population, aske
     ((49003,), [49003]),
     (("--id", "3"), [49002]),
     (("--name", "Https"), [49001]),
+    (("--deployment", "D-1"), [49002]),
+    (("-D", "d-1"), []),
     (("--label", "team=none"), []),
 ])
 def test_events_are_those_that_have_all_that_is_asked_the_newest_last(nextport, population, asked, ports):

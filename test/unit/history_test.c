@@ -223,6 +223,40 @@ static void events_tell_who_did_what_to_which_lease(void **state)
     np_arena_free(a);
 }
 
+static void an_event_says_why_and_of_which_deployment(void **state)
+{
+    static const char why[] = "sockets: \"node\" has it, and not iis: B\xc3\xbc"
+                              "cher";
+    (void)state;
+    create();
+    struct np_arena *a = np_arena_new();
+    struct np_ledger *l = begun();
+    struct nextport_lease lease = {
+        .port = 49000, .protocol = NEXTPORT_TCP, .name = "Port", .expires = 1700086400, .deployment = "417"};
+    own(&lease, 1, a);
+    assert_ok(OPS.add(l, &lease, "granted", &err));
+    lease.port = 49001;
+    OPS.because(l, why);
+    assert_ok(OPS.save(l, &lease, "moved", &err));
+    lease.looks = 1;
+    assert_ok(OPS.save(l, &lease, "absent", &err)); /* for no reason that is given */
+    assert_ok(OPS.drop(l, &lease, "expired", &err));
+    commit(l);
+
+    size_t n;
+    struct nextport_event *events = found(&(struct np_event_query){.deployment = "417"}, a, &n);
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < n; i++)
+        assert_string_equal(events[i].deployment, "417");
+    assert_string_equal(events[1].reason, why);
+    assert_null(strstr(events[1].after, "reason")); /* the lease, and nothing else */
+    assert_string_equal(events[1].after, events[2].before);
+    assert_true(!events[0].reason && !events[2].reason && !events[3].reason);
+    found(&(struct np_event_query){.deployment = "41"}, a, &n);
+    assert_int_equal(n, 0);
+    np_arena_free(a);
+}
+
 /* ---- Forgetting ---------------------------------------------------------------------------------------------- */
 
 /* A ledger that leased and ended `n` ports at this time, and leased one that it has still. */
@@ -353,6 +387,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LEDGER_TEST(the_events_replay_to_the_leases),
         LEDGER_TEST(events_tell_who_did_what_to_which_lease),
+        LEDGER_TEST(an_event_says_why_and_of_which_deployment),
         LEDGER_TEST(only_what_ended_long_ago_is_forgotten),
         LEDGER_TEST(a_few_are_forgotten_at_a_time_until_none_is_left),
         LEDGER_TEST(nobody_else_takes_events_away),

@@ -935,7 +935,8 @@ static const struct nextport_event history[] = {
      .host = "srv1",
      .request = "next --project shop --environment QA --channel feature-x",
      .before = "{\"port\":49001}",
-     .after = "{\"port\":49004}"},
+     .after = "{\"port\":49004}",
+     .reason = "sockets: node has it, and not iis: Shop QA, which is configured there"},
     {.id = 5,
      .time = NOV_23 + 7000,
      .kind = "released",
@@ -945,6 +946,7 @@ static const struct nextport_event history[] = {
      .user = "anna",
      .host = "build7",
      .request = "release 49003",
+     .deployment = "417",
      .before = "{\"port\":49003},\"after\":{\"port\":1}"},
 };
 
@@ -955,11 +957,15 @@ static void json_of_the_log_embeds_what_is_an_object_and_nothing_else(void **sta
     assert_string_equal(
         written("json", &usual, &res).out.ptr,
         "{\"schema\":1,\"host\":\"srv1\",\"events\":[{\"id\":4,\"time\":1795448700,\"kind\":\"moved\",\"lease\":7,"
-        "\"port\":49004,\"name\":\"Port\",\"owner\":\"" QA "\",\"user\":\"octopus\",\"host\":\"srv1\",\"program\":null,"
-        "\"request\":\"next --project shop --environment QA --channel feature-x\",\"before\":{\"port\":49001},"
+        "\"port\":49004,\"name\":\"Port\",\"owner\":\"" QA "\",\"deployment\":null,\"user\":\"octopus\","
+        "\"host\":\"srv1\",\"program\":null,\"request\":\"next --project shop --environment QA --channel feature-x\","
+        "\"reason\":\"sockets: node has it, and not iis: Shop QA, which is configured "
+        "there\",\"before\":{\"port\":49001},"
         "\"after\":{\"port\":49004}},{\"id\":5,\"time\":1795449700,\"kind\":\"released\",\"lease\":9,\"port\":49003,"
-        "\"name\":\"Admin\\u000a#\\u0023vso[x]\",\"owner\":null,\"user\":\"anna\",\"host\":\"build7\",\"program\":null,"
-        "\"request\":\"release 49003\",\"before\":null,\"after\":null}],\"notes\":[]}\n");
+        "\"name\":\"Admin\\u000a#\\u0023vso[x]\",\"owner\":null,\"deployment\":\"417\",\"user\":\"anna\",\"host\":"
+        "\"build7\","
+        "\"program\":null,\"request\":\"release "
+        "49003\",\"reason\":null,\"before\":null,\"after\":null}],\"notes\":[]}\n");
 }
 
 static const struct nextport_claim two_holders[] = {
@@ -1106,6 +1112,8 @@ static void the_log_is_one_line_for_each_event(void **state)
                         "2026-11-23 14:06  granted    49001  shop/QA/feat...  octopus      next --proj...\n"
                         "2026-11-23 14:15  confirmed  49001  shop/QA/feat...  root         iis: Shop QA\n"
                         "2026-11-23 15:45  moved      49004  shop/QA/feat...  octopus      49001 -> 49004\n"
+                        "                  sockets: node has it, and not iis: Shop QA, which is\n"
+                        "                  configured there\n"
                         "2026-11-23 16:01  released   49003  Admin\\x0a#\\#...  anna@build7  release 49003\n");
     assert_string_equal(
         table(&colour80, &res),
@@ -1115,9 +1123,29 @@ static void the_log_is_one_line_for_each_event(void **state)
         "--projec\xe2\x80\xa6\n"
         "2026-11-23 14:15  confirmed  49001  shop/QA/featur\xe2\x80\xa6  root         iis: Shop QA\n"
         "\033[33m2026-11-23 15:45  moved      49004  shop/QA/featur\xe2\x80\xa6  octopus      49001 -> 49004\033[0m\n"
+        "\033[33m                  sockets: node has it, and not iis: Shop QA, which is\033[0m\n"
+        "\033[33m                  configured there\033[0m\n"
         "\033[2m2026-11-23 16:01  released   49003  Admin\\x0a#\\#vs\xe2\x80\xa6  anna@build7  release 49003\033[0m\n");
     res.n_events = 0;
     assert_string_equal(table(&ascii80, &res), "no events\n");
+}
+
+static void what_was_found_and_advised_is_folded_where_the_terminal_ends(void **state)
+{
+    static const struct nextport_style narrow = {.size = sizeof narrow, .columns = 48};
+    const struct nextport_item items[] = {
+        {"system", "ephemeral ports", "32768-60999: 12000 of 16001 ports are at risk", NEXTPORT_NOTICE, NULL,
+         "Outgoing connections may take them: 'nextport protect'."},
+        {"system", "nothing", "", NEXTPORT_GOOD, NULL, NULL},
+    };
+    struct nextport_result res = {.what = NEXTPORT_ANSWER_DOCTOR, .items = items, .n_items = 2};
+    (void)state;
+    assert_string_equal(table(&narrow, &res), "system\n"
+                                              "  note  ephemeral ports  32768-60999: 12000 of\n"
+                                              "                         16001 ports are at risk\n"
+                                              "        Outgoing connections may take them:\n"
+                                              "        'nextport protect'.\n"
+                                              "  ok    nothing\n");
 }
 
 static void check_gives_each_finding_its_evidence_and_a_cure(void **state)
@@ -1467,6 +1495,7 @@ int main(void)
         TEST(leases_show_which_port_an_owner_uses),
         TEST(what_would_be_leased_says_how_to_have_it_done),
         TEST(the_log_is_one_line_for_each_event),
+        TEST(what_was_found_and_advised_is_folded_where_the_terminal_ends),
         TEST(check_gives_each_finding_its_evidence_and_a_cure),
         TEST(protect_shows_what_it_would_write),
         TEST(a_map_shows_every_port_of_a_small_pool),

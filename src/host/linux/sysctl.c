@@ -79,10 +79,10 @@ bool np_sysctl_setting(struct np_text bytes, struct np_portset *ret)
     return found;
 }
 
-static const char heading[] = "# Made by 'nextport protect --apply', which keeps outgoing connections out of a pool of "
-                              "ports.\n"
-                              "# 'nextport protect --undo' takes it back: the ports of nextport, and no other.\n"
-                              "# Do not edit: put what else is to be reserved into another file and apply again.\n";
+/* Shown indented, and then no wider than a terminal. */
+static const char heading[] = "# Made by 'nextport protect --apply': it keeps outgoing connections out of\n"
+                              "# a pool of ports. 'nextport protect --undo' takes back these and no other.\n"
+                              "# Do not edit it: reserve other ports in another file, and apply again.\n";
 static const char ours_line[] = "# nextport: ", scope_line[] = "# namespace: ", set_line[] = NP_SYSCTL_KEY " = ";
 static const char machine[] = "the machine's own";
 
