@@ -20,6 +20,7 @@ enum rule {
     TWO_HOLDERS,
     EXCLUDED,
     WRONG_HOLDER,
+    HIJACKED,
     LEFTOVER_BINDINGS,
     SHARED_CONFIGURATION,
     NODE_PORT,
@@ -45,6 +46,8 @@ static const struct {
     [WRONG_HOLDER] = {NEXTPORT_HAZARD, "wrong-holder",
                       "Give the one that has it now a port of its own, or ask again for the owner: it is moved to "
                       "another port."},
+    [HIJACKED] = {NEXTPORT_HAZARD, "hijacked",
+                  "Remove the rule, or give the program another port: 'nextport next' gives none that a rule takes."},
     [LEFTOVER_BINDINGS] = {NEXTPORT_HAZARD, "leftover-bindings",
                            "Remove the bindings that nothing needs, and let the deployment replace bindings instead of "
                            "merging them. Where all are needed, lease them all: 'nextport adopt'."},
@@ -876,6 +879,86 @@ static void check_browsers(struct auditor *a)
     }
 }
 
+/* ---- Rules that take what a program listens for ----------------------------------------------------------------- */
+
+/* Those who make such rules for their containers and services keep the ports by sockets as well: it is one thing. */
+static bool makes_rules(const struct auditor *a, const struct nextport_claim *claim)
+{
+    static const char *const engines[] = {"docker", "podman"};
+    static const char *const agents[] = {"kube-proxy", "kubelet", "k3s",     "k3s-server", "k3s-agent", "rke2",
+                                         "k0s",        "crio",    "nerdctl", "containerd", NULL};
+    if (claim->kind != NEXTPORT_SOCKET || !claim->holder)
+        return false;
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
+        const char *const *programs = programs_of(a, engines[i]);
+        if (programs && is_one_of(programs, claim->holder))
+            return true;
+    }
+    return is_one_of(agents, claim->holder);
+}
+
+/* Does somebody who connects from elsewhere look for this one, and meet the rule instead? What only this machine reaches is
+ * not concerned, nor is a program that cannot be seen: it may be the rule's own. */
+static bool is_robbed(const struct np_fact *rule, const struct nextport_claim *claim)
+{
+    const char *address = claim->address ? claim->address : "*";
+    const bool is_local = strncmp(address, "127.", 4) == 0 || strncmp(address, "[::ffff:127.", 12) == 0 ||
+                          strcmp(address, "[::1]") == 0 || np_equal_nocase(address, "localhost");
+    const bool is_4_only = place_of(address).families == 1,
+               is_rule_6 = rule->where.address && strchr(rule->where.address, ':');
+    if (is_local || (is_4_only && is_rule_6) || !claim->holder || !meet(&rule->where, claim))
+        return false;
+    return claim->kind == NEXTPORT_SOCKET || (claim->kind == NEXTPORT_CONFIGURED && is_declared(claim));
+}
+
+/* Does the rule lead to another port of the same program? */
+static bool is_given_back(const struct auditor *a, const struct np_fact *rule, uint16_t port,
+                          const struct nextport_claim *claim)
+{
+    if (!rule->ends || rule->ends == port)
+        return rule->ends == port;
+    const struct slice slice = slice_of(a, rule->ends);
+    for (size_t i = 0; i < slice.n; i++)
+        if (slice.items[i]->holder && slice.items[i]->kind == claim->kind &&
+            strcmp(slice.items[i]->holder, claim->holder) == 0)
+            return true;
+    return false;
+}
+
+static void check_hijack(struct auditor *a, const struct np_fact *rule, uint16_t port, struct np_portset *told)
+{
+    const struct slice slice = slice_of(a, port);
+    struct proof proof = {0}, shown = {0};
+    for (size_t i = 0; i < slice.n; i++) {
+        if (makes_rules(a, slice.items[i]))
+            return;
+        if (is_robbed(rule, slice.items[i]) && !is_given_back(a, rule, port, slice.items[i]))
+            prove(a, &proof, slice.items[i]);
+    }
+    if (!proof.n)
+        return;
+    np_portset_add(told, port, port);
+    prove(a, &shown, &rule->where);
+    for (size_t i = 0; i < proof.n; i++)
+        prove(a, &shown, &proof.items[i]);
+    find(a, HIJACKED, only(port), &shown,
+         np_sprintf(a->arena, "connections from elsewhere to port %u do not reach %s: a NAT rule (%s) says %s", port,
+                    names_of(a, &proof), rule->where.detail, rule->where.holder));
+}
+
+static void check_hijacks(struct auditor *a)
+{
+    struct np_portset told = {{0}};
+    for (size_t i = 0; i < a->ask->evidence->n_facts; i++) {
+        const struct np_fact *fact = &a->ask->evidence->facts[i];
+        if (strcmp(fact->slug, rules[HIJACKED].slug) != 0)
+            continue;
+        for (uint32_t port = fact->where.first; port <= fact->where.last; port++)
+            if (!np_portset_has(&told, (uint16_t)port))
+                check_hijack(a, fact, (uint16_t)port, &told);
+    }
+}
+
 /* ---- The machine --------------------------------------------------------------------------------------------- */
 
 static void check_facts(struct auditor *a)
@@ -976,6 +1059,7 @@ void np_audit(const struct np_audit *ask, struct np_arena *arena, const struct n
     check_malformed(&a);
     check_browsers(&a);
     check_facts(&a);
+    check_hijacks(&a);
     check_node_ports(&a);
     check_ephemeral(&a);
     if (a.n > 1)

@@ -133,11 +133,12 @@ void np_evidence_claim(struct np_evidence *evidence, const struct nextport_claim
     *to = copy(evidence, claim, evidence->n_claims > 1 ? to - 1 : &nothing);
 }
 
-void np_evidence_fact(struct np_evidence *evidence, const char *slug, const struct nextport_claim *where)
+struct np_fact *np_evidence_fact(struct np_evidence *evidence, const char *slug, const struct nextport_claim *where)
 {
     struct np_fact *fact =
         np_push(evidence->arena, &evidence->facts, &evidence->n_facts, &evidence->facts_capacity, sizeof *fact);
-    *fact = (struct np_fact){slug, copy(evidence, where, &nothing)};
+    *fact = (struct np_fact){slug, copy(evidence, where, &nothing), 0};
+    return fact;
 }
 
 const struct nextport_sighting *np_evidence_sighting(const struct np_evidence *evidence, const char *source)

@@ -7,11 +7,13 @@
 #include "base/map.h"
 #include "core/portset.h"
 
-/* What a source noticed that is about no port, for the audit: `where` has no ports and is unresolved, its detail says
- * what was seen. */
+/* What a source noticed that is no claim, for the audit. Of "shared-configuration", `where` has no ports and is unresolved,
+ * and its detail says what was seen. Of "hijacked", it is a rule, and `address` where connections to its ports never reach
+ * this machine's sockets (NULL: everywhere). */
 struct np_fact {
     const char *slug; /* of the finding: "shared-configuration"; static */
     struct nextport_claim where;
+    uint16_t ends; /* of "hijacked": the port of this machine where the connections end after all; 0: elsewhere */
 };
 
 struct np_evidence {
@@ -28,8 +30,8 @@ struct np_evidence {
 
 /* Copies the claim and its strings into the arena; count 0 is taken as 1. */
 void np_evidence_claim(struct np_evidence *, const struct nextport_claim *);
-/* Copies the strings of `where` into the arena. */
-void np_evidence_fact(struct np_evidence *, const char *slug, const struct nextport_claim *where);
+/* Copies the strings of `where` into the arena. The answer is valid until the next fact. */
+struct np_fact *np_evidence_fact(struct np_evidence *, const char *slug, const struct nextport_claim *where);
 /* One sighting for each source: a second call for the same source keeps the worse one. */
 void np_evidence_sight(struct np_evidence *, const char *source, enum nextport_sight, enum nextport_policy,
                        const char *why, const char *hint);

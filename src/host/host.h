@@ -240,7 +240,12 @@ struct np_nat_row {
     bool conditional;    /* named by a rule of which it is not known whether it takes them */
     const char *address; /* NULL: not said */
     const char *holder;  /* "DNAT to 172.17.0.2:80"; NULL: not said */
-    const char *detail;  /* "nat PREROUTING" */
+    const char *detail;  /* "nat PREROUTING"; thorough: "nat PREROUTING handle 7" */
+    /* Thorough: whoever connects from elsewhere to these ports of this machine ends there and at none of its sockets.
+     * `reach`: at "0.0.0.0", "[::]" or one address; NULL: at all of them. */
+    bool hijacks;
+    const char *reach;
+    uint16_t ends; /* the port of this machine where they end after all; 0: elsewhere */
 };
 
 struct np_nat {
@@ -251,7 +256,7 @@ struct np_nat {
 };
 
 /* Executes nothing, loads no module of ip_tables, and changes nothing. NEXTPORT_BLIND when an answer made no sense. */
-enum nextport_status np_host_nat(struct np_arena *, struct np_nat *ret, struct nextport_error *);
+enum nextport_status np_host_nat(struct np_arena *, bool thorough, struct np_nat *ret, struct nextport_error *);
 
 /* ---- What only Windows has; elsewhere these say that there is nothing ---------------------------------------- */
 

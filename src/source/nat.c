@@ -12,17 +12,22 @@ static void sight(struct np_look *look, enum nextport_sight sight, const char *w
  * told and takes nothing. */
 static void claim(struct np_look *look, const struct np_nat_row *row)
 {
-    np_evidence_claim(look->ret, &(struct nextport_claim){.first = row->ports.first,
-                                                          .last = row->ports.last,
-                                                          .protocol = row->protocol,
-                                                          .kind = NEXTPORT_PUBLISHED,
-                                                          .certainty = !row->ports.first  ? NEXTPORT_UNRESOLVED
-                                                                       : row->conditional ? NEXTPORT_CONDITIONAL
-                                                                                          : NEXTPORT_DECLARED,
-                                                          .address = row->address,
-                                                          .holder = row->holder,
-                                                          .detail = row->detail,
-                                                          .source = "nat"});
+    struct nextport_claim claim = {.first = row->ports.first,
+                                   .last = row->ports.last,
+                                   .protocol = row->protocol,
+                                   .kind = NEXTPORT_PUBLISHED,
+                                   .certainty = !row->ports.first  ? NEXTPORT_UNRESOLVED
+                                                : row->conditional ? NEXTPORT_CONDITIONAL
+                                                                   : NEXTPORT_DECLARED,
+                                   .address = row->address,
+                                   .holder = row->holder,
+                                   .detail = row->detail,
+                                   .source = "nat"};
+    np_evidence_claim(look->ret, &claim);
+    if (!row->hijacks)
+        return;
+    claim.address = row->reach;
+    np_evidence_fact(look->ret, "hijacked", &claim)->ends = row->ends;
 }
 
 static void sight_unseen(struct np_look *look, const struct np_nat *nat)
@@ -40,7 +45,7 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
         sight(look, NEXTPORT_ABSENT, "--root reads files only", NULL);
         return NEXTPORT_OK;
     }
-    if (np_host_nat(look->ret->arena, &nat, err) != NEXTPORT_OK) {
+    if (np_host_nat(look->ret->arena, look->thorough, &nat, err) != NEXTPORT_OK) {
         sight(look, NEXTPORT_UNREADABLE, err->text, err->hint[0] ? err->hint : NULL);
         *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
         return NEXTPORT_OK;

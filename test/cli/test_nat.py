@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import os
 import pathlib
+import re
 import shutil
 import socket
 import sqlite3
@@ -11,6 +12,8 @@ import subprocess
 import sys
 
 import pytest
+
+from conftest import NATIVE
 
 pytestmark = pytest.mark.linux("NAT of Windows keeps its ports by exclusions")
 NOBODY = 65534
@@ -56,7 +59,8 @@ def claims(nextport, *words):
 
 
 def shown(nextport):
-    return [(c["first"], c["last"], c["protocol"], c["holder"], c["detail"]) for c in claims(nextport)]
+    return [(c["first"], c["last"], c["protocol"], c["holder"], re.sub(r" (handle|rule) \d+", "", c["detail"]))
+            for c in claims(nextport)]
 
 
 DNAT = "DNAT to 10.0.0.2:80"
@@ -134,7 +138,8 @@ def test_firewalls_and_source_nat_take_nothing(nextport):
 def test_a_rule_for_every_port_is_told_and_leaves_the_pool_usable(nextport):
     nat("chain pre { PREROUTING; ip daddr 192.0.2.1 dnat to 10.0.0.2; tcp dport 1024-65535 redirect to :9; }")
     assert [(c["first"], c["certainty"], c["detail"]) for c in claims(nextport)] == [
-        (None, "unresolved", "shop pre, every port"), (None, "unresolved", "shop pre, ports 1024-65535")]
+        (None, "unresolved", "shop pre handle 2, every port"),
+        (None, "unresolved", "shop pre handle 3, ports 1024-65535")]
     done = nextport("next")
     assert done.port == 49000 and "2 NAT rules are about (nearly) every port" in done.log
 
@@ -274,6 +279,145 @@ def test_a_port_whose_clients_reach_somebody_else_is_not_given(nextport, backend
         done = nextport("next", "--format", "json").json
         assert done["ports"][0]["port"] == 49001
         assert [(row["first"], row["source"]) for row in done["rejected"]] == [(49000, "nat")]
+
+
+def findings(nextport, *words):
+    """The ports of `hijacked` findings."""
+    answer = nextport("check", "--format", "json", *words).json
+    return [found for found in answer["findings"] if found["slug"] == "hijacked"]
+
+
+def ports(nextport):
+    return [found["first"] for found in findings(nextport)]
+
+
+@pytest.fixture
+def elsewhere():
+    """This machine has an address, 198.18.1.1, that others can reach."""
+    needs("ip")
+    call("ip", "link", "add", "here", "type", "veth", "peer", "name", "there")
+    call("ip", "address", "add", "198.18.1.1/24", "dev", "here")
+    call("ip", "link", "set", "here", "up")
+
+
+@pytest.mark.parametrize("backend, where", [("nft", "shop pre handle 2"), ("iptables-nft", "nat PREROUTING handle 2"),
+                                            ("iptables-legacy", "nat PREROUTING rule 1")])
+def test_check_tells_of_a_program_whose_clients_a_rule_sends_elsewhere(nextport, holder, backend, where):
+    holder("listen4", 49000)
+    assert findings(nextport) == []
+    if backend == "nft":
+        nat("chain pre { PREROUTING; tcp dport 49000 dnat to 10.0.0.2:80; }")
+    else:
+        call(backend, "-t", "nat", "-A", "PREROUTING", *"-p tcp --dport 49000 -j DNAT --to 10.0.0.2:80".split())
+    found, = findings(nextport)
+    assert (found["severity"], found["first"], found["last"]) == ("hazard", 49000, 49000)
+    assert f'do not reach "holder": a NAT rule ({where}) says DNAT to 10.0.0.2:80' in found["text"]
+    rule, program = found["evidence"]
+    assert (rule["source"], rule["holder"], rule["detail"]) == ("nat", DNAT, where)
+    assert (program["source"], program["holder"], program["address"]) == ("sockets", "holder", "0.0.0.0")
+    text = nextport("check").text
+    assert "HAZARD  port 49000  hijacked" in text and where in text and "-> Remove the rule" in text
+    report = nextport("check", "--format", "junit", "--fail-on", "hazard")
+    assert report.status == 6 and 'name="hijacked 49000"' in report.text
+
+
+def test_a_configured_site_is_robbed_as_well(nextport, tmp_path):
+    nat("chain pre { PREROUTING; tcp dport 49000 dnat to 10.0.0.2:80; }")
+    site = tmp_path / "nginx.conf"
+    site.write_text("events {}\nhttp {\n    server { listen 49000; server_name shop.local; }\n}\n")
+    found, = findings(nextport, "--nginx-config", site)
+    assert found["evidence"][1]["file"] == str(site) and found["evidence"][1]["line"] == 3
+
+
+ROBBED = {
+    "a chain that is jumped to": "chain to { meta l4proto tcp dnat to 10.0.0.2:80; }\n"
+                                 "chain pre { PREROUTING; tcp dport 49000 jump to; }",
+    "a map": "chain pre { PREROUTING; dnat to tcp dport map { 49000 : 10.0.0.2 }; }",
+    "this machine's address": "chain pre { PREROUTING; ip daddr 198.18.1.1 tcp dport 49000 dnat to 10.0.0.2:80; }",
+    "its network": "chain pre { PREROUTING; ip daddr 198.18.0.0/16 tcp dport 49000 dnat to 10.0.0.2:80; }",
+    "an address of this machine": "chain pre { PREROUTING; fib daddr type local tcp dport 49000 dnat to 10.0.0.2:80; }",
+    "an interface": 'chain pre { PREROUTING; iifname "eth0" tcp dport 49000 dnat to 10.0.0.2:80; }',
+    "others let pass before": "chain pre { PREROUTING; ip daddr 10.0.0.9 accept; tcp dport 49009 accept;\n"
+                              'iifname "docker0" return; tcp dport 49000 dnat to 10.0.0.2:80; }',
+    "another port of this machine": "chain pre { PREROUTING; tcp dport 49000 redirect to :49009; }",
+}
+
+
+@pytest.mark.parametrize("form", ROBBED)
+def test_a_rule_that_meets_everybody_robs_the_program(nextport, holder, elsewhere, form):
+    nat(ROBBED[form])
+    holder("listen4", 49000)
+    assert ports(nextport) == [49000]
+
+
+FINE = {
+    "another machine's address": "chain pre { PREROUTING; ip daddr 192.0.2.1 tcp dport 49000 dnat to 10.0.0.2:80; }",
+    "another machine's, before a jump": "chain to { tcp dport 49000 dnat to 10.0.0.2:80; }\n"
+                                        "chain pre { PREROUTING; ip daddr 192.0.2.1 jump to; }",
+    "addresses of a set": "chain pre { PREROUTING; ip daddr . tcp dport { 192.0.2.1 . 49000 } dnat to 10.0.0.2:80; }",
+    "a service's address in a map": "chain to { meta l4proto tcp dnat to 10.0.0.2:80; }\n"
+                                    "chain pre { PREROUTING; ip daddr . tcp dport vmap { 10.96.0.1 . 49000 : goto to }; }",
+    "some clients alone": "chain pre { PREROUTING; ip saddr 10.0.0.9 tcp dport 49000 dnat to 10.0.0.2:80; }",
+    "this machine's own connections": "chain out { type nat hook output priority -100; tcp dport 49000 redirect to :9; }",
+    "the same port": "chain pre { PREROUTING; tcp dport 49000 redirect to :49000; }",
+    "no other port": "chain pre { PREROUTING; tcp dport 49000 redirect; }",
+    "this machine after all": "chain pre { PREROUTING; tcp dport 49000 dnat to 198.18.1.1; }",
+    "let pass before": "chain pre { PREROUTING; ip daddr 198.18.1.1 accept; tcp dport 49000 redirect to :9; }",
+    "its port let pass before": "chain pre { PREROUTING; tcp dport { 22, 49000 } accept; tcp dport 49000 redirect to :9; }",
+    "a chain that hands on nothing": "chain counts { counter; }\n"
+                                     "chain pre { PREROUTING; tcp dport 49000 jump counts; tcp dport 49009 redirect; }",
+    "another protocol": "chain pre { PREROUTING; udp dport 49000 dnat to 10.0.0.2:80; }",
+    "every port": "chain pre { PREROUTING; ip saddr 10.0.0.9 dnat to 10.0.0.2; }",
+}
+
+
+@pytest.mark.parametrize("form", FINE)
+def test_a_rule_that_may_be_about_others_is_no_finding(nextport, holder, elsewhere, form):
+    nat(FINE[form])
+    holder("listen4", 49000)
+    assert ports(nextport) == []
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+def test_rules_as_engines_and_kube_proxy_make_them_are_followed(nextport, holder, elsewhere, backend):
+    holder("listen4", 49000)
+    holder("listen4", 49001)
+    holder("listen4", 49002)
+    for rule in ("-N DOCKER", "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER", "-A DOCKER -i docker0 -j RETURN",
+                 "-A DOCKER ! -i docker0 -p tcp --dport 49000 -j DNAT --to-destination 172.17.0.2:80",
+                 "-N SERVICES", "-N NODEPORTS", "-N EXT", "-N SEP", "-A PREROUTING -j SERVICES",
+                 "-A SERVICES -d 10.96.0.1/32 -p tcp --dport 49002 -j EXT",
+                 "-A SERVICES -m addrtype --dst-type LOCAL -j NODEPORTS", "-A NODEPORTS -p tcp --dport 49001 -j EXT",
+                 "-A EXT -m statistic --mode random --probability 0.5 -j SEP", "-A EXT -j SEP",
+                 "-A SEP -s 10.0.0.7/32 -j MARK --set-mark 1", "-A SEP -p tcp -j DNAT --to-destination 10.0.0.7:80"):
+        call(f"iptables-{backend}", "-t", "nat", *rule.split())
+    assert ports(nextport) == [49000, 49001]
+
+
+@pytest.mark.parametrize("name", ["docker-proxy", "conmon", "kube-proxy"])
+def test_who_keeps_a_port_for_its_own_rule_is_no_conflict(nextport, tmp_path, name):
+    nat("chain pre { PREROUTING; tcp dport 49000 dnat to 10.0.0.2:80; }")
+    copy = shutil.copy(NATIVE / "test" / "holder", tmp_path / name)
+    child = subprocess.Popen([copy, "listen4", "49000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "ready 49000\n"
+        assert ports(nextport) == []
+    finally:
+        child.stdin.close()
+        child.wait(timeout=20)
+        child.stdout.close()
+
+
+def test_who_listens_on_loopback_alone_has_the_port_beside_a_rule(nextport, holder):
+    nat("chain pre { PREROUTING; tcp dport 49000 dnat to 10.0.0.2:80; }")
+    holder("listen127", 49000)
+    assert ports(nextport) == []
+
+
+def test_a_program_on_both_ports_of_a_redirection_has_its_clients(nextport, elsewhere):
+    nat("chain pre { PREROUTING; tcp dport 49000 redirect to :49001; }")
+    with socket.create_server(("0.0.0.0", 49000)), socket.create_server(("0.0.0.0", 49001)):
+        assert ports(nextport) == []
 
 
 @pytest.mark.parametrize("file, line, expected", [

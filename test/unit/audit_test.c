@@ -8,6 +8,7 @@
  *     lease PORT STATE OWNER HOLDER           '-': none
  *     elsewhere PORT                          a lease of another ledger that this one honours
  *     pool RANGES   excluded RANGES   protected RANGES   ephemeral FIRST-LAST
+ *     rule HOLDER ADDRESS PORT [ENDS]         of NAT, for who connects to that address; ends at a port of this machine
  *     kubernetes FIRST-LAST    shared            noledger           unseen SOURCE
  *
  * SPDX-License-Identifier: MIT */
@@ -228,6 +229,21 @@ static void line_shared(struct scene *scene, char **words)
                                               .line = 3});
 }
 
+static void line_rule(struct scene *scene, char **words)
+{
+    const uint16_t port = port_of(words[3]);
+    const struct nextport_claim where = {.first = port,
+                                         .last = port,
+                                         .protocol = NEXTPORT_TCP,
+                                         .kind = NEXTPORT_PUBLISHED,
+                                         .address = word_of(scene, words[2]),
+                                         .holder = word_of(scene, words[1]),
+                                         .detail = "nat PREROUTING rule 1",
+                                         .source = "nat"};
+    np_evidence_claim(&scene->evidence, &where);
+    np_evidence_fact(&scene->evidence, "hijacked", &where)->ends = words[4] ? port_of(words[4]) : 0;
+}
+
 static void line_noledger(struct scene *scene, char **words)
 {
     (void)words;
@@ -263,6 +279,7 @@ static const struct {
     {"ephemeral", line_ephemeral, 2},
     {"kubernetes", line_kubernetes, 2},
     {"shared", line_shared, 1},
+    {"rule", line_rule, 4},
     {"noledger", line_noledger, 1},
     {"unseen", line_unseen, 2},
 };
@@ -283,8 +300,8 @@ static void read_line(struct scene *scene, char *line)
 
 static const char *const *programs_of(const char *source)
 {
-    static const char *const iis[] = {"System", "w3wp", "ftpsvc", NULL};
-    return strcmp(source, "iis") == 0 ? iis : NULL;
+    static const char *const iis[] = {"System", "w3wp", "ftpsvc", NULL}, *const docker[] = {"docker-proxy", NULL};
+    return strcmp(source, "iis") == 0 ? iis : strcmp(source, "docker") == 0 ? docker : NULL;
 }
 
 static char *time_text(struct np_arena *arena, int64_t seconds)
@@ -446,6 +463,27 @@ static const struct example {
      "published nat DNAT 50000\npublished nat chain 50000\nsite Shop http * 50000\n"
      "elsewhere 50000\n",
      ""},
+    {"a_rule_robs_a_program_of_its_clients", "rule DNAT 0.0.0.0 80\nsocket nginx 0.0.0.0 80\n",
+     "hazard hijacked 80-80\n"},
+    {"and_one_for_both_families", "rule DNAT - 80\nsocket nginx [::] 80\n", "hazard hijacked 80-80\n"},
+    {"and_a_site_of_its", "rule DNAT 10.0.0.1 80\nsite Shop http * 80\n", "hazard hijacked 80-80\n"},
+    {"several_rules_on_one_port_are_one_finding",
+     "rule DNAT 0.0.0.0 80\nrule DNAT [::] 80\nsocket nginx 0.0.0.0 80\nsocket nginx [::] 80\n",
+     "hazard hijacked 80-80\n"},
+    {"a_rule_for_another_address_robs_nobody", "rule DNAT 10.0.0.2 80\nsocket nginx 10.0.0.1 80\n", ""},
+    {"a_rule_of_ipv6_leaves_ipv4_alone", "rule DNAT [::] 80\nsocket nginx 0.0.0.0 80\n", ""},
+    {"a_rule_does_not_meet_those_on_loopback",
+     "rule DNAT - 80\nsocket a 127.0.0.1 80\nsocket a [::1] 80\nsocket a [::ffff:127.0.0.1] 80\n", ""},
+    {"a_program_that_cannot_be_seen_may_be_the_rules_own", "rule DNAT 0.0.0.0 80\nsocket - 0.0.0.0 80\n", ""},
+    {"an_engine_keeps_the_port_of_its_rule_by_a_socket",
+     "rule DNAT 0.0.0.0 80\nsocket docker-proxy 0.0.0.0 80\nsocket nginx 10.0.0.1 80\n", ""},
+    {"kube_proxy_does_so_too", "rule chain 0.0.0.0 30080\nsocket kube-proxy [::] 30080\n", ""},
+    {"a_container_is_who_its_rule_is_for", "rule DNAT 0.0.0.0 80\npublished docker shop 80\n", ""},
+    {"a_rule_to_another_port_of_the_program_robs_it_of_nothing",
+     "rule REDIRECT 0.0.0.0 80 8080\nsocket java [::] 80\nsocket java [::] 8080\n", ""},
+    {"but_one_to_another_programs_port_does",
+     "rule REDIRECT 0.0.0.0 80 8080\nsocket nginx [::] 80\nsocket java [::] 8080\n", "hazard hijacked 80-80\n"},
+    {"a_rule_to_the_same_port_changes_nothing", "rule REDIRECT 0.0.0.0 80 80\nsocket nginx [::] 80\n", ""},
     {"a_malformed_setting_is_a_hazard", "malformed Shop 808\nmalformed Shop 9090\n", "hazard malformed 808-808\n"},
 
     /* the machine */

@@ -44,6 +44,24 @@ static const char *all(struct np_arena *arena, const char *name)
     return out.ptr;
 }
 
+/* Those of a sample that make programs of this machine, 10.0.0.1, unreachable. */
+static void assert_hijacks(const char *name, const char *expected)
+{
+    static const struct np_nat_address own = {{10, 0, 0, 1}, 4};
+    struct np_arena *arena = np_arena_new();
+    struct np_nat_rules rules = {.arena = arena, .thorough = true, .own = &own, .n_own = 1};
+    struct np_buf out = {.arena = arena};
+    assert_true(nat_sample_read(&rules, slurp(arena, name)));
+    np_buf_puts(&out, "");
+    for (size_t i = 0; i < rules.n_rows; i++)
+        if (rules.rows[i].hijacks)
+            np_buf_printf(&out, "%u-%u at %s to %u | %s\n", rules.rows[i].ports.first, rules.rows[i].ports.last,
+                          rules.rows[i].reach ? rules.rows[i].reach : "every address", rules.rows[i].ends,
+                          rules.rows[i].detail);
+    assert_string_equal(out.ptr, expected);
+    np_arena_free(arena);
+}
+
 static void assert_rows(const char *name, const char *expected)
 {
     struct np_arena *arena = np_arena_new();
@@ -130,6 +148,44 @@ static void virtual_services_of_ipvs_are_read(void **state)
                         "0-0 both IPVS | virtual service of a firewall mark\n");
 }
 
+static void rules_that_make_a_program_unreachable_say_which_they_are(void **state)
+{
+    (void)state;
+    assert_hijacks("forms", "49011-49011 at 0.0.0.0 to 0 | forms pre handle 12\n"
+                            "49010-49010 at 0.0.0.0 to 0 | forms pre handle 12\n"
+                            "49020-49020 at 0.0.0.0 to 0 | forms pre handle 13\n"
+                            "49022-49022 at 0.0.0.0 to 0 | forms pre handle 15\n"
+                            "49025-49027 at 0.0.0.0 to 0 | forms pre handle 15\n"
+                            "49028-49029 at 0.0.0.0 to 0 | forms pre handle 15\n"
+                            "49030-49030 at 0.0.0.0 to 0 | forms pre handle 17\n"
+                            "49040-49050 at 0.0.0.0 to 0 | forms pre handle 17\n"
+                            "49060-49070 at 0.0.0.0 to 0 | forms pre handle 18: hello\n"
+                            "49080-49080 at 0.0.0.0 to 80 | forms pre handle 19\n"
+                            "49100-49110 at 0.0.0.0 to 0 | forms pre handle 20\n"
+                            "49120-49120 at 0.0.0.0 to 0 | forms pre handle 20\n"
+                            "65000-65535 at 0.0.0.0 to 8080 | forms pre handle 23\n"
+                            "49091-49091 at 0.0.0.0 to 9 | forms pre handle 25\n"
+                            "40960-41215 at 0.0.0.0 to 9 | forms pre handle 26\n"
+                            "49093-49093 at 0.0.0.0 to 9 | forms pre handle 29\n"
+                            "49094-49094 at 0.0.0.0 to 9 | forms pre handle 30\n"
+                            "49095-49095 at 0.0.0.0 to 9 | forms pre handle 31\n"
+                            "49150-49150 at [::] to 0 | both pre handle 3 (inet)\n");
+    assert_hijacks("iptables", "49200-49200 at 0.0.0.0 to 0 | nat PREROUTING handle 2\n"
+                               "49201-49210 at 0.0.0.0 to 80 | nat PREROUTING handle 3: web\n"
+                               "49220-49220 at 0.0.0.0 to 0 | nat PREROUTING handle 4\n"
+                               "49230-49240 at 0.0.0.0 to 0 | nat PREROUTING handle 4\n"
+                               "49280-49280 at 0.0.0.0 to 0 | nat PREROUTING handle 6\n"
+                               "49250-49250 at [::] to 0 | nat PREROUTING handle 2 (ip6)\n"
+                               "49340-49349 at [::] to 80 | nat PREROUTING handle 3 (ip6): six\n");
+    assert_hijacks("legacy", "49200-49200 at 0.0.0.0 to 0 | nat PREROUTING rule 1\n"
+                             "49201-49210 at 0.0.0.0 to 80 | nat PREROUTING rule 2: web\n"
+                             "49220-49220 at 0.0.0.0 to 0 | nat PREROUTING rule 3\n"
+                             "49230-49240 at 0.0.0.0 to 0 | nat PREROUTING rule 3\n"
+                             "49280-49280 at 0.0.0.0 to 0 | nat PREROUTING rule 4\n");
+    assert_hijacks("legacy6", "49250-49250 at [::] to 0 | nat PREROUTING rule 1 (ip6)\n"
+                              "49340-49349 at [::] to 80 | nat PREROUTING rule 2 (ip6): six\n");
+}
+
 /* A copy of exactly that size, so that a sanitizer notices a byte read behind it. */
 static bool reads(const char *bytes, size_t n)
 {
@@ -204,6 +260,7 @@ int main(void)
         cmocka_unit_test(the_older_tables_say_the_same),
         cmocka_unit_test(the_older_tables_of_ipv6_are_read),
         cmocka_unit_test(virtual_services_of_ipvs_are_read),
+        cmocka_unit_test(rules_that_make_a_program_unreachable_say_which_they_are),
         cmocka_unit_test(an_answer_that_was_cut_short_or_garbled_does_no_harm),
         cmocka_unit_test(half_a_table_is_no_table),
         cmocka_unit_test(rules_that_change_meanwhile_are_asked_for_again),

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -224,6 +225,39 @@ static int ask_xt(struct np_nat_rules *rules, const struct xt *xt)
     return failed;
 }
 
+/* ---- Addresses ------------------------------------------------------------------------------------------------ */
+
+/* Nobody reaches a loopback address from elsewhere; its interface may have others as well. */
+static bool read_address(const struct ifaddrs *from, struct np_nat_address *ret)
+{
+    const int family = from->ifa_addr ? from->ifa_addr->sa_family : AF_UNSPEC;
+    const void *bytes = NULL;
+    if (family == AF_INET)
+        bytes = &((const struct sockaddr_in *)(const void *)from->ifa_addr)->sin_addr;
+    if (family == AF_INET6)
+        bytes = &((const struct sockaddr_in6 *)(const void *)from->ifa_addr)->sin6_addr;
+    if (!bytes)
+        return false;
+    ret->size = family == AF_INET ? 4 : 16;
+    memcpy(ret->bytes, bytes, ret->size);
+    return family == AF_INET ? ret->bytes[0] != IN_LOOPBACKNET : !IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)bytes);
+}
+
+static bool find_own(struct np_nat_rules *rules)
+{
+    struct ifaddrs *all;
+    struct np_nat_address *own = NULL, address;
+    size_t capacity = 0;
+    if (getifaddrs(&all) != 0)
+        return false;
+    for (const struct ifaddrs *one = all; one; one = one->ifa_next)
+        if (read_address(one, &address))
+            *(struct np_nat_address *)np_push(rules->arena, &own, &rules->n_own, &capacity, sizeof address) = address;
+    freeifaddrs(all);
+    rules->own = own;
+    return true;
+}
+
 /* ---- All ------------------------------------------------------------------------------------------------------ */
 
 static bool is_denied(int failed)
@@ -252,15 +286,17 @@ static enum nextport_status settle(struct np_arena *arena, const char *what, int
     return NEXTPORT_OK;
 }
 
-enum nextport_status np_host_nat(struct np_arena *arena, struct np_nat *ret, struct nextport_error *err)
+enum nextport_status np_host_nat(struct np_arena *arena, bool thorough, struct np_nat *ret, struct nextport_error *err)
 {
     static const struct xt kinds[] = {
         {NFPROTO_IPV4, AF_INET, IPPROTO_IP, IPT_SO_GET_INFO, IPT_SO_GET_ENTRIES, "/proc/net/ip_tables_names"},
         {NFPROTO_IPV6, AF_INET6, IPPROTO_IPV6, IP6T_SO_GET_INFO, IP6T_SO_GET_ENTRIES, "/proc/net/ip6_tables_names"}};
     static const char *const names[] = {"ip_tables", "ip6_tables"};
-    struct np_nat_rules rules = {.arena = arena};
+    struct np_nat_rules rules = {.arena = arena, .thorough = thorough};
     struct np_text services;
     *ret = (struct np_nat){0};
+    if (thorough && !find_own(&rules))
+        return np_fail_errno(err, NEXTPORT_BLIND, errno, "read this machine's addresses");
     if (settle(arena, "nf_tables", ask_nft(arena, &rules), ret, err) != NEXTPORT_OK)
         return err->status;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)

@@ -16,17 +16,33 @@ enum np_nat_act {
     NP_NAT_TAKES,   /* hands it to somebody: DNAT, REDIRECT, TPROXY */
 };
 
+/* What a rule says of the address that a connection is made to. */
+enum np_nat_to {
+    NP_NAT_ANY,       /* every one of this machine's */
+    NP_NAT_HERE,      /* some, and one of this machine's is among them */
+    NP_NAT_ELSEWHERE, /* none of this machine's */
+    NP_NAT_UNKNOWN,
+};
+
+struct np_nat_address {
+    uint8_t bytes[16];
+    size_t size; /* 4 or 16 */
+};
+
 struct np_nat_table {
     int family; /* NFPROTO_* */
     const char *name;
-    bool takes; /* a rule in it does */
+    bool takes;    /* a rule in it does */
+    bool is_older; /* of ip_tables, which number their rules and give them no handles */
 };
 
 struct np_nat_chain {
     const struct np_nat_table *table;
     const char *name;
-    int hook;  /* NF_INET_*; -1: others jump here */
-    bool open; /* reached without a condition on ports */
+    int hook;        /* NF_INET_*; -1: others jump here */
+    bool open;       /* reached without a condition on ports */
+    bool is_outside; /* certainly reached by packets from elsewhere that are meant for this machine */
+    bool delivers;   /* hands some of what reaches it to somebody */
 };
 
 /* Ports that a rule names. */
@@ -36,6 +52,8 @@ struct np_nat_match {
     bool negated;       /* all but these */
     bool vague;         /* at most these */
     const char *holder; /* NULL: as the rule says */
+    const char *jump;   /* the chain that these lead to; NULL: as the rule says */
+    bool passes;        /* these are let pass */
 };
 
 struct np_nat_rule {
@@ -49,12 +67,23 @@ struct np_nat_rule {
     uint16_t first, last;            /* what the comparisons leave of all ports */
     bool by_port;                    /* one of them was about ports */
     bool vague;
+    int family;        /* NFPROTO_*; of what it takes */
+    uint64_t number;   /* its handle, or its place in the chain, from 1; 0: not known */
+    bool passes;       /* accepts, drops or returns */
+    bool by_interface; /* has a condition on where packets come in */
+    bool is_for_some;  /* has another one on where they come from, or one that is not understood */
+    enum np_nat_to to;
+    const char *own;              /* the one address of this machine's that it is about; NULL: several */
+    bool is_certain;              /* who comes from elsewhere meets it, at those interfaces */
     struct np_nat_match *matches; /* from lists, beyond those */
     size_t n_matches, matches_capacity;
 };
 
 struct np_nat_rules {
     struct np_arena *arena;
+    bool thorough; /* say which rule it is, and find out which ones take connections to this machine */
+    const struct np_nat_address *own; /* this machine's, but for loopback */
+    size_t n_own;
     struct np_nat_table **tables;
     size_t n_tables, tables_capacity;
     struct np_nat_chain *chains;
@@ -69,18 +98,32 @@ struct np_nat_rules {
 
 /* ---- The common form (nat_rules.c) ---- */
 
-struct np_nat_table *np_nat_table(struct np_nat_rules *, int family, const char *name);
+/* `is_older`: of ip_tables; nf_tables may have one of the same name beside it. */
+struct np_nat_table *np_nat_table(struct np_nat_rules *, int family, const char *name, bool is_older);
 void np_nat_chain(struct np_nat_rules *, const struct np_nat_table *, const char *name, int hook);
 struct np_nat_rule *np_nat_rule(struct np_nat_rules *, struct np_nat_table *, const char *chain);
 /* Narrows a rule down to these ports. */
 void np_nat_narrow(struct np_nat_rules *, struct np_nat_rule *, uint16_t first, uint16_t last, bool vague);
 void np_nat_match(struct np_nat_rules *, struct np_nat_rule *, const struct np_nat_match *);
 void np_nat_protocol(struct np_nat_rule *, unsigned ip_protocol);
+/* The rule is about this address and those like it under the mask, or about all others. */
+void np_nat_address(struct np_nat_rules *, struct np_nat_rule *, const uint8_t *address, const uint8_t *mask,
+                    size_t size, bool negated);
 void np_nat_takes(struct np_nat_rule *, const char *holder);
 /* "DNAT to 172.17.0.2:80"; address and port may be missing (NULL, 0). Addresses of 4 or 16 bytes. */
 const char *np_nat_target(struct np_arena *, const char *what, const uint8_t *address, size_t size, uint16_t port);
 /* What the rules take; rows of no port for rules that take (nearly) all of them. */
 void np_nat_rows(struct np_nat_rules *);
+/* NULL: there is no such chain. To be asked when all chains were collected and np_nat_rows() has sorted them. */
+struct np_nat_chain *np_nat_find_chain(const struct np_nat_rules *, const struct np_nat_table *, const char *name);
+
+/* ---- Who is never reached because of a rule (nat_reach.c) ---- */
+
+/* Which rules certainly meet connections from elsewhere to this machine. */
+void np_nat_reach(struct np_nat_rules *);
+/* Marks a row as one that takes such connections, where it is certain. `match` NULL: as the rule says. */
+void np_nat_mark(const struct np_nat_rules *, const struct np_nat_rule *, const struct np_nat_match *match,
+                 struct np_nat_row *);
 
 /* ---- nf_tables, as it answers over netlink (nat_nft.c) ---- */
 

@@ -23,11 +23,11 @@ enum {
 };
 
 /* What a byte of the registers holds. */
-enum tag { OTHER, PORT_HIGH, PORT_LOW, PROTOCOL, NUMBER };
+enum tag { OTHER, PORT_HIGH, PORT_LOW, PROTOCOL, NUMBER, TO, TO_KIND, INTERFACE };
 
 struct byte {
     enum tag tag;
-    uint8_t number; /* of NUMBER */
+    uint8_t number; /* of NUMBER; of TO, the address that packets go to: which byte of it */
     bool masked;    /* (what it held & mask) ^ xor */
     uint8_t mask, xor;
 };
@@ -37,6 +37,7 @@ struct machine {
     struct np_nat_rule *rule;
     struct byte registers[REGISTERS];
     const char *map; /* whose data was loaded last */
+    size_t to_size;  /* of the address in TO */
 };
 
 struct element {
@@ -57,7 +58,7 @@ struct set {
 struct use {
     struct np_nat_rule *rule;
     const char *set;
-    unsigned port, protocol; /* where they stand in the key; REGISTERS: not in it */
+    unsigned port, protocol, to; /* where they stand in the key; REGISTERS: not in it */
     bool negated, masked, verdict;
 };
 
@@ -158,6 +159,20 @@ static void put(struct machine *m, size_t at, enum tag tag)
         m->registers[at] = (struct byte){.tag = tag};
 }
 
+/* A byte of the network header: of the address that the packet goes to? `end`: of what is loaded together, which tells IPv6
+ * where the table has both. */
+static void load_address_byte(struct machine *m, size_t at, uint32_t from, uint32_t end)
+{
+    enum { TO_4 = 16, TO_6 = 24 };
+    const int family = m->rule->table->family;
+    const bool is_6 = family == NFPROTO_IPV6 || (family != NFPROTO_IPV4 && end > TO_4 + 4);
+    const uint32_t first = is_6 ? TO_6 : TO_4, size = is_6 ? 16 : 4;
+    if (at >= REGISTERS || from < first || from >= first + size)
+        return;
+    m->to_size = size;
+    m->registers[at] = (struct byte){.tag = TO, .number = (uint8_t)(from - first)};
+}
+
 static void load_payload(struct machine *m, struct np_text e)
 {
     enum { PORT = 2, PROTOCOL_4 = 9, PROTOCOL_6 = 6 };
@@ -176,6 +191,8 @@ static void load_payload(struct machine *m, struct np_text e)
         else if (base == NFT_PAYLOAD_NETWORK_HEADER && len == 1 &&
                  from == (m->rule->table->family == NFPROTO_IPV6 ? PROTOCOL_6 : PROTOCOL_4))
             put(m, at, PROTOCOL);
+        else if (base == NFT_PAYLOAD_NETWORK_HEADER)
+            load_address_byte(m, at + i, from, offset + len);
     }
 }
 
@@ -193,8 +210,13 @@ static void load_meta(struct machine *m, struct np_text e)
         return;
     }
     forget(m, at, NFT_REG_SIZE);
-    if (number(e, NFTA_META_KEY) == NFT_META_L4PROTO)
+    const uint32_t key = number(e, NFTA_META_KEY);
+    if (key == NFT_META_L4PROTO)
         put(m, at, PROTOCOL);
+    const bool is_interface =
+        key == NFT_META_IIF || key == NFT_META_IIFNAME || key == NFT_META_IIFTYPE || key == NFT_META_IIFGROUP;
+    for (unsigned i = 0; i < NFT_REG_SIZE && is_interface; i++)
+        put(m, at + i, INTERFACE);
 }
 
 /* The port that a connection was made to at first is as good as the packet's. */
@@ -214,6 +236,17 @@ static void load_ct(struct machine *m, struct np_text e)
     put(m, at + 1, PORT_LOW);
 }
 
+/* "fib daddr type": whether the packet goes to an address of this machine's, among others. */
+static void load_fib(struct machine *m, struct np_text e)
+{
+    const unsigned at = place(e, NFTA_FIB_DREG);
+    forget(m, at, SLOT);
+    for (unsigned i = 0; i < SLOT && number(e, NFTA_FIB_RESULT) == NFT_FIB_RESULT_ADDRTYPE &&
+                         number(e, NFTA_FIB_FLAGS) & NFTA_FIB_F_DADDR;
+         i++)
+        put(m, at + i, TO_KIND);
+}
+
 static void jump(struct machine *m, const char *chain)
 {
     m->rule->jump = chain;
@@ -229,6 +262,8 @@ static void load_immediate(struct machine *m, struct np_text e)
                          verdict = find(find(e, NFTA_IMMEDIATE_DATA), NFTA_DATA_VERDICT);
     if (verdict.ptr && has(verdict, NFTA_VERDICT_CHAIN))
         jump(m, string(m->nft->rules->arena, verdict, NFTA_VERDICT_CHAIN));
+    else if (verdict.ptr && (int)number(verdict, NFTA_VERDICT_CODE) != NFT_CONTINUE)
+        m->rule->passes = true;
     forget(m, at, value.len);
     for (size_t i = 0; i < value.len && at + i < REGISTERS; i++)
         m->registers[at + i] = (struct byte){.tag = NUMBER, .number = (uint8_t)value.ptr[i]};
@@ -309,7 +344,8 @@ static void exclude(struct machine *m, uint16_t first, uint16_t last)
 {
     if (last && first <= last)
         np_nat_match(m->nft->rules, m->rule,
-                     &(struct np_nat_match){first ? first : 1, last, NEXTPORT_BOTH, true, false, NULL});
+                     &(struct np_nat_match){
+                         .first = first ? first : 1, .last = last, .protocol = NEXTPORT_BOTH, .negated = true});
 }
 
 static void compare_port(struct machine *m, unsigned at, enum nft_cmp_ops op, uint32_t port)
@@ -345,12 +381,62 @@ static void compare_port(struct machine *m, unsigned at, enum nft_cmp_ops op, ui
     }
 }
 
+/* A bit pattern that the address is compared with, or a part of it. */
+static void compare_address(struct machine *m, unsigned at, enum nft_cmp_ops op, struct np_text data)
+{
+    uint8_t address[16] = {0}, mask[16] = {0};
+    for (size_t i = 0; i < data.len && at + i < REGISTERS; i++) {
+        const struct byte *byte = &m->registers[at + i];
+        if (byte->tag != TO || byte->number >= sizeof address)
+            continue;
+        address[byte->number] = (uint8_t)data.ptr[i];
+        mask[byte->number] = byte->masked ? byte->mask : 0xff;
+        if (byte->masked && byte->xor)
+            op = NFT_CMP_GT; /* nobody writes that */
+    }
+    if (op == NFT_CMP_EQ || op == NFT_CMP_NEQ)
+        np_nat_address(m->nft->rules, m->rule, address, mask, m->to_size, op == NFT_CMP_NEQ);
+    else
+        m->rule->to = NP_NAT_UNKNOWN;
+}
+
+static void compare_kind(struct machine *m, enum nft_cmp_ops op, struct np_text data)
+{
+    enum { LOCAL = 2 }; /* RTN_LOCAL */
+    uint32_t kind = 0;
+    memcpy(&kind, data.ptr, data.len < sizeof kind ? data.len : sizeof kind);
+    if (op != NFT_CMP_EQ || kind != LOCAL)
+        m->rule->to = NP_NAT_UNKNOWN;
+}
+
+static bool holds(const struct machine *m, unsigned at, size_t n, enum tag tag)
+{
+    for (size_t i = 0; i < n && at + i < REGISTERS; i++)
+        if (m->registers[at + i].tag == tag)
+            return true;
+    return false;
+}
+
+/* What of a comparison is about who meets the rule at all. */
+static void compare_place(struct machine *m, unsigned at, enum nft_cmp_ops op, struct np_text data)
+{
+    if (holds(m, at, data.len, TO))
+        compare_address(m, at, op, data);
+    if (holds(m, at, data.len, TO_KIND))
+        compare_kind(m, op, data);
+    if (holds(m, at, data.len, INTERFACE))
+        m->rule->by_interface = true;
+    if (holds(m, at, data.len, OTHER) || holds(m, at, data.len, NUMBER))
+        m->rule->is_for_some = true;
+}
+
 static void compare(struct machine *m, struct np_text e)
 {
     const unsigned at = place(e, NFTA_CMP_SREG);
     const enum nft_cmp_ops op = (enum nft_cmp_ops)number(e, NFTA_CMP_OP);
     const struct np_text data = data_of(e, NFTA_CMP_DATA);
     unsigned port;
+    compare_place(m, at, op, data);
     if (at < REGISTERS && data.len && m->registers[at].tag == PROTOCOL && op == NFT_CMP_EQ)
         np_nat_protocol(m->rule, (unsigned char)data.ptr[0]);
     if (find_port(m, at, data.len, &port))
@@ -363,6 +449,7 @@ static void compare_range(struct machine *m, struct np_text e)
     const struct np_text from = data_of(e, NFTA_RANGE_FROM_DATA), to = data_of(e, NFTA_RANGE_TO_DATA);
     uint16_t mask, xor;
     unsigned port;
+    compare_place(m, at, NFT_CMP_GT, from);
     if (!find_port(m, at, from.len < to.len ? from.len : to.len, &port))
         return;
     if (masks_of(m, at + port, &mask, &xor))
@@ -390,8 +477,15 @@ static void look_up(struct machine *m, struct np_text e)
                         .set = string(arena, e, NFTA_LOOKUP_SET),
                         .port = key_place(m, at, PORT_HIGH),
                         .protocol = key_place(m, at, PROTOCOL),
+                        .to = key_place(m, at, TO),
                         .negated = number(e, NFTA_LOOKUP_FLAGS) & NFT_LOOKUP_F_INV,
                         .verdict = has(e, NFTA_LOOKUP_DREG) && number(e, NFTA_LOOKUP_DREG) == NFT_REG_VERDICT};
+    if (at < REGISTERS && m->registers[at].tag == INTERFACE)
+        m->rule->by_interface = true;
+    else if (use->port == REGISTERS && use->protocol == REGISTERS && use->to == REGISTERS)
+        m->rule->is_for_some = true;
+    if (key_place(m, at, TO_KIND) < REGISTERS)
+        m->rule->to = NP_NAT_UNKNOWN;
     uint16_t mask, xor;
     use->masked = use->port < REGISTERS && masks_of(m, at + use->port, &mask, &xor);
     if (!has(e, NFTA_LOOKUP_DREG))
@@ -435,6 +529,8 @@ static void do_nat(struct machine *m, struct np_text e)
     else
         take(m, "DNAT", (int)number(e, NFTA_NAT_FAMILY), place(e, NFTA_NAT_REG_ADDR_MIN),
              place(e, NFTA_NAT_REG_PROTO_MIN));
+    if (number(e, NFTA_NAT_FAMILY) == NFPROTO_IPV4 || number(e, NFTA_NAT_FAMILY) == NFPROTO_IPV6)
+        m->rule->family = (int)number(e, NFTA_NAT_FAMILY);
 }
 
 static void do_redirect(struct machine *m, struct np_text e)
@@ -472,6 +568,12 @@ static void do_target(struct machine *m, struct np_text e)
                  find(e, NFTA_TARGET_INFO));
 }
 
+static void do_pass(struct machine *m, struct np_text e)
+{
+    (void)e;
+    m->rule->passes = true;
+}
+
 static void do_nothing(struct machine *m, struct np_text e)
 {
     (void)m, (void)e;
@@ -487,6 +589,7 @@ static const struct {
     {"immediate", load_immediate},
     {"bitwise", compute_bitwise},
     {"byteorder", compute_byteorder},
+    {"fib", load_fib},
     {"cmp", compare},
     {"range", compare_range},
     {"lookup", look_up},
@@ -503,7 +606,7 @@ static const struct {
     {"quota", do_nothing},
     {"connlimit", do_nothing},
     {"last", do_nothing},
-    {"reject", do_nothing},
+    {"reject", do_pass},
     {"notrack", do_nothing},
     {"queue", do_nothing},
     {"objref", do_nothing},
@@ -537,13 +640,23 @@ static const char *comment_of(struct np_arena *arena, struct np_text notes)
     return NULL;
 }
 
+static uint64_t handle_of(struct np_text e)
+{
+    const struct np_text value = find(e, NFTA_RULE_HANDLE);
+    uint64_t n = 0;
+    for (size_t i = 0; i < value.len && i < sizeof n; i++)
+        n = n << 8 | (unsigned char)value.ptr[i];
+    return n;
+}
+
 static void take_rule(struct np_nft *nft, int family, struct np_text e)
 {
     struct np_arena *arena = nft->rules->arena;
-    struct np_nat_table *table = np_nat_table(nft->rules, family, string(arena, e, NFTA_RULE_TABLE));
+    struct np_nat_table *table = np_nat_table(nft->rules, family, string(arena, e, NFTA_RULE_TABLE), false);
     struct machine m = {.nft = nft, .rule = np_nat_rule(nft->rules, table, string(arena, e, NFTA_RULE_CHAIN))};
     struct np_text list = find(e, NFTA_RULE_EXPRESSIONS), compat = find(e, NFTA_RULE_COMPAT);
     struct attribute item;
+    m.rule->number = handle_of(e);
     m.rule->comment = comment_of(arena, find(e, NFTA_RULE_USERDATA));
     if (compat.ptr && !(number(compat, NFTA_RULE_COMPAT_FLAGS) & NFT_RULE_COMPAT_F_INV) &&
         number(compat, NFTA_RULE_COMPAT_PROTO))
@@ -555,7 +668,7 @@ static void take_rule(struct np_nft *nft, int family, struct np_text e)
 static void take_chain(struct np_nft *nft, int family, struct np_text e)
 {
     struct np_arena *arena = nft->rules->arena;
-    const struct np_nat_table *table = np_nat_table(nft->rules, family, string(arena, e, NFTA_CHAIN_TABLE));
+    const struct np_nat_table *table = np_nat_table(nft->rules, family, string(arena, e, NFTA_CHAIN_TABLE), false);
     const struct np_text hook = find(e, NFTA_CHAIN_HOOK);
     np_nat_chain(nft->rules, table, string(arena, e, NFTA_CHAIN_NAME),
                  hook.ptr ? (int)(number(hook, NFTA_HOOK_HOOKNUM) & 0xff) : -1);
@@ -584,7 +697,7 @@ static void take_set(struct np_nft *nft, int family, struct np_text e)
 {
     struct np_arena *arena = nft->rules->arena;
     struct set *set = np_push(arena, &nft->sets, &nft->n_sets, &nft->sets_capacity, sizeof *set);
-    set->table = np_nat_table(nft->rules, family, string(arena, e, NFTA_SET_TABLE));
+    set->table = np_nat_table(nft->rules, family, string(arena, e, NFTA_SET_TABLE), false);
     set->name = string(arena, e, NFTA_SET_NAME);
     set->flags = number(e, NFTA_SET_FLAGS);
     set->key_len = number(e, NFTA_SET_KEY_LEN);
@@ -609,7 +722,7 @@ static struct np_text keep_bytes(struct np_arena *arena, struct np_text value)
 static void take_elements(struct np_nft *nft, int family, struct np_text e)
 {
     struct np_arena *arena = nft->rules->arena;
-    struct set *set = find_set(nft, np_nat_table(nft->rules, family, string(arena, e, NFTA_SET_ELEM_LIST_TABLE)),
+    struct set *set = find_set(nft, np_nat_table(nft->rules, family, string(arena, e, NFTA_SET_ELEM_LIST_TABLE), false),
                                string(arena, e, NFTA_SET_ELEM_LIST_SET));
     struct np_text list = find(e, NFTA_SET_ELEM_LIST_ELEMENTS);
     struct attribute item;
@@ -776,7 +889,9 @@ static void name_ports(struct np_nft *nft, const struct use *use, const struct e
                                         .protocol = protocol,
                                         .negated = use->negated,
                                         .vague = vague || use->masked,
-                                        .holder = data_holder(arena, element)});
+                                        .holder = data_holder(arena, element),
+                                        .jump = element->chain,
+                                        .passes = use->verdict && !element->chain});
 }
 
 static int compare_elements(const void *a, const void *b)
@@ -851,6 +966,8 @@ void np_nft_finish(struct np_nft *nft)
     for (size_t i = 0; i < nft->n_uses; i++) {
         const struct use *use = &nft->uses[i];
         struct set *set = use->rule->table->takes ? find_set(nft, use->rule->table, use->set) : NULL;
+        if (use->to < (set ? set->key_len : REGISTERS))
+            use->rule->to = NP_NAT_UNKNOWN; /* its addresses are not looked at */
         if (!set)
             continue;
         const bool by_port = use->port + 2u <= set->key_len;

@@ -5,6 +5,7 @@
 #include "host/linux/nat.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <linux/netfilter.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +19,14 @@ enum {
 
 /* ---- Collecting ---------------------------------------------------------------------------------------------- */
 
-struct np_nat_table *np_nat_table(struct np_nat_rules *rules, int family, const char *name)
+struct np_nat_table *np_nat_table(struct np_nat_rules *rules, int family, const char *name, bool is_older)
 {
     for (size_t i = rules->n_tables; i > 0; i--) /* the last one, nearly always */
-        if (rules->tables[i - 1]->family == family && strcmp(rules->tables[i - 1]->name, name) == 0)
+        if (rules->tables[i - 1]->family == family && rules->tables[i - 1]->is_older == is_older &&
+            strcmp(rules->tables[i - 1]->name, name) == 0)
             return rules->tables[i - 1];
     struct np_nat_table *table = np_alloc(rules->arena, sizeof *table);
-    *table = (struct np_nat_table){.family = family, .name = np_strdup(rules->arena, name)};
+    *table = (struct np_nat_table){.family = family, .name = np_strdup(rules->arena, name), .is_older = is_older};
     struct np_nat_table **slot =
         np_push(rules->arena, &rules->tables, &rules->n_tables, &rules->tables_capacity, sizeof *slot);
     return *slot = table;
@@ -46,6 +48,7 @@ struct np_nat_rule *np_nat_rule(struct np_nat_rules *rules, struct np_nat_table 
     rule->table = table;
     rule->chain = last && strcmp(last->chain, chain) == 0 ? last->chain : np_strdup(rules->arena, chain);
     rule->protocol = NEXTPORT_BOTH;
+    rule->family = table->family;
     rule->first = EVERY_FIRST;
     rule->last = EVERY_LAST;
     return *slot = rule;
@@ -69,7 +72,8 @@ void np_nat_narrow(struct np_nat_rules *rules, struct np_nat_rule *rule, uint16_
         rule->first = from;
         rule->last = to;
     } else if (first <= last) {
-        np_nat_match(rules, rule, &(struct np_nat_match){first, last, NEXTPORT_BOTH, false, true, NULL});
+        np_nat_match(rules, rule,
+                     &(struct np_nat_match){.first = first, .last = last, .protocol = NEXTPORT_BOTH, .vague = true});
     }
 }
 
@@ -106,7 +110,7 @@ static int compare_chains(const void *a, const void *b)
     return strcmp(one->name, two->name);
 }
 
-static struct np_nat_chain *find_chain(const struct np_nat_rules *rules, const struct np_nat_table *table,
+struct np_nat_chain *np_nat_find_chain(const struct np_nat_rules *rules, const struct np_nat_table *table,
                                        const char *name)
 {
     const struct np_nat_chain key = {.table = table, .name = name};
@@ -135,9 +139,9 @@ static void open_chains(struct np_nat_rules *rules)
         for (size_t i = 0; i < rules->n_rules; i++) {
             const struct np_nat_rule *rule = rules->rules[i];
             if (!rule->jump || rule->by_port || !rule->table->takes ||
-                !is_open(find_chain(rules, rule->table, rule->chain)))
+                !is_open(np_nat_find_chain(rules, rule->table, rule->chain)))
                 continue;
-            struct np_nat_chain *to = find_chain(rules, rule->table, rule->jump);
+            struct np_nat_chain *to = np_nat_find_chain(rules, rule->table, rule->jump);
             more = more || (to && !to->open);
             if (to)
                 to->open = true;
@@ -162,10 +166,19 @@ static const char *family_name(int family)
     return "";
 }
 
+/* Which rule it is, in the words of those who list and delete them by it. */
+static const char *number_of(const struct np_nat_rules *rules, const struct np_nat_rule *rule)
+{
+    if (!rules->thorough || !rule->number)
+        return "";
+    return np_sprintf(rules->arena, " %s %" PRIu64, rule->table->is_older ? "rule" : "handle", rule->number);
+}
+
 static const char *describe(struct np_nat_rules *rules, const struct np_nat_rule *rule, const char *more)
 {
-    return np_sprintf(rules->arena, "%s %s%s%s%s%s%s", rule->table->name, rule->chain, family_name(rule->table->family),
-                      rule->comment ? ": " : "", rule->comment ? rule->comment : "", *more ? ", " : "", more);
+    return np_sprintf(rules->arena, "%s %s%s%s%s%s%s%s", rule->table->name, rule->chain, number_of(rules, rule),
+                      family_name(rule->table->family), rule->comment ? ": " : "", rule->comment ? rule->comment : "",
+                      *more ? ", " : "", more);
 }
 
 /* The rules of a chain follow each other, and most say nothing of their own: they share one text. */
@@ -175,7 +188,8 @@ static struct np_nat_row *add_row(struct np_nat_rules *rules, const struct np_na
     struct np_nat_row *row = np_push(rules->arena, &rules->rows, &rules->n_rows, &rules->rows_capacity, sizeof *row);
     const bool plain = !rule->comment && !*more;
     *row = (struct np_nat_row){.protocol = rule->protocol, .holder = rule->holder};
-    if (plain && like && like->table == rule->table && strcmp(like->chain, rule->chain) == 0) {
+    if (plain && like && like->table == rule->table && strcmp(like->chain, rule->chain) == 0 &&
+        (like == rule || !rules->thorough)) {
         row->detail = rules->description;
         return row;
     }
@@ -201,13 +215,15 @@ static void claim(struct np_nat_rules *rules, const struct np_nat_rule *rule, co
     row->protocol = (enum nextport_protocol)protocol;
     row->conditional = match->vague || rule->act == NP_NAT_NOTHING;
     row->holder = match->holder ? match->holder : rule->holder;
+    if (rules->thorough)
+        np_nat_mark(rules, rule, match, row);
 }
 
 /* Of a rule that passes over some ports, those are what the rules behind it are about. */
 static void claim_rule(struct np_nat_rules *rules, const struct np_nat_rule *rule)
 {
-    const struct np_nat_chain *chain = find_chain(rules, rule->table, rule->chain);
-    struct np_nat_match match = {rule->first, rule->last, NEXTPORT_BOTH, false, rule->vague, NULL};
+    const struct np_nat_chain *chain = np_nat_find_chain(rules, rule->table, rule->chain);
+    struct np_nat_match match;
     if (!rule->table->takes || !rule->protocol || is_too_late(chain) || (rule->from_here && rule->act != NP_NAT_TAKES))
         return;
     for (size_t i = 0; i < rule->n_matches; i++) {
@@ -217,7 +233,8 @@ static void claim_rule(struct np_nat_rules *rules, const struct np_nat_rule *rul
             claim(rules, rule, &match);
         }
     }
-    match = (struct np_nat_match){rule->first, rule->last, NEXTPORT_BOTH, false, rule->vague, NULL};
+    match = (struct np_nat_match){
+        .first = rule->first, .last = rule->last, .protocol = NEXTPORT_BOTH, .vague = rule->vague};
     if (rule->first > EVERY_FIRST || rule->last < EVERY_LAST)
         claim(rules, rule, &match);
     else if (rule->act == NP_NAT_TAKES && !rule->n_matches && (rule->by_port || is_open(chain)))
@@ -231,6 +248,8 @@ void np_nat_rows(struct np_nat_rules *rules)
     if (rules->n_chains)
         qsort(rules->chains, rules->n_chains, sizeof *rules->chains, compare_chains);
     open_chains(rules);
+    if (rules->thorough)
+        np_nat_reach(rules);
     for (size_t i = 0; i < rules->n_rules; i++)
         claim_rule(rules, rules->rules[i]);
 }

@@ -8,6 +8,7 @@
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/x_tables.h>
 #include <linux/netfilter/xt_TPROXY.h>
+#include <linux/netfilter/xt_addrtype.h>
 #include <linux/netfilter/xt_comment.h>
 #include <linux/netfilter/xt_multiport.h>
 #include <linux/netfilter/xt_tcpudp.h>
@@ -30,8 +31,10 @@ static void match_ports(struct np_nat_rules *rules, struct np_nat_rule *rule, co
     if (ports[0] == 0 && ports[1] == 65535)
         return;
     if (negated)
-        np_nat_match(rules, rule,
-                     &(struct np_nat_match){ports[0] ? ports[0] : 1, ports[1], NEXTPORT_BOTH, true, false, NULL});
+        np_nat_match(
+            rules, rule,
+            &(struct np_nat_match){
+                .first = ports[0] ? ports[0] : 1, .last = ports[1], .protocol = NEXTPORT_BOTH, .negated = true});
     else
         np_nat_narrow(rules, rule, ports[0] ? ports[0] : 1, ports[1], false);
 }
@@ -70,8 +73,11 @@ static void match_multiport(struct np_nat_rules *rules, struct np_nat_rule *rule
         const uint16_t last = is_range ? multiport.ports[++i] : first;
         if (last && first <= last)
             np_nat_match(rules, rule,
-                         &(struct np_nat_match){first ? first : 1, last, NEXTPORT_BOTH, multiport.invert,
-                                                multiport.flags == XT_MULTIPORT_EITHER, NULL});
+                         &(struct np_nat_match){.first = first ? first : 1,
+                                                .last = last,
+                                                .protocol = NEXTPORT_BOTH,
+                                                .negated = multiport.invert,
+                                                .vague = multiport.flags == XT_MULTIPORT_EITHER});
     }
 }
 
@@ -85,16 +91,52 @@ static void match_comment(struct np_nat_rules *rules, struct np_nat_rule *rule, 
         rule->comment = np_text_dup(rules->arena, info);
 }
 
+/* "One of this machine's addresses" is every one of them; for what is said of another kind, nothing is certain. */
+static void match_addrtype(struct np_nat_rules *rules, struct np_nat_rule *rule, unsigned revision, struct np_text info)
+{
+    struct xt_addrtype_info zero;
+    struct xt_addrtype_info_v1 one;
+    (void)rules;
+    copy(&zero, sizeof zero, info);
+    copy(&one, sizeof one, info);
+    const unsigned dest = revision == 0 ? zero.dest : one.dest, source = revision == 0 ? zero.source : one.source;
+    const bool inverted = revision == 0 ? zero.invert_dest : one.flags & XT_ADDRTYPE_INVERT_DEST;
+    const bool is_limited = revision > 0 && one.flags & (XT_ADDRTYPE_LIMIT_IFACE_IN | XT_ADDRTYPE_LIMIT_IFACE_OUT);
+    rule->is_for_some = rule->is_for_some || source;
+    if (dest && (inverted || is_limited || !(dest & XT_ADDRTYPE_LOCAL)))
+        rule->to = NP_NAT_UNKNOWN;
+}
+
+static void match_some(struct np_nat_rules *rules, struct np_nat_rule *rule, unsigned revision, struct np_text info)
+{
+    (void)rules, (void)revision, (void)info;
+    rule->is_for_some = true;
+}
+
+static void match_interface(struct np_nat_rules *rules, struct np_nat_rule *rule, unsigned revision,
+                            struct np_text info)
+{
+    (void)rules, (void)revision, (void)info;
+    rule->by_interface = true;
+}
+
 void np_xt_match(struct np_nat_rules *rules, struct np_nat_rule *rule, const char *name, unsigned revision,
                  struct np_text info)
 {
     static const struct {
         const char *name;
         void (*read)(struct np_nat_rules *, struct np_nat_rule *, unsigned revision, struct np_text);
-    } matches[] = {{"tcp", match_tcp}, {"udp", match_udp}, {"multiport", match_multiport}, {"comment", match_comment}};
+    } matches[] = {{"tcp", match_tcp},         {"udp", match_udp},           {"multiport", match_multiport},
+                   {"comment", match_comment}, {"addrtype", match_addrtype}, {"mark", match_some},
+                   {"connmark", match_some},   {"physdev", match_interface}, {"mac", match_some},
+                   {"limit", match_some},      {"statistic", match_some},    {"time", match_some}};
     for (size_t i = 0; i < sizeof matches / sizeof *matches; i++)
-        if (strcmp(matches[i].name, name) == 0)
+        if (strcmp(matches[i].name, name) == 0) {
             matches[i].read(rules, rule, revision, info);
+            return;
+        }
+    rule->is_for_some = true;
+    rule->to = NP_NAT_UNKNOWN;
 }
 
 /* ---- Targets -------------------------------------------------------------------------------------------------- */
@@ -155,6 +197,7 @@ void np_xt_target(struct np_nat_rules *rules, struct np_nat_rule *rule, const ch
         const char *(*holder)(struct np_arena *, const char *, int family, unsigned revision, struct np_text);
     } taking[] = {{"DNAT", nat_target}, {"REDIRECT", nat_target}, {"TPROXY", tproxy_target}, {"NETMAP", plain_target}};
     static const char *const source[] = {"SNAT", "MASQUERADE", "DNPT", "SNPT"};
+    static const char *const ending[] = {"ACCEPT", "DROP", "RETURN", "REJECT"};
     static const char *const passing[] = {"ACCEPT", "DROP", "RETURN",  "REJECT", "LOG",
                                           "NFLOG",  "CT",   "NOTRACK", "TRACE"};
     for (size_t i = 0; i < sizeof taking / sizeof *taking; i++)
@@ -162,6 +205,9 @@ void np_xt_target(struct np_nat_rules *rules, struct np_nat_rule *rule, const ch
             np_nat_takes(rule, taking[i].holder(rules->arena, taking[i].name, rule->table->family, revision, info));
             return;
         }
+    for (size_t i = 0; i < sizeof ending / sizeof *ending; i++)
+        if (strcmp(ending[i], name) == 0)
+            rule->passes = true;
     for (size_t i = 0; i < sizeof source / sizeof *source; i++)
         if (strcmp(source[i], name) == 0)
             rule->from_here = true;
@@ -178,6 +224,10 @@ void np_xt_target(struct np_nat_rules *rules, struct np_nat_rule *rule, const ch
 struct entry {
     size_t header, target, next; /* sizes and offsets within it */
     unsigned protocol;           /* 0: any */
+    bool by_interface;           /* where packets come in */
+    bool is_for_some;            /* where they come from */
+    const uint8_t *to, *to_mask; /* of the address that they go to; within the entry */
+    bool to_negated;
 };
 
 struct part {
@@ -187,22 +237,47 @@ struct part {
     struct np_text info;
 };
 
+static bool is_zero(const void *bytes, size_t n)
+{
+    const uint8_t *byte = bytes;
+    while (n && !byte[n - 1])
+        n--;
+    return n == 0;
+}
+
 static bool read_entry(int family, struct np_text bytes, struct entry *ret)
 {
+    const uint8_t *here = (const uint8_t *)bytes.ptr;
     if (family == NFPROTO_IPV6) {
         struct ip6t_entry entry;
         if (bytes.len < sizeof entry)
             return false;
         memcpy(&entry, bytes.ptr, sizeof entry);
         const bool known = entry.ipv6.flags & IP6T_F_PROTO && !(entry.ipv6.invflags & IP6T_INV_PROTO);
-        *ret = (struct entry){sizeof entry, entry.target_offset, entry.next_offset, known ? entry.ipv6.proto : 0};
+        *ret = (struct entry){.header = sizeof entry,
+                              .target = entry.target_offset,
+                              .next = entry.next_offset,
+                              .protocol = known ? entry.ipv6.proto : 0,
+                              .by_interface = *entry.ipv6.iniface,
+                              .is_for_some = *entry.ipv6.outiface || !is_zero(&entry.ipv6.smsk, sizeof entry.ipv6.smsk),
+                              .to = here + offsetof(struct ip6t_entry, ipv6.dst),
+                              .to_mask = here + offsetof(struct ip6t_entry, ipv6.dmsk),
+                              .to_negated = entry.ipv6.invflags & IP6T_INV_DSTIP};
     } else {
         struct ipt_entry entry;
         if (bytes.len < sizeof entry)
             return false;
         memcpy(&entry, bytes.ptr, sizeof entry);
         const bool known = !(entry.ip.invflags & IPT_INV_PROTO);
-        *ret = (struct entry){sizeof entry, entry.target_offset, entry.next_offset, known ? entry.ip.proto : 0};
+        *ret = (struct entry){.header = sizeof entry,
+                              .target = entry.target_offset,
+                              .next = entry.next_offset,
+                              .protocol = known ? entry.ip.proto : 0,
+                              .by_interface = *entry.ip.iniface,
+                              .is_for_some = *entry.ip.outiface || entry.ip.smsk.s_addr,
+                              .to = here + offsetof(struct ipt_entry, ip.dst),
+                              .to_mask = here + offsetof(struct ipt_entry, ip.dmsk),
+                              .to_negated = entry.ip.invflags & IPT_INV_DSTIP};
     }
     return ret->header <= ret->target && ret->target + sizeof(struct xt_entry_target) <= ret->next &&
            ret->next <= bytes.len;
@@ -292,6 +367,7 @@ static void read_target(struct np_nat_rules *rules, struct np_nat_rule *rule, co
     }
     copy(&verdict, sizeof verdict, target->info);
     const struct start *to = verdict >= 0 ? start_at(starts, (size_t)verdict) : NULL;
+    rule->passes = verdict < 0;
     if (!to)
         return;
     rule->jump = to->name;
@@ -302,7 +378,9 @@ static void read_target(struct np_nat_rules *rules, struct np_nat_rule *rule, co
 bool np_xt_table(struct np_nat_rules *rules, int family, const char *name, struct np_text entries,
                  const uint32_t *hooks)
 {
-    struct np_nat_table *table = np_nat_table(rules, family, name);
+    struct np_nat_table *table = np_nat_table(rules, family, name, true);
+    const size_t address_size = family == NFPROTO_IPV6 ? 16 : 4;
+    uint64_t n = 0;
     const char *chain = "?";
     struct starts starts = {NULL, 0, 0};
     struct entry entry;
@@ -315,12 +393,17 @@ bool np_xt_table(struct np_nat_rules *rules, int family, const char *name, struc
         const struct np_text rest = {entries.ptr + at, entries.len - at};
         const struct start *begins = start_at(&starts, at);
         chain = begins ? begins->name : chain;
+        n = begins ? 0 : n;
         if (!read_entry(family, rest, &entry) ||
             !read_part((struct np_text){rest.ptr + entry.target, entry.next - entry.target}, &target))
             return false;
         if (strcmp(target.name, XT_ERROR_TARGET) == 0)
             continue; /* the head of a chain, or the end */
         struct np_nat_rule *rule = np_nat_rule(rules, table, chain);
+        rule->number = ++n;
+        rule->by_interface = entry.by_interface;
+        rule->is_for_some = entry.is_for_some;
+        np_nat_address(rules, rule, entry.to, entry.to_mask, address_size, entry.to_negated);
         if (entry.protocol)
             np_nat_protocol(rule, entry.protocol);
         if (!read_matches(rules, rule, (struct np_text){rest.ptr + entry.header, entry.target - entry.header}))

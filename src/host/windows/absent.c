@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: MIT */
 #include "host/host.h"
 
-enum nextport_status np_host_nat(struct np_arena *arena, struct np_nat *ret, struct nextport_error *err)
+enum nextport_status np_host_nat(struct np_arena *arena, bool thorough, struct np_nat *ret, struct nextport_error *err)
 {
-    (void)arena, (void)err;
+    (void)arena, (void)thorough, (void)err;
     *ret = (struct np_nat){0};
     return NEXTPORT_OK;
 }
