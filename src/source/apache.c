@@ -5,8 +5,7 @@
  * Only `Listen` opens a port. What stands in a section whose condition cannot be decided from files (a version, a -D of
  * the command line) counts, as conditional. Nothing is ever executed.
  * SPDX-License-Identifier: MIT */
-#include "base/map.h"
-#include "source/text_files.h"
+#include "source/apache_start.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,6 @@
 enum {
     SECTIONS_MAX = 1000,                /* open at a time */
     WORDS_MAX = 64,                     /* of one line that are looked at */
-    VALUES_MAX = 8,                     /* that one variable may have, if conditions decide */
     VARIANTS_MAX = 32,                  /* of one line, likewise */
     LINE_MAX_BYTES = 64 * 1024,         /* after variables were put in */
     MACRO_BYTES_MAX = 16 * 1024 * 1024, /* of all lines that macros make */
@@ -28,12 +26,6 @@ static enum answer not_of(enum answer a)
 {
     return (enum answer)(YES - a);
 }
-
-struct variable {
-    const char *values[VALUES_MAX];
-    size_t n;
-    bool maybe_unset, too_many;
-};
 
 struct line {
     struct np_text text; /* continued lines joined, without blanks before it */
@@ -84,9 +76,12 @@ struct apache {
     struct np_arena *arena;
     const char *server_root;
     struct np_position at; /* of the line */
-    bool debian;           /* by the name of the main file */
-    struct np_map variables, environment, defines, modules, macros;
+    const struct np_apache_place *place;
+    struct np_variables variables, environment;
+    struct np_map defines, modules, macros;
     bool has_modules, has_mpm;
+    struct line *late; /* of the command line, to come after the main file */
+    size_t n_late, late_capacity;
     struct section *sections;
     size_t n_sections, sections_capacity;
     unsigned n_no, n_maybe, n_context;
@@ -190,34 +185,10 @@ static struct words words_of(struct apache *apache, struct np_text text)
 
 /* ---- Variables ------------------------------------------------------------------------------------------------ */
 
-static struct variable *variable_at(struct apache *apache, struct np_map *map, const char *name)
-{
-    void **at = np_map_at(map, name);
-    if (!*at) {
-        struct variable *made = np_alloc(apache->arena, sizeof *made);
-        made->maybe_unset = true;
-        *at = made;
-    }
-    return *at;
-}
-
-static void set_variable(struct variable *variable, const char *value, bool certain)
-{
-    if (certain)
-        *variable = (struct variable){.n = 0};
-    for (size_t i = 0; i < variable->n; i++)
-        if (strcmp(variable->values[i], value) == 0)
-            return;
-    if (variable->n < VALUES_MAX)
-        variable->values[variable->n++] = value;
-    else
-        variable->too_many = true;
-}
-
-/* What ${NAME} may be, in *ret of VALUES_MAX * 2. 0: not known here. */
+/* What ${NAME} may be, in *ret of NP_VALUES_MAX * 2. 0: not known here. */
 static size_t values_of(struct apache *apache, struct np_text name, const char **ret)
 {
-    const struct variable *defined = variable_at(apache, &apache->variables, lowered(apache->arena, name));
+    const struct np_variable *defined = np_variable_at(&apache->variables, lowered(apache->arena, name));
     size_t n = 0;
     if (defined->too_many)
         return 0;
@@ -225,7 +196,7 @@ static size_t values_of(struct apache *apache, struct np_text name, const char *
         ret[n++] = defined->values[i];
     if (!defined->maybe_unset)
         return n;
-    const struct variable *set = variable_at(apache, &apache->environment, np_text_dup(apache->arena, name));
+    const struct np_variable *set = np_variable_at(&apache->environment, np_text_dup(apache->arena, name));
     for (size_t i = 0; i < set->n && !set->too_many; i++)
         ret[n++] = set->values[i];
     return n;
@@ -300,7 +271,7 @@ static struct variants resolve(struct apache *apache, struct np_text text)
     variants.items[0].arena = apache->arena;
     np_buf_add(&variants.items[0], "", 0);
     while (text.len && !variants.too_many) {
-        const char *values[VALUES_MAX * 2];
+        const char *values[NP_VALUES_MAX * 2];
         const char *next = memchr(text.ptr + 1, '$', text.len - 1);
         size_t n_values = 0, n = next ? (size_t)(next - text.ptr) : text.len;
         if (is_reference(text, &name)) {
@@ -318,24 +289,7 @@ static struct variants resolve(struct apache *apache, struct np_text text)
     return variants;
 }
 
-/* ---- envvars of Debian ---------------------------------------------------------------------------------------- */
-
-/* A value that the shell takes as it is. */
-static bool plain_value(struct np_text value, struct np_text *ret)
-{
-    value = np_text_trim(value);
-    const char quote = value.len ? *value.ptr : '\0';
-    if (quote == '"' || quote == '\'') {
-        if (value.len < 2 || value.ptr[value.len - 1] != quote)
-            return false;
-        value = (struct np_text){value.ptr + 1, value.len - 2};
-    }
-    for (size_t i = 0; i < value.len; i++)
-        if (strchr(quote == '\'' ? "'" : quote == '"' ? "\"$`\\" : "\"'$`\\ \t;&|<>()#*?[~", value.ptr[i]))
-            return false;
-    *ret = value;
-    return true;
-}
+/* ---- Conditions ----------------------------------------------------------------------------------------------- */
 
 static bool takes(struct np_text *text, const char *word)
 {
@@ -346,52 +300,13 @@ static bool takes(struct np_text *text, const char *word)
     return true;
 }
 
-/* Other values than plain ones are not known: they may be anything. */
-static void set_environment(struct apache *apache, struct np_text line, bool certain)
-{
-    struct np_text name, value;
-    if (!takes(&line, "export ") || !memchr(line.ptr, '=', line.len) || !np_text_split(&line, '=', &name))
-        return;
-    struct variable *variable =
-        variable_at(apache, &apache->environment, np_text_dup(apache->arena, np_text_trim(name)));
-    if (plain_value(line, &value))
-        set_variable(variable, np_text_dup(apache->arena, value), certain);
-    else
-        variable->too_many = true;
-}
-
-static void read_envvars(struct apache *apache, const struct np_file *main_file)
-{
-    const char *path = np_files_beside(&apache->files, main_file, np_text_of("envvars"));
-    const struct np_file *file = np_files_open(&apache->files, (struct np_position){.file = main_file}, path);
-    struct np_cursor c;
-    struct np_text line;
-    unsigned depth = 0;
-    set_variable(variable_at(apache, &apache->environment, "APACHE_CONFDIR"), apache->server_root, true);
-    if (!file)
-        return;
-    np_cursor_init(&c, file);
-    while (np_cursor_line(&c, &line)) {
-        line = np_text_trim(line);
-        struct np_text word = line;
-        if (takes(&word, "if ") || takes(&word, "case "))
-            depth++;
-        else if (depth && (np_text_is(line, "fi") || np_text_is(line, "esac")))
-            depth--;
-        else
-            set_environment(apache, line, depth == 0);
-    }
-}
-
-/* ---- Conditions ----------------------------------------------------------------------------------------------- */
-
 /* Source files of modules that are not called as their libraries are. */
 static const struct {
     const char *module, *file;
 } odd_modules[] = {
-    {"mpm_event_module", "event.c"},     {"mpm_worker_module", "worker.c"}, {"mpm_prefork_module", "prefork.c"},
-    {"mpm_winnt_module", "mpm_winnt.c"}, {"core_module", "core.c"},         {"http_module", "http_core.c"},
-    {"so_module", "mod_so.c"},
+    {"mpm_event_module", "event.c"},     {"mpm_worker_module", "worker.c"},   {"mpm_prefork_module", "prefork.c"},
+    {"mpm_winnt_module", "mpm_winnt.c"}, {"core_module", "core.c"},           {"http_module", "http_core.c"},
+    {"so_module", "mod_so.c"},           {"systemd_module", "mod_systemd.c"},
 };
 
 static void set_answer(struct np_map *map, const char *name, enum answer answer)
@@ -427,15 +342,19 @@ static void add_module(struct apache *apache, struct np_text module, struct np_t
             set_answer(&apache->modules, odd_modules[i].file, answer);
 }
 
+static void add_modules(struct apache *apache, const char *names, enum answer answer)
+{
+    struct np_text rest = np_text_of(names ? names : ""), name;
+    while (np_text_split(&rest, ' ', &name))
+        if (name.len)
+            add_module(apache, name, np_text_of(""), answer);
+}
+
 static void add_builtins(struct apache *apache)
 {
-    static const char *const always[] = {"core_module", "http_module", "so_module"};
-    static const char *const often[] = {"watchdog_module", "log_config_module", "logio_module", "version_module",
-                                        "unixd_module"};
-    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
-        add_module(apache, np_text_of(always[i]), np_text_of(""), YES);
-    for (size_t i = 0; i < sizeof often / sizeof *often; i++)
-        add_module(apache, np_text_of(often[i]), np_text_of(""), apache->debian ? YES : MAYBE);
+    add_modules(apache, "core_module http_module so_module", YES);
+    add_modules(apache, apache->place->builtins, YES);
+    add_modules(apache, apache->place->never, NO);
 }
 
 static bool is_mpm(const char *name)
@@ -449,14 +368,15 @@ static bool is_mpm(const char *name)
     return false;
 }
 
-/* A httpd that loads nothing has its modules built in, which the files do not say. */
+/* A httpd that loads nothing has its modules built in, which the files do not say, and so may one that is not known to be
+ * built by a distribution. */
 static enum answer has_module(struct apache *apache, struct np_text argument)
 {
     enum answer answer;
     const char *name = np_text_dup(apache->arena, argument);
     if (get_answer(&apache->modules, name, &answer))
         return answer;
-    return !apache->has_modules || (is_mpm(name) && !apache->has_mpm) ? MAYBE : NO;
+    return !apache->place->closed || !apache->has_modules || (is_mpm(name) && !apache->has_mpm) ? MAYBE : NO;
 }
 
 /* What is not defined here may be by -D, which the files do not say. */
@@ -467,17 +387,78 @@ static enum answer is_defined(struct apache *apache, struct np_text argument)
     return answer;
 }
 
+static bool has_drive(struct np_text path)
+{
+    const bool letter = path.len > 2 && ((path.ptr[0] | 0x20) >= 'a' && (path.ptr[0] | 0x20) <= 'z');
+    return letter && path.ptr[1] == ':' && (path.ptr[2] == '/' || path.ptr[2] == '\\');
+}
+
+/* As httpd does it: by the names alone, whatever a link on the way leads to. `first`: where the names begin. */
+static void resolve_dots(char *path, size_t first)
+{
+    struct np_text rest = np_text_of(path + first), name;
+    char *to = path + first;
+    while (np_text_split(&rest, '/', &name)) {
+        if (!name.len || np_text_is(name, "."))
+            continue;
+        if (np_text_is(name, "..") && to > path + first) {
+            while (to > path + first && *--to != '/')
+                continue;
+            continue;
+        }
+        if (np_text_is(name, "..") && first)
+            continue;
+        if (to > path + first)
+            *to++ = '/';
+        memmove(to, name.ptr, name.len);
+        to += name.len;
+    }
+    *to = '\0';
+}
+
+/* Where the names of a path begin: behind "/", "C:/" or "//"; 0: it is relative. */
+static size_t names_begin(struct np_text path, bool windows)
+{
+    if (windows && has_drive(path))
+        return 3;
+    if (!path.len || path.ptr[0] != '/')
+        return 0;
+    return windows && path.len > 1 && path.ptr[1] == '/' ? 2 : 1;
+}
+
+/* Where a path of Windows lies on this machine; of a pattern, the folders before it. NULL: on a drive that is not here. */
+static const char *placed(struct apache *apache, const char *path)
+{
+    size_t n = strcspn(path, "*?[");
+    if (!path[n])
+        return np_files_beside(&apache->files, apache->files.open[0], np_text_of(path));
+    while (n > 3 && path[n - 1] != '/')
+        n--;
+    const char *folder = np_files_beside(&apache->files, apache->files.open[0], (struct np_text){path, n});
+    return folder ? np_sprintf(apache->arena, "%s%s%s", folder, ends_with_nocase(np_text_of(folder), "/") ? "" : "/",
+                               path + n)
+                  : NULL;
+}
+
 /* Relative to the server's root. NULL: on a drive that is not here. */
 static const char *path_of(struct apache *apache, struct np_text path)
 {
-    const struct np_file *main_file = apache->files.open[0];
-    const bool absolute =
-        path.len && (path.ptr[0] == '/' || path.ptr[0] == '\\' || (path.len > 1 && path.ptr[1] == ':'));
-    if (absolute)
-        return np_files_beside(&apache->files, main_file, path);
-    const char *below = np_sprintf(
-        apache->arena, "%s/%.*s", strcmp(apache->server_root, "/") ? apache->server_root : "", (int)path.len, path.ptr);
-    return np_files_beside(&apache->files, main_file, np_text_of(below));
+    const struct np_text root = np_text_of(apache->server_root);
+    const bool windows = has_drive(path) || has_drive(root);
+    char *whole = np_text_dup(apache->arena, path);
+    for (char *p = whole; windows && *p; p++)
+        if (*p == '\\')
+            *p = '/';
+    const size_t begin = names_begin(np_text_of(whole), windows);
+    if (!begin)
+        whole = np_sprintf(apache->arena, "%s/%s", strcmp(root.ptr, "/") ? root.ptr : "", whole);
+    else if (windows && begin == 1)
+        whole = np_sprintf(apache->arena, "%.2s%s", root.ptr, whole);
+    for (char *p = whole; windows && *p; p++)
+        if (*p == '\\')
+            *p = '/';
+    resolve_dots(whole, names_begin(np_text_of(whole), windows));
+    return has_drive(np_text_of(whole)) ? placed(apache, whole) : whole;
 }
 
 /* Is anything there? A pattern's signs in a name are not told from a pattern. */
@@ -780,11 +761,11 @@ static void do_define(struct apache *apache, struct np_position at, struct np_te
     set_answer(&apache->defines, name, certain || before == YES ? YES : MAYBE);
     if (words.n < 2)
         return;
-    struct variable *variable = variable_at(apache, &apache->variables, lowered(apache->arena, words.at[0]));
+    struct np_variable *variable = np_variable_at(&apache->variables, lowered(apache->arena, words.at[0]));
     if (has_reference(words.at[1]))
         variable->too_many = true;
     else
-        set_variable(variable, np_text_dup(apache->arena, words.at[1]), certain);
+        np_variable_set(variable, np_text_dup(apache->arena, words.at[1]), certain);
 }
 
 static void do_undefine(struct apache *apache, struct np_position at, struct np_text args)
@@ -793,9 +774,9 @@ static void do_undefine(struct apache *apache, struct np_position at, struct np_
     const struct words words = words_of(apache, args);
     if (!words.n)
         return;
-    struct variable *variable = variable_at(apache, &apache->variables, lowered(apache->arena, words.at[0]));
+    struct np_variable *variable = np_variable_at(&apache->variables, lowered(apache->arena, words.at[0]));
     if (is_certain(apache))
-        *variable = (struct variable){.n = 0};
+        np_variable_clear(variable);
     variable->maybe_unset = true;
     set_answer(&apache->defines, np_text_dup(apache->arena, words.at[0]), is_certain(apache) ? NO : MAYBE);
 }
@@ -1252,35 +1233,189 @@ static void warn_of_unheard(struct apache *apache)
     }
 }
 
-/* ---- One configuration ---------------------------------------------------------------------------------------- */
+/* ---- Places --------------------------------------------------------------------------------------------------- */
 
 /* Where httpd is built to look, until ServerRoot says it: the folder of apache2.conf, the one above conf/httpd.conf. */
 static const char *root_of(struct apache *apache, const char *file)
 {
     const char *slash = strrchr(file, '/');
     struct np_text folder = slash ? (struct np_text){file, (size_t)(slash - file)} : np_text_of(".");
-    if (!apache->debian && np_text_is_nocase(base_of(folder), "conf") && folder.len > 5)
-        folder.len -= 5;
+    if (apache->place->root)
+        return apache->place->root;
+    if (!ends_with_nocase(base_of(np_text_of(file)), "apache2.conf") && np_text_is_nocase(base_of(folder), "conf"))
+        folder = folder.len > 5 ? (struct np_text){folder.ptr, folder.len - 5}
+                                : np_text_of(slash && *file == '/' ? "/" : ".");
     return folder.len ? np_text_dup(apache->arena, folder) : "/";
+}
+
+/* ---- The command line ----------------------------------------------------------------------------------------- */
+
+/* The value of the environment's variable; empty: it has none that is known. */
+static struct np_text set_to(struct apache *apache, const char *name, struct np_position *ret_at)
+{
+    const struct np_variable *variable = name ? np_variable_at(&apache->environment, name) : NULL;
+    if (!variable || variable->n == 0)
+        return (struct np_text){0};
+    if (variable->n > 1 || variable->too_many)
+        np_files_warn(&apache->files, variable->at, "%s may have several values, of which one is looked at", name);
+    *ret_at = variable->at;
+    return np_text_of(variable->values[0]);
+}
+
+static void define(struct apache *apache, struct np_text name)
+{
+    set_answer(&apache->defines, np_text_dup(apache->arena, name), is_certain(apache) ? YES : MAYBE);
+}
+
+static void option_directive(struct apache *apache, struct np_position at, struct np_text text)
+{
+    do_line(apache, (struct line){skip_blanks(text), at}, apache->n_sections);
+}
+
+static void option_late_directive(struct apache *apache, struct np_position at, struct np_text text)
+{
+    *(struct line *)np_push(apache->arena, &apache->late, &apache->n_late, &apache->late_capacity,
+                            sizeof *apache->late) = (struct line){skip_blanks(text), at};
+}
+
+static void option_define(struct apache *apache, struct np_position at, struct np_text name)
+{
+    (void)at;
+    define(apache, name);
+}
+
+/* Another main file: both count. */
+static void option_file(struct apache *apache, struct np_position at, struct np_text path)
+{
+    const char *other = path_of(apache, path);
+    if (other && strcmp(other, apache->files.open[0]->path) != 0)
+        option_late_directive(apache, at, np_text_of(np_sprintf(apache->arena, "Include \"%s\"", other)));
+}
+
+static void option_root(struct apache *apache, struct np_position at, struct np_text path)
+{
+    do_server_root(apache, at, path);
+}
+
+static const struct {
+    char letter;
+    void (*option)(struct apache *, struct np_position, struct np_text);
+} options[] = {{'C', option_directive},
+               {'D', option_define},
+               {'c', option_late_directive},
+               {'d', option_root},
+               {'f', option_file}};
+
+static void do_options(struct apache *apache, struct np_position at, struct np_text words)
+{
+    struct np_text word;
+    while (np_apache_option_word(apache->arena, &words, &word)) {
+        if (word.len < 2 || word.ptr[0] != '-')
+            continue;
+        const char letter = word.ptr[1];
+        for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+            struct np_text value = {word.ptr + 2, word.len - 2};
+            if (letter == options[i].letter && (value.len || np_apache_option_word(apache->arena, &words, &value)))
+                options[i].option(apache, at, value);
+        }
+    }
+}
+
+/* Modules that a start script will load, and files that it will include. What it has generated may be older. */
+static void do_generated(struct apache *apache, const struct np_apache_environment *from)
+{
+    struct np_position at = {.file = apache->files.open[0]};
+    struct np_text words = set_to(apache, from->modules, &at), word;
+    while (np_apache_option_word(apache->arena, &words, &word)) {
+        word = base_of(word);
+        takes(&word, "mod_");
+        if (ends_with_nocase(word, ".so"))
+            word.len -= 3;
+        enum answer before;
+        const char *id = np_sprintf(apache->arena, "%.*s_module", (int)word.len, word.ptr);
+        apache->has_modules = true;
+        if (!get_answer(&apache->modules, id, &before))
+            add_module(apache, np_text_of(id), np_text_of(""), MAYBE);
+    }
+    for (size_t i = 0; i < sizeof from->includes / sizeof *from->includes; i++) {
+        words = set_to(apache, from->includes[i], &at);
+        while (np_apache_option_word(apache->arena, &words, &word)) {
+            const char *path = np_files_beside(&apache->files, apache->files.open[0], word);
+            option_late_directive(apache, at, np_text_of(np_sprintf(apache->arena, "IncludeOptional \"%s\"", path)));
+        }
+    }
+}
+
+/* What the start script says before the main file. */
+static void begin(struct apache *apache, const struct np_file *file)
+{
+    const struct np_apache_environment *from = apache->place->environment;
+    struct np_position at = {.file = file};
+    np_apache_environment(&apache->files, file, apache->place, &apache->environment);
+    for (size_t i = 0; i < 2 && apache->place->before[i]; i++)
+        do_include_optional(apache, at, np_text_of(apache->place->before[i]));
+    if (!from)
+        return;
+    apache->n_maybe += from->maybe;
+    struct np_text words = set_to(apache, from->flags, &at), word;
+    while (np_apache_option_word(apache->arena, &words, &word)) {
+        takes(&word, "-D");
+        if (word.len)
+            define(apache, word);
+    }
+    words = set_to(apache, from->options, &at);
+    do_options(apache, at, words);
+    do_generated(apache, from);
+    apache->n_maybe -= from->maybe;
+}
+
+/* And what it says after it. */
+static void end(struct apache *apache)
+{
+    const bool maybe = apache->place->environment && apache->place->environment->maybe;
+    const struct np_position at = {.file = apache->files.open[0]};
+    if (apache->place->after)
+        do_include_optional(apache, at, np_text_of(apache->place->after));
+    apache->n_maybe += maybe;
+    for (size_t i = 0; i < apache->n_late && !apache->given_up; i++)
+        do_line(apache, apache->late[i], apache->n_sections);
+    apache->n_maybe -= maybe;
+}
+
+/* ---- One configuration ---------------------------------------------------------------------------------------- */
+
+static bool is_beside(void *ctx, const char *path)
+{
+    struct apache *apache = ctx;
+    return is_there(apache, (struct np_position){.file = apache->files.open[0]}, path);
 }
 
 static enum nextport_status parse_main(void *ctx, const struct np_file *file)
 {
     struct apache *apache = ctx;
-    apache->debian = ends_with_nocase(base_of(np_text_of(file->path)), "apache2.conf");
+    apache->place = np_apache_place_of(file->path, is_beside, apache);
     apache->server_root = root_of(apache, file->path);
-    if (apache->debian)
-        read_envvars(apache, file);
     add_builtins(apache);
-    return parse_file(apache, file);
+    begin(apache, file);
+    apache->has_directives = false;
+    const enum nextport_status status = parse_file(apache, file);
+    const bool has_directives = apache->has_directives;
+    if (status == NEXTPORT_OK && !apache->given_up)
+        end(apache);
+    apache->has_directives = has_directives;
+    return status;
 }
 
 static enum nextport_status parse(struct np_evidence *ret, const char *file, struct np_text bytes,
                                   const struct np_include *include, struct nextport_error *err)
 {
     const struct np_map map = {.arena = ret->arena};
-    struct apache apache = {
-        .arena = ret->arena, .variables = map, .environment = map, .defines = map, .modules = map, .macros = map};
+    struct apache apache = {.arena = ret->arena,
+                            .variables.map = map,
+                            .environment.map = map,
+                            .defines = map,
+                            .modules = map,
+                            .macros = map};
     np_files_init(&apache.files, "apache", ret, include, err);
     np_files_main(&apache.files, file, bytes, parse_main, &apache);
     if (apache.n_ports > 1)
@@ -1300,28 +1435,35 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 
 /* ---- The look at a machine ------------------------------------------------------------------------------------ */
 
-static const char *const places[] = {
-    "/etc/apache2/apache2.conf",
-    "/etc/httpd/conf/httpd.conf",
-    "/usr/local/apache2/conf/httpd.conf",
-    NULL,
-};
-/* where Debian's apache2 is, which knows several instances */
-static const char *const places_of_debian[] = {
-    "/etc/apache2/apache2.conf",
-    "/etc/apache2-*/apache2.conf",
-    "/etc/httpd/conf/httpd.conf",
-    "/usr/local/apache2/conf/httpd.conf",
-    NULL,
-};
-
-static enum nextport_status look(struct np_look *look, struct nextport_error *err)
+static bool is_below(void *reader, const char *path)
 {
     const char *const *paths, *why;
     size_t n = 0;
-    const enum np_read outcome = np_reader_glob(look->reader, places[0], &paths, &n, &why);
-    return np_files_look(look, &np_source_apache, &look->settings->apache_files,
-                         n || outcome != NP_READ_OK ? places_of_debian : places, err);
+    const enum np_read outcome = np_reader_glob(reader, path, &paths, &n, &why);
+    return n > 0 || outcome != NP_READ_OK;
+}
+
+/* Rows of this machine, or in an image of any. A neighbour that decides is looked for, and it alone where it is absent. */
+static const char **places_of(struct np_look *look)
+{
+    struct np_arena *arena = look->ret->arena;
+    const bool drive = !look->settings->root && np_host_windows_path(arena, "C:\\apache");
+    const char **places = np_alloc_array(arena, np_apache_n_places + 1, sizeof *places);
+    size_t n = 0;
+    for (size_t i = 0; i < np_apache_n_places; i++) {
+        const struct np_apache_place *place = &np_apache_places[i];
+        if (!place->main || place->main[0] != '/' || (place->windows != drive && !look->settings->root) ||
+            (place->beside && !is_below(look->reader, place->beside)) ||
+            (place->instead && is_below(look->reader, place->instead)))
+            continue;
+        places[n++] = drive ? np_sprintf(arena, "C:%s", place->main) : place->main;
+    }
+    return places;
+}
+
+static enum nextport_status look(struct np_look *look, struct nextport_error *err)
+{
+    return np_files_look(look, &np_source_apache, &look->settings->apache_files, places_of(look), err);
 }
 
 static const char *const programs[] = {"apache2", "httpd", "httpd.worker", NULL};

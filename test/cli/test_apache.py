@@ -228,14 +228,135 @@ def test_next_avoids_a_server_that_does_not_run(nextport, tmp_path):
     assert "shop.example" in why.text and "httpd.conf:2" in why.text
 
 
-def test_a_machine_is_searched_below_a_root_with_its_instances(nextport, tmp_path):
-    for folder, port in (("etc/apache2", 49000), ("etc/apache2-blog", 49001), ("etc/httpd/conf", 49002),
-                         ("usr/local/apache2/conf", 49003)):
-        (tmp_path / "disk" / folder).mkdir(parents=True)
-        write(tmp_path / "disk" / folder, f"Listen {port}\n",
-              "apache2.conf" if folder.startswith("etc/apache2") else "httpd.conf")
-    found = claims(nextport, "apache", "--root", tmp_path / "disk")
-    assert [claim["first"] for claim in found] == [49000, 49001, 49002, 49003]
+# Machines, as files below their root; what must be claimed of each; "?" marks what only may be so.
+PLACES = {
+    "Debian's instances": ({
+        "etc/apache2/apache2.conf": "Listen 49000\nLoadModule alias_module x.so\n<IfModule mod_ssl.c>\nListen 9001\n"
+                                    "</IfModule>\n<IfModule unixd_module>\nListen 49001\n</IfModule>\n",
+        "etc/apache2-blog/apache2.conf": "Listen ${PORT}\nListen ${OTHER}\nInclude ports.conf\n",
+        "etc/apache2-blog/ports.conf": "Listen 49004\n",
+        "etc/apache2-blog/envvars":
+            "if [ \"${APACHE_CONFDIR##/etc/apache2-}\" != \"${APACHE_CONFDIR}\" ] ; then\n"
+            "\tSUFFIX=\"-${APACHE_CONFDIR##/etc/apache2-}\"\nelse\n\tSUFFIX=\nfi\n# don't\nunset HOME\n"
+            "PORT=49002; export PORT\nexport BASE=490 OTHER=\"${BASE}03\"\n"
+            "export APACHE_RUN_DIR=/var/run/apache2$SUFFIX\nexport APACHE_ARGUMENTS='-D Extra -c \"Listen 49005\"'\n",
+        "etc/apache2/httpd.conf": "# as releases long ago had it\n",
+    }, {"49000", "49001", "49002", "49003", "49004", "49005"}),
+    "an instance alone is none of Debian's": ({"etc/apache2-blog/apache2.conf": "Listen 49000\n"}, set()),
+    "Red Hat": ({
+        "etc/httpd/conf/httpd.conf": "ServerRoot \"/etc/httpd\"\nListen 49000\nInclude conf.modules.d/*.conf\n"
+                                     "<IfModule mod_version.c>\nListen 49001\n</IfModule>\n<IfModule mod_php.c>\n"
+                                     "Listen 9001\n</IfModule>\nIncludeOptional conf.d/*.conf\n",
+        "etc/httpd/conf.modules.d/00-base.conf": "LoadModule version_module modules/mod_version.so\n",
+        "etc/httpd/conf.modules.d/00-mpm.conf": "LoadModule mpm_event_module modules/mod_mpm_event.so\n",
+        "etc/httpd/conf.d/ssl.conf": "Listen ${SSL_PORT} https\n",
+        "etc/sysconfig/httpd": "# OPTIONS=\nOPTIONS=\"-DTest -c 'Listen 49003'\"\nSSL_PORT=49002\n",
+    }, {"49000", "49001", "49002", "49003?"}),
+    "one's own build in Red Hat's place": ({
+        "etc/httpd/conf/httpd.conf": "Listen 49000\nLoadModule php_module modules/libphp.so\n<IfModule ssl_module>\n"
+                                     "Listen 49001\n</IfModule>\nInclude conf/extra/*.conf\n",
+        "etc/httpd/conf/extra/a.conf": "Listen 49002\n",
+    }, {"49000", "49001?", "49002"}),
+    "SUSE, whose script includes what it generates": ({
+        "etc/apache2/httpd.conf": "Include /etc/apache2/listen.conf\n<IfDefine !SYSCONFIG>\nInclude "
+                                  "/etc/apache2/loadmodule.conf\n</IfDefine>\nInclude vhosts.d/*.conf\n",
+        "etc/apache2/listen.conf": "Listen 49000\n<IfDefine SSL>\n<IfModule mod_ssl.c>\nListen 49001\n</IfModule>\n"
+                                   "</IfDefine>\n<IfModule mod_new.c>\nListen 49002\n</IfModule>\n",
+        "etc/apache2/loadmodule.conf": "LoadModule other_module mod_other.so\n",
+        "etc/apache2/sysconfig.d/loadmodule.conf": "LoadModule ssl_module /usr/lib64/apache2/mod_ssl.so\n",
+        "etc/apache2/sysconfig.d/include.conf": "Listen 49003\n",
+        "etc/apache2/local.conf": "Listen 49004\n",
+        "etc/apache2/vhosts.d/a.conf": "Listen 9001\n",
+        "srv/www/vhosts.d/a.conf": "Listen 49005\n",
+        "etc/sysconfig/apache2": "APACHE_CONF_INCLUDE_FILES=\"local.conf\"\nAPACHE_SERVER_FLAGS=\"SSL STATUS\"\n"
+                                 "APACHE_MODULES=\"actions alias\n  ssl\"\nAPACHE_MODULES+=\" new\"\n",
+    }, {"49000", "49001", "49002?", "49003", "49004", "49005"}),
+    "Alpine": ({
+        "etc/apache2/httpd.conf": "ServerRoot /var/www\nListen 49000\nLoadModule unixd_module modules/mod_unixd.so\n"
+                                  "<IfModule version_module>\nListen 49001\n</IfModule>\n"
+                                  "IncludeOptional /etc/apache2/conf.d/*.conf\n",
+        "etc/apache2/conf.d/ssl.conf": "Listen 49002\n",
+    }, {"49000", "49001?", "49002"}),
+    "Gentoo": ({
+        "etc/apache2/httpd.conf": "<IfDefine SSL>\nListen 49000\n</IfDefine>\n<IfDefine PHP>\nListen 49001\n"
+                                  "</IfDefine>\n",
+        "etc/conf.d/apache2": "APACHE2_OPTS=\"-D DEFAULT_VHOST -DSSL\"\n",
+    }, {"49000", "49001?"}),
+    "the container image": ({
+        "usr/local/apache2/conf/httpd.conf": "ServerRoot \"/usr/local/apache2\"\nListen 49000\nListen ${PORT}\n"
+                                             "Include conf/extra/../extra/./a.conf\nInclude nowhere/../conf/b.conf\n",
+        "usr/local/apache2/conf/extra/a.conf": "Listen 49001\n",
+        "usr/local/apache2/conf/b.conf": "Listen 49002\n",
+        "usr/local/apache2/bin/envvars": "# written by configure\nLD_LIBRARY_PATH=\"/usr/local/apache2/lib:"
+                                         "$LD_LIBRARY_PATH\"\nexport LD_LIBRARY_PATH\nPORT=49003\nexport PORT\n",
+    }, {"49000", "49001", "49002", "49003"}),
+    "FreeBSD": ({
+        "usr/local/etc/apache24/httpd.conf": "Listen 49000\nIncludeOptional etc/apache24/Includes/*.conf\n"
+                                             "<IfDefine X>\nListen 49002\n</IfDefine>\n",
+        "usr/local/etc/apache24/Includes/a.conf": "Listen 49001\n",
+        "etc/rc.conf": "apache24_enable=\"YES\"\napache24_flags=\"-DX\"\n",
+    }, {"49000", "49001", "49002"}),
+    "Bitnami": ({
+        "opt/bitnami/apache/conf/httpd.conf": "ServerRoot \"/opt/bitnami/apache\"\nListen 49000\nInclude conf/b.conf\n",
+        "opt/bitnami/apache/conf/b.conf": "Listen 49001\n",
+    }, {"49000", "49001"}),
+    "XAMPP": ({
+        "opt/lampp/etc/httpd.conf": "Listen 49000\nInclude etc/extra/a.conf\n",
+        "opt/lampp/etc/extra/a.conf": "Listen 49001\n",
+    }, {"49000", "49001"}),
+    "Windows": ({
+        "Apache24/conf/httpd.conf": "Define SRVROOT \"c:/Apache24\"\nServerRoot \"${SRVROOT}\"\nListen 49000\n"
+                                    "Include conf/extra/*.conf\nInclude \"C:\\Apache24\\conf\\b.conf\"\n"
+                                    "IncludeOptional \"${SRVROOT}/conf/sites/*.conf\"\nInclude /Apache24/conf/../c.conf\n"
+                                    "LoadModule alias_module modules/mod_alias.so\n<IfModule unixd_module>\n"
+                                    "Listen 9001\n</IfModule>\n<IfModule mpm_winnt.c>\nListen 49005\n</IfModule>\n",
+        "Apache24/conf/extra/a.conf": "Listen 49001\n",
+        "Apache24/conf/b.conf": "Listen 49002\n",
+        "Apache24/conf/sites/a.conf": "Listen 49003\n",
+        "Apache24/c.conf": "Listen 49004\n",
+        "Program Files/Apache Software Foundation/Apache2.4/conf/httpd.conf": "Listen 49006\nInclude conf/a.conf\n",
+        "Program Files/Apache Software Foundation/Apache2.4/conf/a.conf": "Listen 49007\n",
+        "xampp/apache/conf/httpd.conf": "Listen 49008\n",
+    }, {str(port) for port in range(49000, 49009)}),
+}
+
+
+def lay_out(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        with open(root / name, "w", newline="") as out:
+            out.write(text)
+
+
+def said(claims):
+    return {str(claim["first"]) + "?" * (claim["certainty"] == "conditional") for claim in claims}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_machine_is_searched_where_its_distribution_puts_it(nextport, tmp_path, name):
+    files, expected = PLACES[name]
+    (tmp_path / "disk").mkdir()
+    lay_out(tmp_path / "disk", files)
+    assert said(claims(nextport, "apache", "--root", tmp_path / "disk")) == expected
+
+
+@pytest.mark.windows("drives and letter cases")
+def test_places_of_windows_are_searched_in_any_letter_case(nextport, windows):
+    drive = windows.prefix / "drive_c"
+    lay_out(drive, {
+        "Apache24/conf/httpd.conf": "Define SRVROOT \"c:\\APACHE24\"\r\nServerRoot \"${srvroot}\"\r\nListen 49000\r\n"
+                                    "INCLUDE CONF\\Extra\\*.CONF\r\nInclude \"C:/apache24/Conf/B.conf\"\r\n"
+                                    "IncludeOptional C:/Apache24/conf/../sites/*\r\n",
+        "Apache24/conf/extra/a.conf": "Listen 49001\r\n",
+        "Apache24/conf/b.conf": "Listen 49002\r\n",
+        "Apache24/sites/a": "Listen 49003\r\n",
+        "xampp/apache/conf/httpd.conf": "Listen 49004\n",
+    })
+    try:
+        assert said(claims(nextport, "apache")) == {"49000", "49001", "49002", "49003", "49004"}
+    finally:
+        shutil.rmtree(drive / "Apache24")
+        shutil.rmtree(drive / "xampp")
 
 
 def test_includes_below_a_root_are_those_of_the_image(nextport, tmp_path):
