@@ -263,14 +263,17 @@ static void disconnect(struct np_ledger *l)
     }
     sqlite3_close(l->db);
     l->db = NULL;
+    np_log_unregister(&l->log_vfs);
 }
 
 static enum nextport_status connect_file(struct np_ledger *l, struct nextport_error *err)
 {
-    int flags = l->access == NP_LEDGER_WRITE ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    const bool write = l->access == NP_LEDGER_WRITE;
+    const int flags = write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+    const char *vfs = write ? np_log_register(&l->log_vfs, usual_vfs()) : usual_vfs();
     l->reach = reach_now(l);
     int code = sqlite3_open_v2(uri_of(l, l->reach), &l->db,
-                               flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, usual_vfs());
+                               flags | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, vfs);
     if (code != SQLITE_OK)
         return np_sql_failed(l, sqlite3_extended_errcode(l->db), err);
     configure(l);

@@ -4,6 +4,7 @@
  *     schema.c    what is in it: tables, how older ones become these, and all SQL
  *     rows.c      leases
  *     history.c   events, and what else is remembered
+ *     log.c       how the write-ahead log is opened
  *
  * Texts that a function takes must live until it returns. Errors are as in ledger.h.
  * SPDX-License-Identifier: MIT */
@@ -52,8 +53,16 @@ enum np_reach {
     FROZEN, /* the file alone holds everything */
 };
 
+/* The usual access to files but for one; `base` is NULL while it is not registered. */
+struct np_log_vfs {
+    sqlite3_vfs vfs; /* first: SQLite knows this alone */
+    sqlite3_vfs *base;
+    char name[32];
+};
+
 struct np_ledger {
     sqlite3 *db;
+    struct np_log_vfs log_vfs; /* a writer's */
     sqlite3_stmt *prepared[N_STATEMENTS];
     struct np_arena *arena; /* path and actor, and what only one call needs */
     const char *path;       /* as SQLite must be told it */
@@ -103,6 +112,11 @@ const char *np_sql_column(sqlite3_stmt *, int at, struct np_arena *);
 enum nextport_status np_sql_steadily(struct np_ledger *, struct np_sql_look *, struct nextport_error *);
 /* For whoever changes something: NEXTPORT_FAILED when no transaction was begun. */
 enum nextport_status np_sql_check_begun(struct np_ledger *, struct nextport_error *);
+
+/* The name that a writer's connection is opened by; it must be closed before this is undone. `usual` is returned when
+ * there is no memory for more. */
+const char *np_log_register(struct np_log_vfs *, const char *usual);
+void np_log_unregister(struct np_log_vfs *); /* does nothing when it is not registered */
 
 /* ---- What is in the file ---- */
 

@@ -187,9 +187,10 @@ static struct stamp stamp_at(const struct np_reader *reader, const char *path)
     return stamp;
 }
 
-static void remember_path(struct np_reader *reader, const char *path)
+/* What could not be opened, and why. Nothing at all needs no second look. */
+static void remember_failure(struct np_reader *reader, const char *path, int errnum)
 {
-    struct stamp stamp = stamp_at(reader, path);
+    struct stamp stamp = errnum == ENOENT ? (struct stamp){0} : stamp_at(reader, path);
     remember(reader, path, &stamp);
 }
 
@@ -289,9 +290,9 @@ static enum np_read read_once(struct np_reader *reader, const char *path, size_t
 {
     int fd = open_below(reader, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
-        enum np_read outcome = failed_read(reader, errno, why);
-        remember_path(reader, path);
-        return outcome;
+        const int errnum = errno;
+        remember_failure(reader, path, errnum);
+        return failed_read(reader, errnum, why);
     }
     enum np_read outcome = read_file(reader, path, fd, limit, ret, why, ret_moved);
     close(fd);
@@ -335,28 +336,47 @@ static const char *join(struct np_reader *reader, const char *folder, const char
  * file for certain. Returns an errno value. */
 typedef bool name_fn(void *ctx, const char *name, bool is_file);
 
-static int each_name(struct np_reader *reader, const char *folder, name_fn *each, void *ctx)
+/* Its stamp is taken before its names are read: what comes later shows. Returns -1 and an errno value. */
+static int open_folder(struct np_reader *reader, const char *path, int *ret_errnum)
 {
-    const char *path = *folder ? folder : "/";
-    remember_path(reader, path);
+    struct stat st;
+    struct stamp stamp = {0};
     int fd = open_below(reader, path, O_RDONLY | O_DIRECTORY);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int errnum = errno;
-        if (fd >= 0)
-            close(fd);
-        return errnum;
+    *ret_errnum = fd < 0 ? errno : 0;
+    if (fd < 0) {
+        remember_failure(reader, path, *ret_errnum);
+        return -1;
     }
-    struct dirent *entry;
+    if (fstat(fd, &st) == 0)
+        stamp = stamp_of(&st);
+    remember(reader, path, &stamp);
+    return fd;
+}
+
+/* Some of a folder's names, as getdents64(2) gives them. */
+static bool each_entry(const char *bytes, size_t length, name_fn *each, void *ctx)
+{
     bool more = true;
-    errno = 0;
-    while (more && (entry = readdir(dir))) {
+    for (size_t at = 0; more && at < length;) {
+        const struct dirent64 *entry = (const void *)(bytes + at);
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             more = each(ctx, entry->d_name, entry->d_type == DT_REG);
-        errno = 0;
+        at += entry->d_reclen;
     }
-    int errnum = errno;
-    closedir(dir);
+    return more;
+}
+
+static int each_name(struct np_reader *reader, const char *folder, name_fn *each, void *ctx)
+{
+    _Alignas(struct dirent64) char bytes[16384]; /* opendir() would ask for more, and for what is known */
+    int errnum, fd = open_folder(reader, *folder ? folder : "/", &errnum);
+    if (fd < 0)
+        return errnum;
+    ssize_t n;
+    while ((n = getdents64(fd, bytes, sizeof bytes)) > 0 && each_entry(bytes, (size_t)n, each, ctx))
+        continue;
+    errnum = n < 0 ? errno : 0;
+    close(fd);
     return errnum;
 }
 
@@ -489,7 +509,7 @@ static void glob_keep_present(struct glob *glob, const char *path)
     }
     if (!is_absent(errnum))
         glob_failed(glob, path, errnum);
-    remember_path(glob->reader, path);
+    remember_failure(glob->reader, path, errnum);
 }
 
 /* The depth is that of the pattern. */

@@ -104,26 +104,38 @@ static enum nextport_status cannot_open(int reason, const char *file, struct nex
 
 /* ---- Who holds it -------------------------------------------------------------------------------------------- */
 
-/* The note "PID TIME PROGRAM" is for people: it may be missing, stale (another program locked the file) or false. */
+/* The note "PID TIME PROGRAM" is for people: it may be missing, stale (another program locked the file) or false. It is
+ * written over the last one, padded, for to make a file shorter costs more than all else the lock does. */
 struct holder {
     int64_t pid, since;
     char program[64];
 };
 
-static void write_note(int fd)
+enum { NOTE_SIZE = 128 };
+
+/* Whether it could be written does not matter to the lock. */
+static void write_note(int fd, const char *text)
 {
-    char note[128];
-    int n = snprintf(note, sizeof note, "%lld %lld %.63s\n", (long long)getpid(), (long long)np_host_now(),
-                     program_invocation_short_name);
-    /* Whether it could be written does not matter to the lock. */
-    if (n > 0 && (ftruncate(fd, 0) != 0 || pwrite(fd, note, (size_t)n, 0) != n))
-        return;
+    char note[NOTE_SIZE + 1];
+    snprintf(note, sizeof note, "%-*.*s\n", NOTE_SIZE - 1, NOTE_SIZE - 1, text);
+    if (pwrite(fd, note, NOTE_SIZE, 0) != NOTE_SIZE)
+        errno = 0;
+}
+
+static void sign(int fd)
+{
+    char text[NOTE_SIZE];
+    snprintf(text, sizeof text, "%lld %lld %.63s", (long long)getpid(), (long long)np_host_now(),
+             program_invocation_short_name);
+    write_note(fd, text);
 }
 
 static bool read_note(int fd, struct holder *ret)
 {
-    char note[128];
-    ssize_t n = pread(fd, note, sizeof note - 1, 0);
+    char note[NOTE_SIZE + 1];
+    ssize_t n = pread(fd, note, NOTE_SIZE, 0);
+    while (n > 0 && strchr(" \n", note[n - 1]) != NULL)
+        n--;
     if (n <= 0)
         return false;
     note[n] = '\0';
@@ -278,7 +290,7 @@ enum nextport_status np_lock_take(struct np_lock **ret, const char *ledger_path,
         close(fd);
         return st;
     }
-    write_note(fd);
+    sign(fd);
     lock->fd = fd;
     *ret = lock;
     return NEXTPORT_OK;
@@ -288,8 +300,8 @@ void np_lock_release(struct np_lock *lock)
 {
     if (lock == NULL)
         return;
-    /* An empty file: whoever locks it next without a note is not mistaken for us. */
-    if (ftruncate(lock->fd, 0) != 0 || flock(lock->fd, LOCK_UN) != 0)
+    write_note(lock->fd, ""); /* whoever locks it next without a note is not mistaken for us */
+    if (flock(lock->fd, LOCK_UN) != 0)
         errno = 0;
     close(lock->fd);
     free(lock);
