@@ -1,49 +1,21 @@
-/* Files of one machine: this one, or an image below a root. In an image each component of a path is opened by its own
- * name in the folder before it, and a link is refused, not followed: it could lead out, or to a server that would be
- * told who we are. NtCreateFile, because CreateFileW cannot open in a folder, and says "access denied" where a file is
- * merely being deleted.
+/* Windows' half of the reader of files. In an image each component of a path is opened by its own name in the folder
+ * before it, and a link is refused, not followed: it could lead out, or to a server that would be told who we are.
+ * NtCreateFile, because CreateFileW cannot open in a folder, and says "access denied" where a file is merely being
+ * deleted.
  * SPDX-License-Identifier: MIT */
-#include "base/map.h"
+#include "host/reader.h"
 #include "host/windows/win32.h"
 
 #include <winternl.h>
 
-#include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
 
 enum {
-    GLOB_MATCHES = 10000,  /* more than any server's folder of sites; a bound on what an image can make us do */
-    GLOB_ENTRIES = 200000, /* names looked at for one pattern */
-    FIRST_READ = 4096,
     LARGEST_READ = 1 << 24, /* asked for in one call */
     LINK_MET = 4395,        /* ERROR_REPARSE_POINT_ENCOUNTERED: where a link is refused */
     PATIENCE_MS = 500,      /* IIS, editors and virus scanners keep a file to themselves for a moment */
     STEP_MS = 10,
-};
-
-/* Identity of a file's content; present = false: there was none. Times are in units of 100 ns since 1601. */
-struct stamp {
-    bool present;
-    bool vague; /* its times do not tell when it was changed */
-    uint64_t volume, index, size;
-    int64_t written, changed;
-};
-
-/* What was at a path when it was looked at. */
-struct seen {
-    struct seen *next;
-    const char *path;
-    struct stamp stamp;
-    bool settling; /* so fresh that a later change could leave the same times */
-};
-
-struct np_reader {
-    struct np_arena *arena;
-    const char *root;  /* NULL: this machine; '/'-separated */
-    HANDLE folder;     /* the root's; NULL without one */
-    struct seen *seen; /* the latest first */
-    struct np_map by_path;
 };
 
 /* ---- Opening ------------------------------------------------------------------------------------------------- */
@@ -104,14 +76,20 @@ static DWORD open_once(HANDLE folder, const wchar_t *name, const struct purpose 
                           purpose->options | options | FILE_SYNCHRONOUS_IO_NONALERT, NULL, 0));
 }
 
-/* A server or a share that cannot be reached is not absent: what is there is not known. */
-static bool is_absent(DWORD code)
+bool np_disk_is_missing(int reason)
 {
-    return code == 0 || code == ERROR_FILE_NOT_FOUND || code == ERROR_PATH_NOT_FOUND || code == ERROR_DIRECTORY;
+    return reason == ERROR_FILE_NOT_FOUND || reason == ERROR_PATH_NOT_FOUND;
 }
 
-static bool is_denied(DWORD code)
+/* A server or a share that cannot be reached is not absent: what is there is not known. */
+bool np_disk_is_absent(int reason)
 {
+    return reason == 0 || np_disk_is_missing(reason) || reason == ERROR_DIRECTORY;
+}
+
+bool np_disk_is_denied(int reason)
+{
+    const DWORD code = (DWORD)reason;
     return code == ERROR_ACCESS_DENIED || code == ERROR_NETWORK_ACCESS_DENIED || code == ERROR_PRIVILEGE_NOT_HELD ||
            code == ERROR_LOGON_FAILURE;
 }
@@ -213,77 +191,60 @@ static bool split_path(struct np_arena *arena, const char *path, struct parts *r
     return true;
 }
 
-static DWORD open_in_root(const struct np_reader *reader, const char *path, const struct purpose *purpose, HANDLE *ret)
+static DWORD open_in_root(const struct np_disk *disk, const char *path, const struct purpose *purpose, HANDLE *ret)
 {
     struct parts parts = {0};
-    HANDLE folder = reader->folder, next = NULL;
-    DWORD code = split_path(reader->arena, path, &parts) ? 0 : ERROR_INVALID_NAME;
+    const HANDLE root = (HANDLE)disk->folder;
+    HANDLE folder = root, next = NULL;
+    DWORD code = split_path(disk->arena, path, &parts) ? 0 : ERROR_INVALID_NAME;
     for (size_t i = 0; code == 0 && i + 1 < parts.n; i++) {
         code = open_part(folder, parts.names[i], &to_pass, &next);
-        if (folder != reader->folder)
+        if (folder != root)
             CloseHandle(folder);
-        folder = code ? reader->folder : next;
+        folder = code ? root : next;
     }
     if (code == 0)
         code = open_part(folder, parts.n ? parts.names[parts.n - 1] : L"", purpose, ret);
-    if (folder != reader->folder)
+    if (folder != root)
         CloseHandle(folder);
     return code;
 }
 
-/* 0, or the system's reason. */
-static DWORD open_below(const struct np_reader *reader, const char *path, const struct purpose *purpose, HANDLE *ret)
+static DWORD open_below(const struct np_disk *disk, const char *path, const struct purpose *purpose, HANDLE *ret)
 {
-    return reader->root ? open_in_root(reader, path, purpose, ret) : open_here(reader->arena, path, purpose, 0, ret);
+    return disk->root ? open_in_root(disk, path, purpose, ret) : open_here(disk->arena, path, purpose, 0, ret);
 }
 
-/* ---- The reader ---------------------------------------------------------------------------------------------- */
-
-/* A path as people of this program write it. */
-static char *slashed(struct np_arena *arena, const char *path)
+enum nextport_status np_disk_open_root(struct np_disk *disk, const char *root, struct nextport_error *err)
 {
-    char *ret = np_strdup(arena, path);
-    for (char *p = ret; p && *p; p++)
-        if (*p == '\\')
-            *p = '/';
-    return ret;
-}
-
-enum nextport_status np_reader_open(struct np_reader **ret, const char *root, struct np_arena *arena,
-                                    struct nextport_error *err)
-{
-    struct np_reader *reader = np_alloc(arena, sizeof *reader);
-    *reader = (struct np_reader){.arena = arena, .root = slashed(arena, root), .by_path = {.arena = arena}};
-    DWORD code = root ? open_here(arena, root, &to_pass, 0, &reader->folder) : 0;
+    HANDLE folder;
+    const DWORD code = open_here(disk->arena, root, &to_pass, 0, &folder);
     if (code)
-        return np_fail_win32(err, is_denied(code) ? NEXTPORT_DENIED : NEXTPORT_INPUT, code, "open root '%s'", root);
-    *ret = reader;
+        return np_fail_win32(err, np_disk_is_denied((int)code) ? NEXTPORT_DENIED : NEXTPORT_INPUT, code,
+                             "open root '%s'", root);
+    disk->folder = (intptr_t)folder;
     return NEXTPORT_OK;
 }
 
-void np_reader_close(struct np_reader *reader)
+int np_disk_open(const struct np_disk *disk, const char *path, enum np_purpose purpose, intptr_t *ret)
 {
-    if (reader && reader->folder)
-        CloseHandle(reader->folder);
+    HANDLE file = NULL;
+    const DWORD code = open_below(disk, path, purpose == NP_TO_LIST ? &to_list : &to_read, &file);
+    *ret = (intptr_t)file;
+    return (int)code;
 }
 
-bool np_reader_has_root(const struct np_reader *reader)
+void np_disk_close(intptr_t file)
 {
-    return reader->root != NULL;
+    CloseHandle((HANDLE)file);
 }
 
-const char *np_reader_shown(struct np_reader *reader, const char *path)
+const char *np_disk_because(struct np_arena *arena, int reason)
 {
-    size_t len = reader->root ? strlen(reader->root) : 0;
-    while (len > 0 && reader->root[len - 1] == '/')
-        len--;
-    return np_sprintf(reader->arena, "%.*s%s", (int)len, len ? reader->root : "", slashed(reader->arena, path));
+    return reason == LINK_MET ? "a link, which is not followed below a root" : np_win32_text(arena, (DWORD)reason);
 }
 
-static const char *because(struct np_reader *reader, DWORD code)
-{
-    return code == LINK_MET ? "a link, which is not followed below a root" : np_win32_text(reader->arena, code);
-}
+const int np_disk_broken_name = ERROR_NO_UNICODE_TRANSLATION;
 
 /* Of whatever has that name, a link as well. */
 bool np_host_exists(const char *path)
@@ -294,7 +255,7 @@ bool np_host_exists(const char *path)
     if (code == 0)
         CloseHandle(file);
     np_arena_free(arena);
-    return code != ERROR_FILE_NOT_FOUND && code != ERROR_PATH_NOT_FOUND;
+    return !np_disk_is_missing((int)code);
 }
 
 void np_host_pause_ms(unsigned ms)
@@ -318,90 +279,9 @@ static bool is_vague(HANDLE file, const FILE_BASIC_INFO *times)
            GetFileInformationByHandleEx(file, FileRemoteProtocolInfo, &remote, sizeof remote);
 }
 
-static DWORD stamp_of(HANDLE file, struct stamp *ret)
+/* What it is instead of a file with bytes on a disk; NULL: it is one. `info` NULL: the system does not tell. */
+static const char *not_file(HANDLE file, const BY_HANDLE_FILE_INFORMATION *info)
 {
-    BY_HANDLE_FILE_INFORMATION info;
-    FILE_BASIC_INFO times;
-    if (!GetFileInformationByHandle(file, &info) ||
-        !GetFileInformationByHandleEx(file, FileBasicInfo, &times, sizeof times))
-        return np_last_error();
-    *ret = (struct stamp){.present = true,
-                          .vague = is_vague(file, &times),
-                          .volume = info.dwVolumeSerialNumber,
-                          .index = (uint64_t)info.nFileIndexHigh << 32 | info.nFileIndexLow,
-                          .size = (uint64_t)info.nFileSizeHigh << 32 | info.nFileSizeLow,
-                          .written = times.LastWriteTime.QuadPart,
-                          .changed = times.ChangeTime.QuadPart};
-    return 0;
-}
-
-static bool same_stamp(const struct stamp *a, const struct stamp *b)
-{
-    return a->present == b->present && a->volume == b->volume && a->index == b->index && a->size == b->size &&
-           a->written == b->written && a->changed == b->changed;
-}
-
-/* NTFS and ReFS store units of 100 ns, but the clock they read advances in ticks of 15.6 ms at most: what was written
- * in the tick in which it was read may be written again without a new time. A change time in the future (the clock was
- * set) tells nothing either. */
-static bool is_settling(const struct stamp *stamp)
-{
-    const int64_t three_ticks = 47 * 10000;
-    FILETIME now;
-    GetSystemTimePreciseAsFileTime(&now);
-    return stamp->present && (stamp->vague || stamp->changed >= whole(now) - three_ticks);
-}
-
-/* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. */
-static void remember(struct np_reader *reader, const char *path, const struct stamp *stamp)
-{
-    struct seen *seen = np_map_find(&reader->by_path, path);
-    if (!seen) {
-        seen = np_alloc(reader->arena, sizeof *seen);
-        *seen = (struct seen){.next = reader->seen, .path = np_strdup(reader->arena, path)};
-        *np_map_at(&reader->by_path, seen->path) = reader->seen = seen;
-    }
-    seen->stamp = *stamp;
-    seen->settling = is_settling(stamp);
-}
-
-/* The stamp of whatever is at `path`; what cannot be looked at counts as absent, as it did then. */
-static struct stamp stamp_at(const struct np_reader *reader, const char *path)
-{
-    HANDLE file;
-    struct stamp stamp = {0};
-    if (open_below(reader, path, &to_look, &file) != 0)
-        return stamp;
-    if (stamp_of(file, &stamp) != 0)
-        stamp = (struct stamp){0};
-    CloseHandle(file);
-    return stamp;
-}
-
-static void remember_path(struct np_reader *reader, const char *path)
-{
-    struct stamp stamp = stamp_at(reader, path);
-    remember(reader, path, &stamp);
-}
-
-bool np_reader_changed(struct np_reader *reader)
-{
-    for (const struct seen *seen = reader->seen; seen; seen = seen->next) {
-        if (seen->settling)
-            return true;
-        struct stamp now = stamp_at(reader, seen->path);
-        if (!same_stamp(&now, &seen->stamp))
-            return true;
-    }
-    return false;
-}
-
-/* ---- Reading ------------------------------------------------------------------------------------------------- */
-
-/* What it is instead of a file with bytes on a disk; NULL: it is one. */
-static const char *kind_of(HANDLE file)
-{
-    BY_HANDLE_FILE_INFORMATION info;
     switch (GetFileType(file)) {
     case FILE_TYPE_DISK:
         break;
@@ -412,146 +292,86 @@ static const char *kind_of(HANDLE file)
     default:
         return "something else";
     }
-    if (!GetFileInformationByHandle(file, &info) || (info.dwFileAttributes & FILE_ATTRIBUTE_DEVICE))
+    if (!info || (info->dwFileAttributes & FILE_ATTRIBUTE_DEVICE))
         return "a device"; /* a whole disk is one */
-    return info.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY ? "a folder" : NULL;
+    return info->dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY ? "a folder" : NULL;
 }
 
-static enum np_read failed_read(struct np_reader *reader, DWORD code, const char **why)
+int np_disk_stamp(intptr_t handle, struct np_stamp *ret)
 {
-    *why = because(reader, code);
-    if (is_absent(code))
-        return NP_READ_ABSENT;
-    return is_denied(code) ? NP_READ_DENIED : NP_READ_BAD;
+    HANDLE file = (HANDLE)handle;
+    BY_HANDLE_FILE_INFORMATION info;
+    FILE_BASIC_INFO times;
+    const bool known = GetFileInformationByHandle(file, &info);
+    DWORD code = known ? 0 : np_last_error();
+    ret->not_file = not_file(file, known ? &info : NULL);
+    if (known && !GetFileInformationByHandleEx(file, FileBasicInfo, &times, sizeof times))
+        code = np_last_error();
+    if (code)
+        return (int)code;
+    *ret = (struct np_stamp){.present = true,
+                             .vague = is_vague(file, &times),
+                             .not_file = ret->not_file,
+                             .device = info.dwVolumeSerialNumber,
+                             .inode = (uint64_t)info.nFileIndexHigh << 32 | info.nFileIndexLow,
+                             .size = (uint64_t)info.nFileSizeHigh << 32 | info.nFileSizeLow,
+                             .written = times.LastWriteTime.QuadPart,
+                             .changed = times.ChangeTime.QuadPart};
+    return 0;
 }
 
-static enum np_read too_large(struct np_reader *reader, size_t limit, const char **why)
+/* NTFS and ReFS store units of 100 ns, but the clock they read advances in ticks of 15.6 ms at most: what was written
+ * in the tick in which it was read may be written again without a new time. A change time in the future (the clock was
+ * set) tells nothing either. */
+bool np_stamp_settles(const struct np_stamp *stamp)
 {
-    *why = np_sprintf(reader->arena, "larger than %zu bytes, the most that is read", limit);
-    return NP_READ_BAD;
+    const int64_t three_ticks = 47 * 10000;
+    FILETIME now;
+    GetSystemTimePreciseAsFileTime(&now);
+    return stamp->present && (stamp->vague || stamp->changed >= whole(now) - three_ticks);
 }
 
-/* Another program may have locked the bytes for a moment. *ret_n 0: the end. */
-static DWORD read_patiently(HANDLE file, char *ret, size_t size, size_t *ret_n)
+/* A path that ends in "/." names a folder, which Windows would not ask. */
+static bool is_as_named(HANDLE file, const char *path)
+{
+    BY_HANDLE_FILE_INFORMATION info;
+    const size_t len = strlen(path);
+    const bool folder = len >= 2 && strcmp(path + len - 2, "/.") == 0;
+    return !folder || (GetFileInformationByHandle(file, &info) && info.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY);
+}
+
+int np_disk_look(const struct np_disk *disk, const char *path, struct np_stamp *ret)
+{
+    HANDLE file;
+    const DWORD code = open_below(disk, path, &to_look, &file);
+    if (code)
+        return (int)code;
+    const int reason = is_as_named(file, path) ? np_disk_stamp((intptr_t)file, ret) : ERROR_DIRECTORY;
+    CloseHandle(file);
+    return reason;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------------------------- */
+
+/* Another program may have locked the bytes for a moment. */
+int np_disk_read(intptr_t file, char *ret, size_t size, size_t *ret_n)
 {
     const DWORD wanted = size < LARGEST_READ ? (DWORD)size : LARGEST_READ;
     for (int ms = 0;; ms += STEP_MS) {
         DWORD n = 0;
-        DWORD code = ReadFile(file, ret, wanted, &n, NULL) ? 0 : np_last_error();
+        DWORD code = ReadFile((HANDLE)file, ret, wanted, &n, NULL) ? 0 : np_last_error();
         *ret_n = n;
         if (code == ERROR_HANDLE_EOF)
             return 0;
         if (!is_passing(code) || ms >= PATIENCE_MS)
-            return code;
+            return (int)code;
         Sleep(STEP_MS);
     }
 }
 
-/* Reads to the end, up to `limit` and one byte more to know that there is more. */
-static enum np_read read_bytes(struct np_reader *reader, HANDLE file, size_t expected, size_t limit,
-                               struct np_text *ret, const char **why)
-{
-    size_t len = 0, n = 0, capacity = expected < FIRST_READ ? FIRST_READ : expected + 1;
-    char *bytes = np_alloc(reader->arena, capacity + 1);
-    for (;;) {
-        DWORD code = read_patiently(file, bytes + len, capacity - len, &n);
-        if (code)
-            return failed_read(reader, code, why);
-        len += n;
-        if (len > limit)
-            return too_large(reader, limit, why);
-        if (n == 0)
-            break;
-        if (len == capacity) {
-            char *larger = np_alloc(reader->arena, 2 * capacity + 1);
-            bytes = memcpy(larger, bytes, len);
-            capacity *= 2;
-        }
-    }
-    bytes[len] = '\0';
-    *ret = (struct np_text){.ptr = bytes, .len = len};
-    return NP_READ_OK;
-}
-
-/* *ret_moved: the file was written while we read. */
-static enum np_read read_file(struct np_reader *reader, const char *path, HANDLE file, size_t limit,
-                              struct np_text *ret, const char **why, bool *ret_moved)
-{
-    struct stamp before = {0}, after = {0};
-    const char *kind = kind_of(file);
-    DWORD code = stamp_of(file, &before);
-    remember(reader, path, &before);
-    if (kind) {
-        *why = np_sprintf(reader->arena, "%s, not a file", kind);
-        return NP_READ_BAD;
-    }
-    if (code)
-        return failed_read(reader, code, why);
-    if (before.size > limit)
-        return too_large(reader, limit, why);
-    enum np_read outcome = read_bytes(reader, file, (size_t)before.size, limit, ret, why);
-    code = stamp_of(file, &after);
-    if (code)
-        return failed_read(reader, code, why);
-    *ret_moved = !same_stamp(&before, &after) || (outcome == NP_READ_OK && ret->len != before.size);
-    return outcome;
-}
-
-static enum np_read read_once(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
-                              const char **why, bool *ret_moved)
-{
-    HANDLE file;
-    DWORD code = open_below(reader, path, &to_read, &file);
-    if (code) {
-        remember_path(reader, path);
-        return failed_read(reader, code, why);
-    }
-    enum np_read outcome = read_file(reader, path, file, limit, ret, why, ret_moved);
-    CloseHandle(file);
-    return outcome;
-}
-
-enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
-                            const char **why)
-{
-    for (int i = 0; i < 2; i++) {
-        bool moved = false;
-        *ret = (struct np_text){0};
-        *why = NULL;
-        enum np_read outcome = read_once(reader, path, limit, ret, why, &moved);
-        if (!moved)
-            return outcome;
-    }
-    *ret = (struct np_text){0};
-    *why = "it was written while it was read, twice";
-    return NP_READ_BAD;
-}
-
 /* ---- Folders ------------------------------------------------------------------------------------------------- */
 
-static const char *join(struct np_reader *reader, const char *folder, const char *name)
-{
-    return np_sprintf(reader->arena, "%s/%s", folder, name);
-}
-
-/* "" is the top of the root, "C:" of a drive. */
-static const char *folder_path(struct np_reader *reader, const char *folder)
-{
-    const size_t len = strlen(folder);
-    return len == 0 || folder[len - 1] == ':' ? join(reader, folder, "") : folder;
-}
-
-static const char *folder_unreadable(struct np_reader *reader, const char *folder, DWORD code)
-{
-    return np_sprintf(reader->arena, "%s: %s", np_reader_shown(reader, folder_path(reader, folder)),
-                      because(reader, code));
-}
-
-/* A folder's names, one call of `each` for every one until it says stop; "." and ".." are left out. `exact`: the name
- * is Unicode, and so can be opened again. */
-typedef bool name_fn(void *ctx, const char *name, bool exact);
-
-static bool give_name(const FILE_FULL_DIR_INFO *entry, name_fn *each, void *ctx)
+static bool give_name(const FILE_FULL_DIR_INFO *entry, np_name_fn *each, void *ctx)
 {
     enum { LONGEST = 1024 }; /* four times what any file system of Windows takes */
     char name[3 * LONGEST + 1];
@@ -562,16 +382,16 @@ static bool give_name(const FILE_FULL_DIR_INFO *entry, name_fn *each, void *ctx)
     if (!exact)
         n = WideCharToMultiByte(CP_UTF8, 0, entry->FileName, taken, name, size, NULL, NULL);
     name[n] = '\0';
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || each(ctx, name, exact);
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || each(ctx, name, exact ? NP_NAME_ANY : NP_NAME_BROKEN);
 }
 
 /* The names are the handle's, so they are of the folder that was opened and of no other. */
-static DWORD each_name_of(struct np_reader *reader, HANDLE folder, name_fn *each, void *ctx)
+int np_disk_list(struct np_arena *arena, intptr_t folder, np_name_fn *each, void *ctx)
 {
     FILE_INFO_BY_HANDLE_CLASS next = FileFullDirectoryRestartInfo;
     const DWORD size = 16 * 1024;
-    char *bytes = np_alloc(reader->arena, size);
-    while (GetFileInformationByHandleEx(folder, next, bytes, size)) {
+    char *bytes = np_alloc(arena, size);
+    while (GetFileInformationByHandleEx((HANDLE)folder, next, bytes, size)) {
         for (const char *p = bytes;;) {
             const FILE_FULL_DIR_INFO *entry = (const void *)p;
             if (!give_name(entry, each, ctx))
@@ -582,22 +402,19 @@ static DWORD each_name_of(struct np_reader *reader, HANDLE folder, name_fn *each
         }
         next = FileFullDirectoryInfo;
     }
-    DWORD code = np_last_error();
-    return code == ERROR_NO_MORE_FILES || code == ERROR_FILE_NOT_FOUND ? 0 : code; /* the latter: an empty one on FAT */
+    const DWORD code = np_last_error();
+    return code == ERROR_NO_MORE_FILES || code == ERROR_FILE_NOT_FOUND
+               ? 0
+               : (int)code; /* the latter: an empty one on FAT */
 }
 
-/* 0, or the system's reason. */
-static DWORD each_name(struct np_reader *reader, const char *folder, name_fn *each, void *ctx)
+static char *slashed(struct np_arena *arena, const char *path)
 {
-    const char *path = folder_path(reader, folder);
-    HANDLE handle;
-    remember_path(reader, path);
-    DWORD code = open_below(reader, path, &to_list, &handle);
-    if (code)
-        return code;
-    code = each_name_of(reader, handle, each, ctx);
-    CloseHandle(handle);
-    return code;
+    char *ret = np_strdup(arena, path);
+    for (char *p = ret; p && *p; p++)
+        if (*p == '\\')
+            *p = '/';
+    return ret;
 }
 
 /* The path of a handle without the prefix of verbatim paths and without a slash at its end; NULL when there is none. */
@@ -622,29 +439,30 @@ static const char *path_of(struct np_arena *arena, HANDLE file)
 }
 
 /* Below a root no link was followed, so what the system calls the file is its name on disk. */
-static const char *name_on_disk(struct np_reader *reader, HANDLE file, const char *path)
+static const char *name_on_disk(const struct np_disk *disk, HANDLE file, const char *path)
 {
-    const char *root = reader->root ? path_of(reader->arena, reader->folder) : NULL;
-    const char *found = root ? path_of(reader->arena, file) : NULL;
+    const char *root = disk->root ? path_of(disk->arena, (HANDLE)disk->folder) : NULL;
+    const char *found = root ? path_of(disk->arena, file) : NULL;
     const size_t len = root ? strlen(root) : 0;
     if (found && strncmp(found, root, len) == 0 && found[len] == '/')
         return found + len;
-    return slashed(reader->arena, path);
+    return slashed(disk->arena, path);
 }
 
 /* The system's own lookup knows no case. */
 const char *np_reader_find_nocase(struct np_reader *reader, const char *path, const char **why)
 {
+    const struct np_disk *disk = np_reader_disk(reader);
     HANDLE file;
     *why = NULL;
-    DWORD code = open_below(reader, path, &to_look, &file);
+    DWORD code = open_below(disk, path, &to_look, &file);
     if (code) {
-        remember_path(reader, path);
-        if (!is_absent(code))
-            *why = folder_unreadable(reader, path, code);
+        np_reader_remember_failure(reader, path, (int)code);
+        if (!np_disk_is_absent((int)code))
+            *why = np_reader_unreadable(reader, path, (int)code);
         return NULL;
     }
-    const char *name = name_on_disk(reader, file, path);
+    const char *name = name_on_disk(disk, file, path);
     CloseHandle(file);
     return name;
 }
@@ -699,7 +517,7 @@ static bool match_one(const char **pattern, uint32_t c)
 
 /* A point at the front has to be said, as on other systems. When a character does not match, only the last '*' needs to
  * take one more: whatever an earlier one could take, it can. */
-static bool matches(const char *pattern, const char *name)
+bool np_disk_matches(const char *pattern, const char *name)
 {
     const char *star = NULL, *retry = NULL;
     if (*name == '.' && *pattern != '.')
@@ -726,128 +544,26 @@ static bool matches(const char *pattern, const char *name)
     return !*pattern;
 }
 
-/* ---- Globs --------------------------------------------------------------------------------------------------- */
+const char np_disk_special[] = "*?[";
 
-struct glob {
-    struct np_reader *reader;
-    const char **paths;
-    size_t n, capacity, entries;
-    const char *why;
-    bool bad; /* for another reason than a right */
-};
-
-/* One folder of a pattern being matched against one component. */
-struct glob_level {
-    struct glob *glob;
-    const char *folder, *pattern;
-    const char **names;
-    size_t n, capacity;
-};
-
-/* A worse reason stays. */
-static void glob_failed(struct glob *glob, const char *folder, DWORD code)
+const char *np_disk_slashed(struct np_arena *arena, const char *path)
 {
-    if (glob->bad)
-        return;
-    glob->bad = !is_denied(code);
-    glob->why = folder_unreadable(glob->reader, folder, code);
+    return slashed(arena, path);
 }
 
-static bool match_name(void *ctx, const char *name, bool exact)
+const char *np_disk_folder(struct np_arena *arena, const char *folder)
 {
-    struct glob_level *level = ctx;
-    struct np_reader *reader = level->glob->reader;
-    if (++level->glob->entries > GLOB_ENTRIES)
-        return false;
-    if (!matches(level->pattern, name))
-        return true;
-    if (exact)
-        *(const char **)np_push(reader->arena, &level->names, &level->n, &level->capacity, sizeof *level->names) =
-            np_strdup(reader->arena, name);
-    else
-        glob_failed(level->glob, join(reader, level->folder, name), ERROR_NO_UNICODE_TRANSLATION);
-    return true;
+    const size_t len = strlen(folder);
+    return len == 0 || folder[len - 1] == ':' ? np_sprintf(arena, "%s/", folder) : folder;
 }
 
-static bool over_budget(struct glob *glob, const char *folder)
-{
-    if (glob->n < GLOB_MATCHES && glob->entries <= GLOB_ENTRIES)
-        return false;
-    glob->bad = true;
-    glob->why = np_sprintf(glob->reader->arena, "%s: too many names",
-                           np_reader_shown(glob->reader, folder_path(glob->reader, folder)));
-    return true;
-}
-
-/* A path that ends in "/." names a folder, which Windows would not ask. */
-static bool is_as_named(HANDLE file, const char *path)
-{
-    BY_HANDLE_FILE_INFORMATION info;
-    const size_t len = strlen(path);
-    const bool folder = len >= 2 && strcmp(path + len - 2, "/.") == 0;
-    return !folder || (GetFileInformationByHandle(file, &info) && info.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY);
-}
-
-static void glob_keep(struct glob *glob, const char *path)
-{
-    HANDLE file;
-    DWORD code = open_below(glob->reader, path, &to_look, &file);
-    if (code) {
-        remember_path(glob->reader, path);
-        if (!is_absent(code))
-            glob_failed(glob, path, code);
-        return;
-    }
-    const bool found = is_as_named(file, path);
-    CloseHandle(file);
-    if (found)
-        *(const char **)np_push(glob->reader->arena, &glob->paths, &glob->n, &glob->capacity, sizeof *glob->paths) =
-            path;
-}
-
-/* Takes the next component off a path; doubled and trailing slashes are none. */
-static bool next_component(struct np_text *rest, struct np_text *part)
-{
-    do {
-        if (!np_text_split(rest, '/', part))
-            return false;
-    } while (part->len == 0);
-    return true;
-}
-
-/* The depth is that of the pattern. */
-static void glob_below(struct glob *glob, const char *folder, struct np_text rest) /* NOLINT(misc-no-recursion) */
-{
-    struct np_text part;
-    struct np_arena *arena = glob->reader->arena;
-    if (over_budget(glob, folder))
-        return;
-    if (!next_component(&rest, &part)) {
-        glob_keep(glob, folder_path(glob->reader, folder));
-        return;
-    }
-    struct glob_level level = {.glob = glob, .folder = folder, .pattern = np_text_dup(arena, part)};
-    if (!strpbrk(level.pattern, "*?[")) {
-        glob_below(glob, join(glob->reader, folder, level.pattern), rest);
-        return;
-    }
-    DWORD code = each_name(glob->reader, folder, match_name, &level);
-    if (!is_absent(code))
-        glob_failed(glob, folder, code);
-    if (over_budget(glob, folder))
-        return;
-    for (size_t i = 0; i < level.n; i++)
-        glob_below(glob, join(glob->reader, folder, level.names[i]), rest);
-}
-
-/* The folder in which a pattern of this machine begins, which no pattern is part of: a share, the top of a drive, or
- * the folder that the program works in. NULL: there is none. */
-static const char *glob_start(struct np_arena *arena, struct np_text *rest)
+/* A share, the top of a drive, or the folder that the program works in. NULL: there is none. */
+static const char *start_here(struct np_arena *arena, struct np_text *rest)
 {
     struct np_text server, share;
     const bool has_drive = rest->len > 1 && rest->ptr[1] == ':';
     if (rest->len > 1 && rest->ptr[0] == '/' && rest->ptr[1] == '/') {
-        if (!next_component(rest, &server) || !next_component(rest, &share))
+        if (!np_next_component(rest, &server) || !np_next_component(rest, &share))
             return NULL;
         return np_sprintf(arena, "//%.*s/%.*s", (int)server.len, server.ptr, (int)share.len, share.ptr);
     }
@@ -858,27 +574,10 @@ static const char *glob_start(struct np_arena *arena, struct np_text *rest)
     return plain_path(arena, np_wide_path(arena, start));
 }
 
-static int by_bytes(const void *a, const void *b)
+int np_disk_start(const struct np_disk *disk, struct np_text *rest, const char **ret)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-enum np_read np_reader_glob(struct np_reader *reader, const char *pattern, const char *const **ret, size_t *ret_n,
-                            const char **why)
-{
-    struct glob glob = {.reader = reader};
-    struct np_text rest = np_text_of(slashed(reader->arena, pattern));
-    const char *start = reader->root ? "" : glob_start(reader->arena, &rest);
-    if (start)
-        glob_below(&glob, start, rest);
-    else
-        glob_failed(&glob, pattern, ERROR_INVALID_NAME);
-    if (glob.n > 1)
-        qsort(glob.paths, glob.n, sizeof *glob.paths, by_bytes);
-    *ret = glob.paths;
-    *ret_n = glob.n;
-    *why = glob.why;
-    return !glob.why ? NP_READ_OK : glob.bad ? NP_READ_BAD : NP_READ_DENIED;
+    *ret = disk->root ? "" : start_here(disk->arena, rest);
+    return *ret ? 0 : ERROR_INVALID_NAME;
 }
 
 bool np_host_is_kept(int reason)

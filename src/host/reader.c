@@ -1,0 +1,386 @@
+/* The reader's half that is the same on every system: what was read is remembered, files are read whole and unmoved,
+ * and patterns are walked.
+ * SPDX-License-Identifier: MIT */
+#include "host/reader.h"
+
+#include "base/map.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    GLOB_MATCHES = 10000,  /* more than any server's folder of sites; a bound on what an image can make us do */
+    GLOB_ENTRIES = 200000, /* names looked at for one pattern */
+    FIRST_READ = 4096,     /* for files that do not know their size, as in /proc */
+};
+
+/* What was at a path when it was looked at. */
+struct seen {
+    struct seen *next;
+    const char *path;
+    struct np_stamp stamp;
+    bool settling; /* so fresh that a later change could leave the same times */
+};
+
+struct np_reader {
+    struct np_disk disk;
+    struct np_arena *arena;
+    struct seen *seen; /* the latest first */
+    struct np_map by_path;
+};
+
+enum nextport_status np_reader_open(struct np_reader **ret, const char *root, struct np_arena *arena,
+                                    struct nextport_error *err)
+{
+    struct np_reader *reader = np_alloc(arena, sizeof *reader);
+    *reader = (struct np_reader){
+        .disk = {.arena = arena, .root = root ? np_disk_slashed(arena, np_strdup(arena, root)) : NULL},
+        .arena = arena,
+        .by_path = {.arena = arena}};
+    if (root && np_disk_open_root(&reader->disk, root, err) != NEXTPORT_OK)
+        return err->status;
+    *ret = reader;
+    return NEXTPORT_OK;
+}
+
+void np_reader_close(struct np_reader *reader)
+{
+    if (reader && reader->disk.root)
+        np_disk_close(reader->disk.folder);
+}
+
+bool np_reader_has_root(const struct np_reader *reader)
+{
+    return reader->disk.root != NULL;
+}
+
+const struct np_disk *np_reader_disk(const struct np_reader *reader)
+{
+    return &reader->disk;
+}
+
+const char *np_reader_shown(struct np_reader *reader, const char *path)
+{
+    const char *root = reader->disk.root, *shown = np_disk_slashed(reader->arena, path);
+    size_t len = root ? strlen(root) : 0;
+    while (len > 0 && root[len - 1] == '/')
+        len--;
+    return len ? np_sprintf(reader->arena, "%.*s%s", (int)len, root, shown) : shown;
+}
+
+/* ---- What was seen ------------------------------------------------------------------------------------------- */
+
+static bool is_same(const struct np_stamp *a, const struct np_stamp *b)
+{
+    return a->present == b->present && a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->written == b->written && a->changed == b->changed;
+}
+
+/* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. */
+static void remember(struct np_reader *reader, const char *path, const struct np_stamp *stamp)
+{
+    struct seen *seen = np_map_find(&reader->by_path, path);
+    if (!seen) {
+        seen = np_alloc(reader->arena, sizeof *seen);
+        *seen = (struct seen){.next = reader->seen, .path = np_strdup(reader->arena, path)};
+        *np_map_at(&reader->by_path, seen->path) = reader->seen = seen;
+    }
+    seen->stamp = *stamp;
+    seen->settling = np_stamp_settles(stamp);
+}
+
+/* What cannot be looked at counts as absent, as it did then. */
+static struct np_stamp stamp_at(const struct np_reader *reader, const char *path)
+{
+    struct np_stamp stamp = {0};
+    return np_disk_look(&reader->disk, path, &stamp) == 0 ? stamp : (struct np_stamp){0};
+}
+
+/* Nothing at all needs no second look. */
+void np_reader_remember_failure(struct np_reader *reader, const char *path, int reason)
+{
+    const struct np_stamp stamp = np_disk_is_missing(reason) ? (struct np_stamp){0} : stamp_at(reader, path);
+    remember(reader, path, &stamp);
+}
+
+bool np_reader_changed(struct np_reader *reader)
+{
+    for (const struct seen *seen = reader->seen; seen; seen = seen->next) {
+        if (seen->settling)
+            return true;
+        const struct np_stamp now = stamp_at(reader, seen->path);
+        if (!is_same(&now, &seen->stamp))
+            return true;
+    }
+    return false;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------------------------- */
+
+static enum np_read failed_read(struct np_reader *reader, int reason, const char **why)
+{
+    *why = np_disk_because(reader->arena, reason);
+    if (np_disk_is_absent(reason))
+        return NP_READ_ABSENT;
+    return np_disk_is_denied(reason) ? NP_READ_DENIED : NP_READ_BAD;
+}
+
+static enum np_read too_large(struct np_reader *reader, size_t limit, const char **why)
+{
+    *why = np_sprintf(reader->arena, "larger than %zu bytes, the most that is read", limit);
+    return NP_READ_BAD;
+}
+
+/* Reads to the end, up to `limit` and one byte more to know that there is more. */
+static enum np_read read_bytes(struct np_reader *reader, intptr_t file, size_t expected, size_t limit,
+                               struct np_text *ret, const char **why)
+{
+    size_t len = 0, n = 0, capacity = expected ? expected + 1 : FIRST_READ;
+    char *bytes = np_alloc(reader->arena, capacity + 1);
+    for (;;) {
+        const int reason = np_disk_read(file, bytes + len, capacity - len, &n);
+        if (reason)
+            return failed_read(reader, reason, why);
+        len += n;
+        if (len > limit)
+            return too_large(reader, limit, why);
+        if (n == 0)
+            break;
+        if (len == capacity) {
+            char *larger = np_alloc(reader->arena, 2 * capacity + 1);
+            bytes = memcpy(larger, bytes, len);
+            capacity *= 2;
+        }
+    }
+    bytes[len] = '\0';
+    *ret = (struct np_text){.ptr = bytes, .len = len};
+    return NP_READ_OK;
+}
+
+/* *ret_moved: the file was written while we read. A file of size 0 may be one of /proc that does not say its size. */
+static enum np_read read_file(struct np_reader *reader, const char *path, intptr_t file, size_t limit,
+                              struct np_text *ret, const char **why, bool *ret_moved)
+{
+    struct np_stamp before = {0}, after = {0};
+    int reason = np_disk_stamp(file, &before);
+    remember(reader, path, &before);
+    if (before.not_file) {
+        *why = np_sprintf(reader->arena, "%s, not a file", before.not_file);
+        return NP_READ_BAD;
+    }
+    if (reason)
+        return failed_read(reader, reason, why);
+    if (before.size > limit)
+        return too_large(reader, limit, why);
+    enum np_read outcome = read_bytes(reader, file, (size_t)before.size, limit, ret, why);
+    reason = np_disk_stamp(file, &after);
+    if (reason)
+        return failed_read(reader, reason, why);
+    *ret_moved = !is_same(&before, &after) || (outcome == NP_READ_OK && before.size && ret->len != before.size);
+    return outcome;
+}
+
+static enum np_read read_once(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
+                              const char **why, bool *ret_moved)
+{
+    intptr_t file;
+    const int reason = np_disk_open(&reader->disk, path, NP_TO_READ, &file);
+    if (reason) {
+        np_reader_remember_failure(reader, path, reason);
+        return failed_read(reader, reason, why);
+    }
+    enum np_read outcome = read_file(reader, path, file, limit, ret, why, ret_moved);
+    np_disk_close(file);
+    return outcome;
+}
+
+enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
+                            const char **why)
+{
+    for (int i = 0; i < 2; i++) {
+        bool moved = false;
+        *ret = (struct np_text){0};
+        *why = NULL;
+        enum np_read outcome = read_once(reader, path, limit, ret, why, &moved);
+        if (!moved)
+            return outcome;
+    }
+    *ret = (struct np_text){0};
+    *why = "it was written while it was read, twice";
+    return NP_READ_BAD;
+}
+
+/* ---- Folders ------------------------------------------------------------------------------------------------- */
+
+bool np_next_component(struct np_text *rest, struct np_text *part)
+{
+    do {
+        if (!np_text_split(rest, '/', part))
+            return false;
+    } while (part->len == 0);
+    return true;
+}
+
+/* Its stamp is taken before its names are read: what comes later shows. */
+int np_reader_list(struct np_reader *reader, const char *folder, np_name_fn *each, void *ctx)
+{
+    const char *path = np_disk_folder(reader->arena, folder);
+    struct np_stamp stamp = {0};
+    intptr_t file;
+    int reason = np_disk_open(&reader->disk, path, NP_TO_LIST, &file);
+    if (reason) {
+        np_reader_remember_failure(reader, path, reason);
+        return reason;
+    }
+    if (np_disk_stamp(file, &stamp) != 0)
+        stamp = (struct np_stamp){0};
+    remember(reader, path, &stamp);
+    reason = np_disk_list(reader->arena, file, each, ctx);
+    np_disk_close(file);
+    return reason;
+}
+
+/* A folder as people know it. */
+static const char *shown_folder(struct np_reader *reader, const char *folder)
+{
+    return np_reader_shown(reader, np_disk_folder(reader->arena, folder));
+}
+
+const char *np_reader_unreadable(struct np_reader *reader, const char *folder, int reason)
+{
+    return np_sprintf(reader->arena, "%s: %s", shown_folder(reader, folder), np_disk_because(reader->arena, reason));
+}
+
+/* ---- Globs --------------------------------------------------------------------------------------------------- */
+
+struct glob {
+    struct np_reader *reader;
+    const char **paths;
+    size_t n, capacity, entries;
+    enum np_read outcome;
+    const char *why;
+};
+
+struct glob_name {
+    const char *name;
+    bool is_file; /* for certain */
+};
+
+/* One folder of a pattern being matched against one component. */
+struct glob_level {
+    struct glob *glob;
+    const char *folder, *pattern;
+    struct glob_name *names;
+    size_t n, capacity;
+};
+
+static const char *join(const struct glob *glob, const char *folder, const char *name)
+{
+    return np_sprintf(glob->reader->arena, "%s/%s", folder, name);
+}
+
+/* A worse reason stays. */
+static void glob_failed(struct glob *glob, const char *folder, int reason)
+{
+    if (glob->outcome == NP_READ_BAD)
+        return;
+    glob->outcome = np_disk_is_denied(reason) ? NP_READ_DENIED : NP_READ_BAD;
+    glob->why = np_reader_unreadable(glob->reader, folder, reason);
+}
+
+static bool over_budget(struct glob *glob, const char *folder)
+{
+    if (glob->n < GLOB_MATCHES && glob->entries <= GLOB_ENTRIES)
+        return false;
+    glob->outcome = NP_READ_BAD;
+    glob->why = np_sprintf(glob->reader->arena, "%s: too many names", shown_folder(glob->reader, folder));
+    return true;
+}
+
+static bool match_name(void *ctx, const char *name, enum np_name kind)
+{
+    struct glob_level *level = ctx;
+    struct np_arena *arena = level->glob->reader->arena;
+    if (++level->glob->entries > GLOB_ENTRIES)
+        return false;
+    if (!np_disk_matches(level->pattern, name))
+        return true;
+    if (kind == NP_NAME_BROKEN)
+        glob_failed(level->glob, join(level->glob, level->folder, name), np_disk_broken_name);
+    else
+        *(struct glob_name *)np_push(arena, &level->names, &level->n, &level->capacity, sizeof *level->names) =
+            (struct glob_name){np_strdup(arena, name), kind == NP_NAME_FILE};
+    return true;
+}
+
+static void glob_keep(struct glob *glob, const char *path)
+{
+    *(const char **)np_push(glob->reader->arena, &glob->paths, &glob->n, &glob->capacity, sizeof *glob->paths) = path;
+}
+
+static void glob_keep_present(struct glob *glob, const char *path)
+{
+    struct np_stamp stamp;
+    const int reason = np_disk_look(&glob->reader->disk, path, &stamp);
+    if (reason == 0) {
+        glob_keep(glob, path);
+        return;
+    }
+    if (!np_disk_is_absent(reason))
+        glob_failed(glob, path, reason);
+    np_reader_remember_failure(glob->reader, path, reason);
+}
+
+/* The depth is that of the pattern. */
+static void glob_below(struct glob *glob, const char *folder, struct np_text rest) /* NOLINT(misc-no-recursion) */
+{
+    struct np_text part, behind;
+    struct np_arena *arena = glob->reader->arena;
+    if (over_budget(glob, folder))
+        return;
+    if (!np_next_component(&rest, &part)) {
+        glob_keep_present(glob, np_disk_folder(arena, folder));
+        return;
+    }
+    struct glob_level level = {.glob = glob, .folder = folder, .pattern = np_text_dup(arena, part)};
+    if (!strpbrk(level.pattern, np_disk_special)) {
+        glob_below(glob, join(glob, folder, level.pattern), rest);
+        return;
+    }
+    const int reason = np_reader_list(glob->reader, folder, match_name, &level);
+    if (!np_disk_is_absent(reason))
+        glob_failed(glob, folder, reason);
+    behind = rest;
+    const bool is_last = !np_next_component(&behind, &part);
+    for (size_t i = 0; i < level.n && !over_budget(glob, folder); i++) {
+        const char *path = join(glob, folder, level.names[i].name);
+        if (is_last && level.names[i].is_file)
+            glob_keep(glob, path);
+        else
+            glob_below(glob, path, rest);
+    }
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+enum np_read np_reader_glob(struct np_reader *reader, const char *pattern, const char *const **ret, size_t *ret_n,
+                            const char **why)
+{
+    struct glob glob = {.reader = reader};
+    struct np_text rest = np_text_of(np_disk_slashed(reader->arena, pattern));
+    const char *start = NULL;
+    const int reason = np_disk_start(&reader->disk, &rest, &start);
+    if (reason == 0)
+        glob_below(&glob, start, rest);
+    else
+        glob_failed(&glob, pattern, reason);
+    if (glob.n > 1)
+        qsort(glob.paths, glob.n, sizeof *glob.paths, by_bytes);
+    *ret = glob.paths;
+    *ret_n = glob.n;
+    *why = glob.why;
+    return glob.outcome;
+}
