@@ -55,10 +55,11 @@ static const char *sample_path(const struct sample *sample, const char *suffix)
     return np_sprintf(sample->arena, "%s/%s%s", sample->folder, sample->name, suffix);
 }
 
-static enum np_read read_sample(void *ctx, const char *path, struct np_text *ret, const char **why)
+static enum np_read read_sample(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                                const char **why)
 {
     const struct sample *sample = ctx;
-    ret->ptr = slurp(sample->arena, np_sprintf(sample->arena, "%s%s", sample_path(sample, ".d"), path), &ret->len);
+    ret->ptr = slurp(arena, np_sprintf(sample->arena, "%s%s", sample_path(sample, ".d"), path), &ret->len);
     if (ret->ptr)
         return NP_READ_OK;
     *why = errno == ENOENT ? "no such file" : "not a file";
@@ -157,9 +158,10 @@ static void every_sample_says_what_its_claims_say(void **state)
 
 /* ---- IIS: what no sample can show ----------------------------------------------------------------------------- */
 
-static enum np_read read_denied(void *ctx, const char *path, struct np_text *ret, const char **why)
+static enum np_read read_denied(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                                const char **why)
 {
-    (void)ctx, (void)path, (void)ret;
+    (void)ctx, (void)arena, (void)path, (void)ret;
     *why = "permission denied";
     return NP_READ_DENIED;
 }

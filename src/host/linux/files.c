@@ -42,9 +42,10 @@ struct seen {
 
 struct np_reader {
     struct np_arena *arena;
-    const char *root;  /* NULL: this machine */
-    int root_fd;       /* -1 without a root */
-    struct seen *seen; /* the latest first */
+    struct np_arena *into; /* for the bytes of the file being read */
+    const char *root;      /* NULL: this machine */
+    int root_fd;           /* -1 without a root */
+    struct seen *seen;     /* the latest first */
     struct np_map by_path;
 };
 
@@ -237,7 +238,7 @@ static enum np_read read_bytes(struct np_reader *reader, int fd, size_t expected
                                const char **why)
 {
     size_t len = 0, capacity = expected ? expected + 1 : FIRST_READ;
-    char *bytes = np_alloc(reader->arena, capacity + 1);
+    char *bytes = np_alloc(reader->into, capacity + 1);
     for (;;) {
         ssize_t n = read(fd, bytes + len, capacity - len);
         if (n < 0 && errno == EINTR)
@@ -250,7 +251,7 @@ static enum np_read read_bytes(struct np_reader *reader, int fd, size_t expected
         if (n == 0)
             break;
         if (len == capacity) {
-            char *larger = np_alloc(reader->arena, 2 * capacity + 1);
+            char *larger = np_alloc(reader->into, 2 * capacity + 1);
             bytes = memcpy(larger, bytes, len);
             capacity *= 2;
         }
@@ -298,9 +299,10 @@ static enum np_read read_once(struct np_reader *reader, const char *path, size_t
     return outcome;
 }
 
-enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
-                            const char **why)
+enum np_read np_reader_read_into(struct np_reader *reader, struct np_arena *into, const char *path, size_t limit,
+                                 struct np_text *ret, const char **why)
 {
+    reader->into = into;
     for (int i = 0; i < 2; i++) {
         bool moved = false;
         *ret = (struct np_text){0};
@@ -312,6 +314,12 @@ enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t l
     *ret = (struct np_text){0};
     *why = "it was written while it was read, twice";
     return NP_READ_BAD;
+}
+
+enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
+                            const char **why)
+{
+    return np_reader_read_into(reader, reader->arena, path, limit, ret, why);
 }
 
 /* ---- Folders -------------------------------------------------------------------------------------------------- */

@@ -40,9 +40,10 @@ struct seen {
 
 struct np_reader {
     struct np_arena *arena;
-    const char *root;  /* NULL: this machine; '/'-separated */
-    HANDLE folder;     /* the root's; NULL without one */
-    struct seen *seen; /* the latest first */
+    struct np_arena *into; /* for the bytes of the file being read */
+    const char *root;      /* NULL: this machine; '/'-separated */
+    HANDLE folder;         /* the root's; NULL without one */
+    struct seen *seen;     /* the latest first */
     struct np_map by_path;
 };
 
@@ -452,7 +453,7 @@ static enum np_read read_bytes(struct np_reader *reader, HANDLE file, size_t exp
                                struct np_text *ret, const char **why)
 {
     size_t len = 0, n = 0, capacity = expected < FIRST_READ ? FIRST_READ : expected + 1;
-    char *bytes = np_alloc(reader->arena, capacity + 1);
+    char *bytes = np_alloc(reader->into, capacity + 1);
     for (;;) {
         DWORD code = read_patiently(file, bytes + len, capacity - len, &n);
         if (code)
@@ -463,7 +464,7 @@ static enum np_read read_bytes(struct np_reader *reader, HANDLE file, size_t exp
         if (n == 0)
             break;
         if (len == capacity) {
-            char *larger = np_alloc(reader->arena, 2 * capacity + 1);
+            char *larger = np_alloc(reader->into, 2 * capacity + 1);
             bytes = memcpy(larger, bytes, len);
             capacity *= 2;
         }
@@ -511,9 +512,10 @@ static enum np_read read_once(struct np_reader *reader, const char *path, size_t
     return outcome;
 }
 
-enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
-                            const char **why)
+enum np_read np_reader_read_into(struct np_reader *reader, struct np_arena *into, const char *path, size_t limit,
+                                 struct np_text *ret, const char **why)
 {
+    reader->into = into;
     for (int i = 0; i < 2; i++) {
         bool moved = false;
         *ret = (struct np_text){0};
@@ -525,6 +527,12 @@ enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t l
     *ret = (struct np_text){0};
     *why = "it was written while it was read, twice";
     return NP_READ_BAD;
+}
+
+enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
+                            const char **why)
+{
+    return np_reader_read_into(reader, reader->arena, path, limit, ret, why);
 }
 
 /* ---- Folders ------------------------------------------------------------------------------------------------- */
