@@ -40,6 +40,7 @@ SEEDS = {f"source-{folder.name}": [f"test/source/{folder.name}/*.in"] for folder
     "json": ["test/json/*.json"],
     "import": ["test/json/*.json"],
     "nat": ["test/nat/*.in"],
+    "http": ["test/http/*.in"],
 }
 
 
