@@ -40,6 +40,11 @@ struct np_arena *np_arena_new(void)
     return arena;
 }
 
+struct np_arena *np_arena_new_exact(void)
+{
+    return must(calloc(1, sizeof(struct np_arena)));
+}
+
 void np_arena_free(struct np_arena *arena)
 {
     if (!arena)

@@ -13,6 +13,8 @@
 struct np_arena;
 
 struct np_arena *np_arena_new(void);
+/* For one large thing: it takes no more memory than what is asked of it. */
+struct np_arena *np_arena_new_exact(void);
 void np_arena_free(struct np_arena *); /* NULL allowed */
 
 /* Zeroed and aligned for any type; size 0 gives a valid pointer. */

@@ -58,6 +58,9 @@ enum np_read {
  * then absolute and '/'-separated. `limit` in bytes. The bytes live in the arena that the reader was opened with and are NUL-terminated beyond
  * their length. */
 enum np_read np_reader_read(struct np_reader *, const char *path, size_t limit, struct np_text *ret, const char **why);
+/* The same with the bytes in another arena. */
+enum np_read np_reader_read_into(struct np_reader *, struct np_arena *, const char *path, size_t limit,
+                                 struct np_text *ret, const char **why);
 
 /* The name of `path` on disk, each component matched without regard to ASCII case; NULL when there is none. Looks only
  * below the root. An unreadable folder on the way gives NULL and *why; an absent one NULL and *why NULL. */

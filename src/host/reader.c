@@ -25,7 +25,8 @@ struct seen {
 struct np_reader {
     struct np_disk disk;
     struct np_arena *arena;
-    struct seen *seen; /* the latest first */
+    struct np_arena *into; /* for the bytes of the file being read */
+    struct seen *seen;     /* the latest first */
     struct np_map by_path;
 };
 
@@ -136,7 +137,7 @@ static enum np_read read_bytes(struct np_reader *reader, intptr_t file, size_t e
                                struct np_text *ret, const char **why)
 {
     size_t len = 0, n = 0, capacity = expected ? expected + 1 : FIRST_READ;
-    char *bytes = np_alloc(reader->arena, capacity + 1);
+    char *bytes = np_alloc(reader->into, capacity + 1);
     for (;;) {
         const int reason = np_disk_read(file, bytes + len, capacity - len, &n);
         if (reason)
@@ -144,10 +145,10 @@ static enum np_read read_bytes(struct np_reader *reader, intptr_t file, size_t e
         len += n;
         if (len > limit)
             return too_large(reader, limit, why);
-        if (n == 0)
+        if (n == 0 || (expected && len == expected)) /* had it grown meanwhile, its times would tell */
             break;
         if (len == capacity) {
-            char *larger = np_alloc(reader->arena, 2 * capacity + 1);
+            char *larger = np_alloc(reader->into, 2 * capacity + 1);
             bytes = memcpy(larger, bytes, len);
             capacity *= 2;
         }
@@ -194,9 +195,10 @@ static enum np_read read_once(struct np_reader *reader, const char *path, size_t
     return outcome;
 }
 
-enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
-                            const char **why)
+enum np_read np_reader_read_into(struct np_reader *reader, struct np_arena *into, const char *path, size_t limit,
+                                 struct np_text *ret, const char **why)
 {
+    reader->into = into;
     for (int i = 0; i < 2; i++) {
         bool moved = false;
         *ret = (struct np_text){0};
@@ -208,6 +210,12 @@ enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t l
     *ret = (struct np_text){0};
     *why = "it was written while it was read, twice";
     return NP_READ_BAD;
+}
+
+enum np_read np_reader_read(struct np_reader *reader, const char *path, size_t limit, struct np_text *ret,
+                            const char **why)
+{
+    return np_reader_read_into(reader, reader->arena, path, limit, ret, why);
 }
 
 /* ---- Folders ------------------------------------------------------------------------------------------------- */

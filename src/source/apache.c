@@ -918,7 +918,8 @@ static void open_macro(struct apache *apache, struct np_text rest)
     if (words.n) {
         macro->n_parameters = words.n - 1;
         macro->parameters = np_alloc_array(apache->arena, words.n, sizeof *macro->parameters);
-        memcpy(macro->parameters, &words.at[1], macro->n_parameters * sizeof *words.at);
+        for (size_t i = 0; i < macro->n_parameters; i++)
+            macro->parameters[i] = np_text_of(np_text_dup(apache->arena, words.at[i + 1]));
         *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) = macro;
     }
     apache->collecting = macro;
@@ -939,6 +940,7 @@ static void collect(struct apache *apache, struct line line)
             return;
         }
     }
+    line.text = np_text_of(np_text_dup(apache->arena, line.text));
     *(struct line *)np_push(apache->arena, &macro->lines, &macro->n, &macro->capacity, sizeof line) = line;
 }
 

@@ -46,7 +46,7 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
     const struct np_container_text ports = {shown(include, file), bytes};
     struct np_container_text state = {.origin = shown(include, path)};
     const enum np_read outcome =
-        include && include->read ? include->read(include->ctx, path, &state.bytes, &why) : NP_READ_ABSENT;
+        include && include->read ? include->read(include->ctx, ret->arena, path, &state.bytes, &why) : NP_READ_ABSENT;
     if (outcome != NP_READ_OK)
         state.bytes.ptr = NULL;
     enum nextport_status status = np_container_claim(ret, np_source_docker.name, id, &ports, &state, err);
@@ -61,7 +61,8 @@ struct files {
     const char *config_why; /* the configuration could not be read; NULL: it could, or there is none */
 };
 
-static enum np_read read_file(void *ctx, const char *path, struct np_text *ret, const char **why)
+static enum np_read read_file(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                              const char **why)
 {
     struct files *files = ctx;
     struct np_reader *reader = files->engine.look->reader;
@@ -69,7 +70,7 @@ static enum np_read read_file(void *ctx, const char *path, struct np_text *ret, 
         *why = "more than is read of all containers together";
         return NP_READ_BAD;
     }
-    const enum np_read outcome = np_reader_read(reader, path, FILE_MAX, ret, why);
+    const enum np_read outcome = np_reader_read_into(reader, arena, path, FILE_MAX, ret, why);
     files->total += ret->len;
     return outcome;
 }
@@ -94,13 +95,13 @@ static void look_at_container(struct files *files, const char *folder)
     const char *other = np_sprintf(ret->arena, "%s/config.v2.json", folder), *why_not;
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     struct np_text bytes;
-    switch (read_file(files, file, &bytes, &why)) {
+    switch (read_file(files, ret->arena, file, &bytes, &why)) {
     case NP_READ_OK:
         if (parse(ret, file, bytes, &include, &err) != NEXTPORT_OK)
             np_engine_unseen(&files->engine, np_strdup(ret->arena, err.text), NULL);
         return;
     case NP_READ_ABSENT: /* what is left of a container that was removed, unless it has its other file */
-        if (read_file(files, other, &bytes, &why_not) != NP_READ_ABSENT)
+        if (read_file(files, ret->arena, other, &bytes, &why_not) != NP_READ_ABSENT)
             unseen_file(files, file, why);
         return;
     case NP_READ_DENIED:

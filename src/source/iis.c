@@ -342,7 +342,7 @@ static enum nextport_status fail_read(struct nextport_error *err, const char *fi
 static enum np_read read_bytes(const struct iis *iis, const char *path, struct np_text *ret, const char **why)
 {
     *why = NULL;
-    return iis->include ? iis->include->read(iis->include->ctx, path, ret, why) : NP_READ_ABSENT;
+    return iis->include ? iis->include->read(iis->include->ctx, iis->ret->arena, path, ret, why) : NP_READ_ABSENT;
 }
 
 static enum nextport_status read_file(struct iis *iis, const char *path, enum node kind)
@@ -829,13 +829,14 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 /* ---- The look at a machine ------------------------------------------------------------------------------------ */
 
 /* Windows finds a file whatever the case of its name. */
-static enum np_read read_nocase(void *ctx, const char *path, struct np_text *ret, const char **why)
+static enum np_read read_nocase(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                                const char **why)
 {
     struct np_reader *reader = ctx;
     const char *found = np_reader_find_nocase(reader, path, why);
     if (!found)
         return *why ? NP_READ_DENIED : NP_READ_ABSENT;
-    return np_reader_read(reader, found, FILE_MAX, ret, why);
+    return np_reader_read_into(reader, arena, found, FILE_MAX, ret, why);
 }
 
 static const char *show(void *ctx, const char *path)

@@ -595,6 +595,14 @@ static void look_at_listen(struct nginx *nginx, const struct listen *listen)
     claim_host(nginx, at, claim, to.host, to.v6);
 }
 
+/* The bytes of a file that a server includes are gone when the server ends. */
+static struct word keep_word(struct nginx *nginx, struct word word)
+{
+    if (word.at.file != nginx->server.at.file)
+        word.text.ptr = np_text_dup(nginx->arena, word.text);
+    return word;
+}
+
 static bool is_parameter(const struct word *word, const char *name)
 {
     return np_text_is(word->text, name);
@@ -614,7 +622,7 @@ static void keep_listen(struct nginx *nginx)
     for (size_t i = 1; i < nginx->n_words && i < WORDS_MAX; i++) {
         const struct word *word = &nginx->words[i];
         if (listen->n_words < fit)
-            listen->words[listen->n_words++] = *word;
+            listen->words[listen->n_words++] = keep_word(nginx, *word);
         listen->udp = listen->udp || is_parameter(word, "udp");
         listen->quic = listen->quic || is_parameter(word, "quic");
         listen->ssl = listen->ssl || is_parameter(word, "ssl");

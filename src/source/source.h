@@ -19,10 +19,11 @@ struct np_look {
         *ret_os; /* what the system said, in the arena of `ret`; left alone when it was not asked */
 };
 
-/* Reads the files that a configuration includes, for parsers that stay pure (text_files.h). Returns what np_reader_read()
- * does. */
+/* Reads the files that a configuration includes, for parsers that stay pure (text_files.h). Returns what
+ * np_reader_read_into() does. */
 struct np_include {
-    enum np_read (*read)(void *ctx, const char *path, struct np_text *ret, const char **why);
+    /* The bytes, and nothing else, go into the arena that is given. */
+    enum np_read (*read)(void *ctx, struct np_arena *, const char *path, struct np_text *ret, const char **why);
     /* How a person would name the path. NULL: as it is. */
     const char *(*shown)(void *ctx, const char *path);
     /* Where an absolute Windows path lies on this machine; NULL, or a NULL answer: drive C is the root, and all there is. */

@@ -10,12 +10,16 @@ enum {
     PAUSE_MS = 60,
 };
 
-/* What was at a path, or became of a pattern. */
+/* What was at a path, or became of a pattern. Most files are parsed once: their bytes are let go after that, and only
+ * of one that is asked for again are they kept. */
 struct known {
     enum np_read outcome;
-    bool said;
+    bool asked, said;
     const char *why;
-    struct np_file file;
+    struct np_file file;       /* bytes.ptr NULL: let go */
+    struct np_arena *borrowed; /* has the bytes while they are parsed for the first time */
+    uint64_t digest;           /* of bytes that were let go */
+    bool changed;              /* they were others the second time */
 };
 
 struct searched {
@@ -135,24 +139,94 @@ static struct np_text without_mark(struct np_text bytes)
     return bytes.len >= n && memcmp(bytes.ptr, mark, n) == 0 ? (struct np_text){bytes.ptr + n, bytes.len - n} : bytes;
 }
 
-static struct known *read_once(struct np_files *files, const char *path)
+/* Tells bytes from others that took their place. */
+static uint64_t digest_of(struct np_text bytes)
+{
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t digest = bytes.len, word;
+    for (size_t i = 0; i < bytes.len; i += sizeof word) {
+        const size_t left = bytes.len - i;
+        word = 0;
+        memcpy(&word, bytes.ptr + i, left < sizeof word ? left : sizeof word);
+        digest = (digest ^ word) * odd;
+        digest ^= digest >> 32;
+    }
+    return digest;
+}
+
+static enum np_read read_bytes(struct np_files *files, struct known *known, struct np_arena *arena)
+{
+    struct np_text *bytes = &known->file.bytes;
+    if (!files->include)
+        return NP_READ_ABSENT;
+    enum np_read outcome = files->include->read(files->include->ctx, arena, known->file.path, bytes, &known->why);
+    *bytes = outcome == NP_READ_OK ? without_mark(*bytes) : (struct np_text){0};
+    if (bytes->len > NP_FILE_BYTES_MAX) {
+        known->why = np_sprintf(files->ret->arena, "larger than %d bytes", NP_FILE_BYTES_MAX);
+        outcome = NP_READ_BAD;
+    }
+    return outcome;
+}
+
+/* One look has one version of a file. */
+static void read_again(struct np_files *files, struct known *known)
+{
+    known->outcome = read_bytes(files, known, files->ret->arena);
+    known->changed = known->outcome != NP_READ_OK || digest_of(known->file.bytes) != known->digest;
+    if (known->changed) {
+        known->outcome = NP_READ_BAD;
+        known->why = "it changed while the configuration was read";
+    }
+}
+
+static struct known *known_at(struct np_files *files, const char *path)
 {
     void **at = np_map_at(&files->read, path);
     struct known *known = *at;
-    if (known)
-        return known;
-    *at = known = np_alloc(files->ret->arena, sizeof *known);
-    known->outcome = NP_READ_ABSENT;
-    if (files->include)
-        known->outcome = files->include->read(files->include->ctx, path, &known->file.bytes, &known->why);
-    known->file.path = path;
-    known->file.name = shown(files, path);
-    known->file.bytes = without_mark(known->file.bytes);
-    if (known->outcome == NP_READ_OK && known->file.bytes.len > NP_FILE_BYTES_MAX) {
-        known->outcome = NP_READ_BAD;
-        known->why = np_sprintf(files->ret->arena, "larger than %d bytes", NP_FILE_BYTES_MAX);
+    if (!known) {
+        *at = known = np_alloc(files->ret->arena, sizeof *known);
+        known->file.path = path;
+        known->file.name = shown(files, path);
     }
     return known;
+}
+
+/* To stay. */
+static struct known *read_to_keep(struct np_files *files, const char *path)
+{
+    struct known *known = known_at(files, path);
+    struct np_text *bytes = &known->file.bytes;
+    if (!known->asked)
+        known->outcome = read_bytes(files, known, files->ret->arena);
+    else if (known->borrowed)
+        *bytes = (struct np_text){np_text_dup(files->ret->arena, *bytes), bytes->len};
+    else if (known->outcome == NP_READ_OK && !bytes->ptr)
+        read_again(files, known);
+    known->asked = true;
+    known->borrowed = NULL;
+    return known;
+}
+
+/* To be parsed, and let_go() then. */
+static struct known *read_to_parse(struct np_files *files, const char *path)
+{
+    struct known *known = known_at(files, path);
+    if (known->asked)
+        return read_to_keep(files, path);
+    known->asked = true;
+    known->borrowed = np_arena_new_exact();
+    known->outcome = read_bytes(files, known, known->borrowed);
+    return known;
+}
+
+static void let_go(struct known *known, struct np_arena *borrowed)
+{
+    if (known->borrowed && known->outcome == NP_READ_OK)
+        known->digest = digest_of(known->file.bytes);
+    if (known->borrowed)
+        known->file.bytes = (struct np_text){0};
+    known->borrowed = NULL;
+    np_arena_free(borrowed);
 }
 
 /* Once for each file or pattern, however many name it. */
@@ -169,12 +243,12 @@ static void say_unread(struct np_files *files, struct np_position from, struct k
     else if (known->outcome == NP_READ_ABSENT)
         np_files_warn(files, from, "%s: %s", what, why);
     else
-        np_files_fail(files, NEXTPORT_BLIND, from, "%s: %s", what, why);
+        np_files_fail(files, known->changed ? NEXTPORT_RETRY : NEXTPORT_BLIND, from, "%s: %s", what, why);
 }
 
 const struct np_file *np_files_open(struct np_files *files, struct np_position from, const char *path)
 {
-    struct known *known = read_once(files, path);
+    struct known *known = read_to_keep(files, path);
     if (known->outcome == NP_READ_OK)
         return &known->file;
     if (known->outcome != NP_READ_ABSENT)
@@ -298,9 +372,14 @@ static enum nextport_status include_one(struct np_files *files, struct np_positi
         np_files_fail(files, NEXTPORT_BLIND, from, "files included deeper than %d", NP_FILES_DEPTH_MAX);
         return NEXTPORT_OK;
     }
-    struct known *known = read_once(files, path);
+    enum nextport_status status = NEXTPORT_OK;
+    struct known *known = read_to_parse(files, path);
+    struct np_arena *borrowed = known->borrowed;
     say_unread(files, from, known, known->file.name);
-    return known->outcome == NP_READ_OK ? parse_one(files, from, &known->file, each, ctx) : NEXTPORT_OK;
+    if (known->outcome == NP_READ_OK)
+        status = parse_one(files, from, &known->file, each, ctx);
+    let_go(known, borrowed);
+    return status;
 }
 
 enum nextport_status np_files_include(struct np_files *files, struct np_position from, const char *pattern,
@@ -343,9 +422,10 @@ bool np_cursor_line(struct np_cursor *c, struct np_text *ret)
 
 /* ---- The look at a machine ------------------------------------------------------------------------------------ */
 
-static enum np_read reader_read(void *ctx, const char *path, struct np_text *ret, const char **why)
+static enum np_read reader_read(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                                const char **why)
 {
-    return np_reader_read(ctx, path, NP_FILE_BYTES_MAX, ret, why);
+    return np_reader_read_into(ctx, arena, path, NP_FILE_BYTES_MAX, ret, why);
 }
 
 static enum np_read reader_glob(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n,

@@ -39,7 +39,7 @@ enum {
 struct np_file {
     const char *path;     /* for np_include */
     const char *name;     /* for people and claims */
-    struct np_text bytes; /* without a byte order mark */
+    struct np_text bytes; /* without a byte order mark; of an included file good until it has been parsed */
 };
 
 /* Where something stands. Lines and columns count from 1, columns in bytes. Line 0: the file as a whole. */
@@ -64,7 +64,7 @@ struct np_files {
     const struct np_file *open[NP_FILES_DEPTH_MAX + 1]; /* the main file, and what is being included by it */
     unsigned depth;
     enum nextport_status status;  /* of the first failure */
-    struct np_map read, searched; /* files by path and patterns, so that each is read or searched once */
+    struct np_map read, searched; /* files by path and patterns: what became of each */
     size_t n_parsed, n_bytes, n_claims, n_warnings;
 };
 
@@ -78,11 +78,13 @@ enum nextport_status np_files_finish(struct np_files *);
 /* Calls `each` for every file that an include names, in byte order: a path, or a shell pattern (* ? [...]), which may match
  * nothing. `pattern` comes from np_files_beside(). A file that is missing, or is open already, is warned of; one that this
  * user may not read is a gap; any other that cannot be read, and too much of anything, is a failure, after which the walk
- * goes on all the same. Returns what `each` did where that was not NEXTPORT_OK. */
+ * goes on all the same. Returns what `each` did where that was not NEXTPORT_OK. What `each` keeps of a file's bytes it
+ * copies; the np_file itself lives as long as the arena. A file that is included again and has changed since is a failure
+ * to be tried again. */
 enum nextport_status np_files_include(struct np_files *, struct np_position from, const char *pattern, np_file_fn *each,
                                       void *ctx);
-/* One file, read at most once, for those who choose their files themselves (drop-ins); `path` lives as long as the arena. NULL when it is absent, which is not
- * said, or cannot be read, which is, as above. It lives as long as the arena. */
+/* One file, for those who choose their files themselves (drop-ins); `path` lives as long as the arena. NULL when it is
+ * absent, which is not said, or cannot be read, which is, as above. It lives as long as the arena, with its bytes. */
 const struct np_file *np_files_open(struct np_files *, struct np_position from, const char *path);
 /* The paths that match, in byte order; `pattern` lives as long as the arena. A folder that may not be looked into is a gap. Without an np_include.glob: none. */
 void np_files_glob(struct np_files *, struct np_position from, const char *pattern, const char *const **ret,

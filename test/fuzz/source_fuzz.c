@@ -1,38 +1,57 @@
-/* Fuzzes every parser of a source. Input: [row] main file [RS redirection.config [RS any other included file]].
- * A first byte below the number of parsers chooses one and is not part of the file; any other leaves the first, so that
- * its samples can be replayed as they are. RS is the byte 0x1e, which is in no text file.
+/* Fuzzes the parser of the source that FUZZ_ROW names in the environment, so that its samples are its seeds as they are.
+ * Input: main file [RS redirection.config [RS any other included file]]. RS is the byte 0x1e, which is in no text file.
  * SPDX-License-Identifier: MIT */
 #include "fuzz.h"
 #include "source/source.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD_SEPARATOR = 0x1e };
+enum {
+    RECORD_SEPARATOR = 0x1e,
+    READS_MAX = 5, /* of one input, so that files which include each other by ever new names do not take all the time */
+};
 
 struct parts {
     struct np_text main, redirection, other; /* ptr NULL: absent */
+    unsigned n_reads;
 };
 
-static enum np_read read_part(void *ctx, const char *path, struct np_text *ret, const char **why)
+static enum np_read read_part(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                              const char **why)
 {
-    const struct parts *parts = ctx;
-    *ret = strstr(path, "redirection") ? parts->redirection : parts->other;
-    *why = ret->ptr ? NULL : "no such file";
-    return ret->ptr ? NP_READ_OK : NP_READ_ABSENT;
+    struct parts *parts = ctx;
+    const struct np_text absent = {NULL, 0};
+    const struct np_text part = ++parts->n_reads > READS_MAX  ? absent
+                                : strstr(path, "redirection") ? parts->redirection
+                                                              : parts->other;
+    *why = part.ptr ? NULL : "no such file";
+    if (part.ptr)
+        *ret = (struct np_text){np_text_dup(arena, part), part.len}; /* which shows when it is used for too long */
+    return part.ptr ? NP_READ_OK : NP_READ_ABSENT;
 }
 
-static const struct np_source *choose(struct np_text *input)
+/* Every pattern matches the other file. */
+static enum np_read match_other(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n,
+                                const char **why)
 {
-    const struct np_source *rows[64];
-    size_t n = 0;
-    for (size_t i = 0; np_sources[i] && n < sizeof rows / sizeof *rows; i++)
-        if (np_sources[i]->parse)
-            rows[n++] = np_sources[i];
-    if (!input->len || (unsigned char)input->ptr[0] >= n)
-        return rows[0];
-    input->ptr++, input->len--;
-    return rows[(unsigned char)input->ptr[-1]];
+    static const char *const matched[] = {"/etc/other.conf"};
+    (void)ctx, (void)pattern, (void)why;
+    *ret = matched;
+    *ret_n = 1;
+    return NP_READ_OK;
+}
+
+static const struct np_source *choose(void)
+{
+    const char *row = getenv("FUZZ_ROW");
+    const struct np_source *source = row ? np_source_find(row) : NULL;
+    if (!source || !source->parse) {
+        fprintf(stderr, "FUZZ_ROW: %s: not a source with a parser\n", row ? row : "not set");
+        exit(2);
+    }
+    return source;
 }
 
 /* What must hold of every claim, whatever was read. */
@@ -52,15 +71,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct np_log log = {.arena = arena};
     struct np_evidence evidence = {.arena = arena, .log = &log};
     struct nextport_error err = NEXTPORT_ERROR_INIT;
-    struct parts parts = {{"", 0}, {NULL, 0}, {NULL, 0}};
+    struct parts parts = {.main = {"", 0}};
     struct np_text input = {(const char *)data, size};
-    const struct np_source *source = choose(&input);
+    const struct np_source *source = choose();
     np_text_split(&input, RECORD_SEPARATOR, &parts.main);
     np_text_split(&input, RECORD_SEPARATOR, &parts.redirection);
     np_text_split(&input, RECORD_SEPARATOR, &parts.other);
     if (!parts.redirection.len) /* so that an input can have an included file and no redirection */
         parts.redirection.ptr = NULL;
-    const struct np_include include = {.read = read_part, .ctx = &parts};
+    const struct np_include include = {.read = read_part, .glob = match_other, .ctx = &parts};
     if (source->parse(&evidence, "/etc/main.conf", parts.main, &include, &err) != NEXTPORT_OK && !*err.text)
         abort();
     check(&evidence);

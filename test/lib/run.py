@@ -33,14 +33,14 @@ SANITIZERS = {
     "ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1:use_sigaltstack=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
 }
-# fuzz target: the samples that seed it
-SEEDS = {
-    "source": ["test/source/*/*.in"],
+# fuzz target, and of "source" the row: the samples that seed it
+SEEDS = {f"source-{folder.name}": [f"test/source/{folder.name}/*.in"] for folder in (ROOT / "test/source").iterdir()} | {
     "settings": ["test/settings/*.conf", "test/settings/*.in"],
     "labels": ["test/labels/*.in"],
     "json": ["test/json/*.json"],
     "import": ["test/json/*.json"],
     "nat": ["test/nat/*.in"],
+    "http": ["test/http/*.in"],
 }
 
 
@@ -326,28 +326,21 @@ def package(tally, length, builds):
 # ---- Fuzzing --------------------------------------------------------------------------------------------------------
 
 
-def row_of(sample):
-    """The byte that chooses a sample's parser (test/fuzz/source_fuzz.c): its place in the sources' table."""
-    rows = re.findall(r"&np_source_(\w+)", (ROOT / "src/source/table.c").read_text())
-    parsers = [row for row in rows if (ROOT / "test/source" / row).is_dir()]
-    return bytes([parsers.index(sample.parent.name)])
-
-
 def corpus(name):
     """A folder with the samples and whatever earlier runs found worth keeping."""
     folder = BUILD / "fuzz" / f"corpus-{name}"
     folder.mkdir(exist_ok=True)
     for pattern in SEEDS[name]:
         for sample in ROOT.glob(pattern):
-            chosen = row_of(sample) if name == "source" else b""
-            (folder / f"{sample.parent.name}-{sample.name}").write_bytes(chosen + sample.read_bytes())
+            (folder / sample.name).write_bytes(sample.read_bytes())
     return folder
 
 
 def fuzz_one(name, seconds):
-    program, found = BUILD / "fuzz" / "test" / f"fuzz-{name}", BUILD / "fuzz" / f"{name}-"
+    target, _, row = name.partition("-")
+    program, found = BUILD / "fuzz" / "test" / f"fuzz-{target}", BUILD / "fuzz" / f"{name}-"
     return call([program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048", "-max_len=65536",
-                 "-print_final_stats=1", f"-artifact_prefix={found}", corpus(name)], timeout=seconds + 300)
+                 "-print_final_stats=1", f"-artifact_prefix={found}", corpus(name)], timeout=seconds + 300, FUZZ_ROW=row)
 
 
 def fuzz(tally, length, builds):
@@ -355,12 +348,12 @@ def fuzz(tally, length, builds):
         for name in SEEDS:
             tally.skip(f"fuzz {name}", "clang is not installed")
         return
-    trouble = build("fuzz", [f"test/fuzz-{name}" for name in SEEDS])
+    trouble = build("fuzz", sorted({f"test/fuzz-{name.partition('-')[0]}" for name in SEEDS}))
     if trouble is not None:
         tally.fail("build fuzz", trouble)
         return
     started, before = time.monotonic(), tally.counts
-    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         outcomes = list(pool.map(lambda name: fuzz_one(name, length.fuzz_seconds), SEEDS))
     for name, (status, out, err) in zip(SEEDS, outcomes):
         runs = re.search(r"number_of_executed_units: (\d+)", err)

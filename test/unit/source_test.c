@@ -55,10 +55,11 @@ static const char *sample_path(const struct sample *sample, const char *suffix)
     return np_sprintf(sample->arena, "%s/%s%s", sample->folder, sample->name, suffix);
 }
 
-static enum np_read read_sample(void *ctx, const char *path, struct np_text *ret, const char **why)
+static enum np_read read_sample(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                                const char **why)
 {
     const struct sample *sample = ctx;
-    ret->ptr = slurp(sample->arena, np_sprintf(sample->arena, "%s%s", sample_path(sample, ".d"), path), &ret->len);
+    ret->ptr = slurp(arena, np_sprintf(sample->arena, "%s%s", sample_path(sample, ".d"), path), &ret->len);
     if (ret->ptr)
         return NP_READ_OK;
     *why = errno == ENOENT ? "no such file" : "not a file";
@@ -155,11 +156,76 @@ static void every_sample_says_what_its_claims_say(void **state)
             print_message("# %s: %u samples\n", np_sources[i]->name, check_samples(np_sources[i]));
 }
 
+/* ---- Files that are included twice ---------------------------------------------------------------------------- */
+
+/* A file of which each read may give another text. */
+struct twice {
+    const char *const *texts;
+    size_t n_reads;
+};
+
+static enum np_read read_twice(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                               const char **why)
+{
+    struct twice *twice = ctx;
+    const char *text = twice->texts[twice->n_reads++];
+    (void)path;
+    *why = text ? NULL : "no such file";
+    *ret = text ? np_text_of(np_strdup(arena, text)) : (struct np_text){0};
+    return text ? NP_READ_OK : NP_READ_ABSENT;
+}
+
+static enum nextport_status parse_twice(struct np_evidence *evidence, struct twice *twice, struct nextport_error *err)
+{
+    const struct np_include include = {.read = read_twice, .ctx = twice};
+    return np_source_nginx.parse(evidence, "/a.conf",
+                                 np_text_of("events {} http { server { listen 7001; include b; }"
+                                            "server { listen 7002; include b; } server { include b; } }"),
+                                 &include, err);
+}
+
+static void a_file_included_again_is_read_again_once(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"listen 7003;", "listen 7003;"};
+    struct np_arena *arena = np_arena_new();
+    struct np_log log = {.arena = arena};
+    struct np_evidence evidence = {.arena = arena, .log = &log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct twice twice = {.texts = texts};
+    assert_int_equal(parse_twice(&evidence, &twice, &err), NEXTPORT_OK);
+    assert_int_equal(evidence.n_claims, 5);
+    assert_int_equal(evidence.claims[4].first, 7003);
+    assert_int_equal(twice.n_reads, 2);
+    np_arena_free(arena);
+}
+
+static void a_file_that_changed_when_it_is_included_again_is_looked_at_anew(void **state)
+{
+    (void)state;
+    static const char *const texts[][2] = {{"listen 7003;", "listen 7004;"},
+                                           {"listen 7003;", "listen 7003; "},
+                                           {"listen 7003;", NULL},
+                                           {"listen 7003;", ""}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct np_arena *arena = np_arena_new();
+        struct np_log log = {.arena = arena};
+        struct np_evidence evidence = {.arena = arena, .log = &log};
+        struct nextport_error err = NEXTPORT_ERROR_INIT;
+        struct twice twice = {.texts = texts[i]};
+        assert_int_equal(parse_twice(&evidence, &twice, &err), NEXTPORT_RETRY);
+        assert_string_equal(err.text, "/a.conf:1:82: /b: it changed while the configuration was read");
+        assert_int_equal(twice.n_reads, 2);
+        np_arena_free(arena);
+    }
+}
+
 /* ---- IIS: what no sample can show ----------------------------------------------------------------------------- */
 
-static enum np_read read_denied(void *ctx, const char *path, struct np_text *ret, const char **why)
+static enum np_read read_denied(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
+                                const char **why)
 {
-    (void)ctx, (void)path, (void)ret;
+    (void)ctx, (void)arena, (void)path, (void)ret;
     *why = "permission denied";
     return NP_READ_DENIED;
 }
@@ -423,6 +489,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_sample_says_what_its_claims_say),
+        cmocka_unit_test(a_file_included_again_is_read_again_once),
+        cmocka_unit_test(a_file_that_changed_when_it_is_included_again_is_looked_at_anew),
         cmocka_unit_test(a_denied_redirection_is_unreadable_and_says_how_to_read_it),
         cmocka_unit_test(ten_thousand_sites_are_all_seen),
         cmocka_unit_test(defaults_that_multiply_beyond_reason_are_unreadable),
