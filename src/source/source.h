@@ -29,6 +29,9 @@ struct np_include {
     const char *(*place)(void *ctx, struct np_arena *, const char *path);
     /* What np_reader_glob() does. NULL: no pattern matches anything. */
     enum np_read (*glob)(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n, const char **why);
+    /* What np_reader_list() and np_reader_is_same() do. NULL: there are no folders. */
+    enum np_read (*list)(void *ctx, const char *folder, const struct np_entry **ret, size_t *ret_n, const char **why);
+    bool (*is_same)(void *ctx, const char *path, const char *other);
     void *ctx;
 };
 

@@ -182,6 +182,14 @@ const struct np_file *np_files_open(struct np_files *files, struct np_position f
     return NULL;
 }
 
+enum np_read np_files_try(struct np_files *files, const char *path, const struct np_file **ret, const char **why)
+{
+    const struct known *known = read_once(files, path);
+    *ret = known->outcome == NP_READ_OK ? &known->file : NULL;
+    *why = known->why ? known->why : "no such file";
+    return known->outcome;
+}
+
 void np_files_glob(struct np_files *files, struct np_position from, const char *pattern, const char *const **ret,
                    size_t *ret_n)
 {
@@ -196,6 +204,18 @@ void np_files_glob(struct np_files *files, struct np_position from, const char *
     say_unread(files, from, &search->known, shown(files, pattern));
     *ret = search->paths;
     *ret_n = search->n_paths;
+}
+
+void np_files_list(struct np_files *files, struct np_position from, const char *folder, const struct np_entry **ret,
+                   size_t *ret_n)
+{
+    struct known known = {.outcome = NP_READ_ABSENT};
+    *ret = NULL;
+    *ret_n = 0;
+    if (files->include && files->include->list)
+        known.outcome = files->include->list(files->include->ctx, folder, ret, ret_n, &known.why);
+    if (known.outcome != NP_READ_ABSENT)
+        say_unread(files, from, &known, shown(files, folder));
 }
 
 static struct np_text folder_of(const char *path)
@@ -354,6 +374,17 @@ static enum np_read reader_glob(void *ctx, const char *pattern, const char *cons
     return np_reader_glob(ctx, pattern, ret, ret_n, why);
 }
 
+static enum np_read reader_list(void *ctx, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                                const char **why)
+{
+    return np_reader_list(ctx, folder, ret, ret_n, why);
+}
+
+static bool reader_is_same(void *ctx, const char *path, const char *other)
+{
+    return np_reader_is_same(ctx, path, other);
+}
+
 static const char *reader_shown(void *ctx, const char *path)
 {
     return np_reader_shown(ctx, path);
@@ -363,6 +394,17 @@ static const char *reader_shown(void *ctx, const char *path)
 static const char *reader_place(void *ctx, struct np_arena *arena, const char *path)
 {
     return np_reader_has_root(ctx) ? NULL : np_host_windows_path(arena, path);
+}
+
+struct np_include np_files_of(struct np_reader *reader)
+{
+    return (struct np_include){.read = reader_read,
+                               .shown = reader_shown,
+                               .place = reader_place,
+                               .glob = reader_glob,
+                               .list = reader_list,
+                               .is_same = reader_is_same,
+                               .ctx = reader};
 }
 
 struct search {
@@ -383,8 +425,7 @@ static void sight(struct search *search, enum nextport_sight what, const char *w
 static enum nextport_status parse_patiently(struct search *search, struct np_reader *reader, const char *path,
                                             struct np_text bytes)
 {
-    const struct np_include include = {
-        .read = reader_read, .shown = reader_shown, .place = reader_place, .glob = reader_glob, .ctx = reader};
+    const struct np_include include = np_files_of(reader);
     struct np_evidence *ret = search->look->ret;
     const struct np_evidence before = *ret;
     const size_t n_notes = ret->log->n_notes;

@@ -84,8 +84,13 @@ enum nextport_status np_files_include(struct np_files *, struct np_position from
 /* One file, read at most once, for those who choose their files themselves (drop-ins); `path` lives as long as the arena. NULL when it is absent, which is not
  * said, or cannot be read, which is, as above. It lives as long as the arena. */
 const struct np_file *np_files_open(struct np_files *, struct np_position from, const char *path);
+/* The same without a word: *ret when NP_READ_OK, else *why. */
+enum np_read np_files_try(struct np_files *, const char *path, const struct np_file **ret, const char **why);
 /* The paths that match, in byte order; `pattern` lives as long as the arena. A folder that may not be looked into is a gap. Without an np_include.glob: none. */
 void np_files_glob(struct np_files *, struct np_position from, const char *pattern, const char *const **ret,
+                   size_t *ret_n);
+/* The names in a folder, in byte order. A folder that may not be looked into is a gap; one that is not there has none. */
+void np_files_list(struct np_files *, struct np_position from, const char *folder, const struct np_entry **ret,
                    size_t *ret_n);
 
 /* `path` as it is when it is absolute ('/', or a drive: where that lies on this machine; NULL when nowhere), else below
@@ -146,6 +151,9 @@ static inline struct np_position np_cursor_position(const struct np_cursor *c)
 bool np_cursor_line(struct np_cursor *, struct np_text *ret);
 
 /* ---- The look at a machine ---- */
+
+/* What is to be read, by a reader of the machine. */
+struct np_include np_files_of(struct np_reader *);
 
 /* Reads the configurations that a person named (`given`, each of which must be there; a pattern may match nothing) and
  * those of `places` that are there, and makes the sighting. `places` are absolute paths or patterns, ending in NULL; an

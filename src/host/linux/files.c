@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -419,6 +420,85 @@ const char *np_reader_find_nocase(struct np_reader *reader, const char *path, co
     while (found && next_component(&rest, &part))
         found = find_in(reader, found, np_text_dup(reader->arena, part), why);
     return found != start ? found : NULL;
+}
+
+/* ---- Lists ---------------------------------------------------------------------------------------------------- */
+
+static enum np_entry_kind entry_kind(mode_t type)
+{
+    return type == S_IFREG   ? NP_ENTRY_FILE
+           : type == S_IFDIR ? NP_ENTRY_FOLDER
+           : type == S_IFLNK ? NP_ENTRY_LINK
+                             : NP_ENTRY_OTHER;
+}
+
+/* Some file systems do not tell the kind with the name. */
+static struct np_entry entry_of(struct np_reader *reader, int folder, const struct dirent *found)
+{
+    struct np_entry entry = {.name = np_strdup(reader->arena, found->d_name), .kind = NP_ENTRY_UNKNOWN};
+    struct stat st;
+    char target[PATH_MAX];
+    if (found->d_type != DT_UNKNOWN)
+        entry.kind = entry_kind(DTTOIF(found->d_type));
+    else if (fstatat(folder, found->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        entry.kind = entry_kind(st.st_mode & S_IFMT);
+    if (entry.kind == NP_ENTRY_LINK) {
+        const ssize_t n = readlinkat(folder, found->d_name, target, sizeof target);
+        entry.link = n > 0 ? np_strndup(reader->arena, target, (size_t)n) : NULL;
+    }
+    return entry;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct np_entry *)a)->name, ((const struct np_entry *)b)->name);
+}
+
+/* Returns an errno value; E2BIG: too many names. */
+static int list_folder(struct np_reader *reader, DIR *dir, struct np_entry **ret, size_t *ret_n)
+{
+    struct dirent *found;
+    size_t capacity = 0;
+    for (errno = 0; *ret_n <= GLOB_ENTRIES && (found = readdir(dir)); errno = 0)
+        if (strcmp(found->d_name, ".") != 0 && strcmp(found->d_name, "..") != 0)
+            *(struct np_entry *)np_push(reader->arena, ret, ret_n, &capacity, sizeof **ret) =
+                entry_of(reader, dirfd(dir), found);
+    return *ret_n > GLOB_ENTRIES ? E2BIG : errno;
+}
+
+enum np_read np_reader_list(struct np_reader *reader, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                            const char **why)
+{
+    struct np_entry *entries = NULL;
+    const int fd = open_below(reader, folder, O_RDONLY | O_DIRECTORY);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    int errnum = errno;
+    *ret_n = 0;
+    *why = NULL;
+    if (dir) {
+        struct stat st;
+        const struct stamp stamp = fstat(fd, &st) == 0 ? stamp_of(&st) : (struct stamp){0};
+        remember(reader, folder, &stamp);
+        errnum = list_folder(reader, dir, &entries, ret_n);
+        closedir(dir);
+    } else {
+        if (fd >= 0)
+            close(fd);
+        remember_path(reader, folder);
+    }
+    if (*ret_n > 1)
+        qsort(entries, *ret_n, sizeof *entries, by_name);
+    *ret = entries;
+    if (dir && errnum == 0)
+        return NP_READ_OK;
+    *why = errnum == E2BIG ? "too many names" : because(reader, errnum);
+    return is_absent(errnum) ? NP_READ_ABSENT : errnum == EACCES || errnum == EPERM ? NP_READ_DENIED : NP_READ_BAD;
+}
+
+bool np_reader_is_same(struct np_reader *reader, const char *path, const char *other)
+{
+    const struct stamp a = stamp_at(reader, path), b = stamp_at(reader, other);
+    return a.present && b.present && a.device == b.device && a.inode == b.inode;
 }
 
 /* ---- Globs ---------------------------------------------------------------------------------------------------- */

@@ -600,6 +600,51 @@ static DWORD each_name(struct np_reader *reader, const char *folder, name_fn *ea
     return code;
 }
 
+/* ---- Lists --------------------------------------------------------------------------------------------------- */
+
+struct list {
+    struct np_reader *reader;
+    struct np_entry *entries;
+    size_t n, capacity;
+};
+
+/* A name that is no Unicode cannot be opened, and is none that anybody configured. */
+static bool list_name(void *ctx, const char *name, bool exact)
+{
+    struct list *list = ctx;
+    struct np_arena *arena = list->reader->arena;
+    if (exact)
+        *(struct np_entry *)np_push(arena, &list->entries, &list->n, &list->capacity, sizeof *list->entries) =
+            (struct np_entry){.name = np_strdup(arena, name), .kind = NP_ENTRY_UNKNOWN};
+    return list->n <= GLOB_ENTRIES;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct np_entry *)a)->name, ((const struct np_entry *)b)->name);
+}
+
+enum np_read np_reader_list(struct np_reader *reader, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                            const char **why)
+{
+    struct list list = {.reader = reader};
+    const DWORD code = each_name(reader, folder, list_name, &list);
+    if (list.n > 1)
+        qsort(list.entries, list.n, sizeof *list.entries, by_name);
+    *ret = list.entries;
+    *ret_n = list.n;
+    *why = code ? because(reader, code) : list.n > GLOB_ENTRIES ? "too many names" : NULL;
+    if (code)
+        return is_absent(code) ? NP_READ_ABSENT : is_denied(code) ? NP_READ_DENIED : NP_READ_BAD;
+    return *why ? NP_READ_BAD : NP_READ_OK;
+}
+
+bool np_reader_is_same(struct np_reader *reader, const char *path, const char *other)
+{
+    const struct stamp a = stamp_at(reader, path), b = stamp_at(reader, other);
+    return a.present && b.present && a.volume == b.volume && a.index == b.index;
+}
+
 /* The path of a handle without the prefix of verbatim paths and without a slash at its end; NULL when there is none. */
 static const char *plain_path(struct np_arena *arena, const wchar_t *wide)
 {
