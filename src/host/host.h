@@ -137,6 +137,10 @@ struct np_podman_place {
 
 size_t np_host_podman(struct np_arena *, bool below_root, const struct np_podman_place **ret);
 
+/* The homes whose users' own services may run here: of all users for root and below a root, else this user's alone. Absolute
+ * paths or globs, ending in NULL; none on Windows. */
+const char *const *np_host_homes(struct np_arena *, bool below_root);
+
 /* ---- Sockets ------------------------------------------------------------------------------------------------- */
 
 enum np_socket_scope {

@@ -13,7 +13,7 @@ enum {
 /* What was at a path, or became of a pattern. */
 struct known {
     enum np_read outcome;
-    bool said;
+    bool said, counted;
     const char *why;
     struct np_file file;
 };
@@ -24,6 +24,12 @@ struct searched {
     size_t n_paths;
 };
 
+struct listed {
+    struct known known;
+    const struct np_entry *entries;
+    size_t n;
+};
+
 void np_files_init(struct np_files *files, const char *source, struct np_evidence *ret,
                    const struct np_include *include, struct nextport_error *err)
 {
@@ -32,7 +38,8 @@ void np_files_init(struct np_files *files, const char *source, struct np_evidenc
                                .include = include,
                                .err = err,
                                .read = {.arena = ret->arena},
-                               .searched = {.arena = ret->arena}};
+                               .searched = {.arena = ret->arena},
+                               .listed = {.arena = ret->arena}};
 }
 
 /* ---- What is wrong -------------------------------------------------------------------------------------------- */
@@ -172,9 +179,34 @@ static void say_unread(struct np_files *files, struct np_position from, struct k
         np_files_fail(files, NEXTPORT_BLIND, from, "%s: %s", what, why);
 }
 
+/* Is there room for one more? Said when there is not, the first time. */
+static bool within_budget(struct np_files *files, struct np_position from, const struct np_file *file)
+{
+    const bool was_within = files->n_parsed <= NP_FILES_MAX && files->n_bytes <= NP_FILES_BYTES_MAX;
+    if (!was_within)
+        return false;
+    files->n_parsed++;
+    files->n_bytes += file->bytes.len;
+    if (files->n_parsed > NP_FILES_MAX)
+        np_files_fail(files, NEXTPORT_BLIND, from, "more than %d files", NP_FILES_MAX);
+    else if (files->n_bytes > NP_FILES_BYTES_MAX)
+        np_files_fail(files, NEXTPORT_BLIND, from, "more than %d bytes in all", NP_FILES_BYTES_MAX);
+    return files->n_parsed <= NP_FILES_MAX && files->n_bytes <= NP_FILES_BYTES_MAX;
+}
+
+/* What no include names counts as well, once. */
+static bool is_too_much(struct np_files *files, struct np_position from, struct known *known)
+{
+    const bool counted = known->counted;
+    known->counted = true;
+    return known->outcome == NP_READ_OK && !counted && !within_budget(files, from, &known->file);
+}
+
 const struct np_file *np_files_open(struct np_files *files, struct np_position from, const char *path)
 {
     struct known *known = read_once(files, path);
+    if (is_too_much(files, from, known))
+        return NULL;
     if (known->outcome == NP_READ_OK)
         return &known->file;
     if (known->outcome != NP_READ_ABSENT)
@@ -184,10 +216,14 @@ const struct np_file *np_files_open(struct np_files *files, struct np_position f
 
 enum np_read np_files_try(struct np_files *files, const char *path, const struct np_file **ret, const char **why)
 {
-    const struct known *known = read_once(files, path);
+    struct known *known = read_once(files, path);
     *ret = known->outcome == NP_READ_OK ? &known->file : NULL;
     *why = known->why ? known->why : "no such file";
-    return known->outcome;
+    if (!is_too_much(files, (struct np_position){.file = files->open[0]}, known))
+        return known->outcome;
+    *ret = NULL;
+    *why = "too much to read";
+    return NP_READ_BAD;
 }
 
 void np_files_glob(struct np_files *files, struct np_position from, const char *pattern, const char *const **ret,
@@ -209,13 +245,19 @@ void np_files_glob(struct np_files *files, struct np_position from, const char *
 void np_files_list(struct np_files *files, struct np_position from, const char *folder, const struct np_entry **ret,
                    size_t *ret_n)
 {
-    struct known known = {.outcome = NP_READ_ABSENT};
-    *ret = NULL;
-    *ret_n = 0;
-    if (files->include && files->include->list)
-        known.outcome = files->include->list(files->include->ctx, folder, ret, ret_n, &known.why);
-    if (known.outcome != NP_READ_ABSENT)
-        say_unread(files, from, &known, shown(files, folder));
+    void **at = np_map_at(&files->listed, folder);
+    struct listed *list = *at;
+    if (!list) {
+        *at = list = np_alloc(files->ret->arena, sizeof *list);
+        list->known.outcome = NP_READ_ABSENT;
+        if (files->include && files->include->list)
+            list->known.outcome =
+                files->include->list(files->include->ctx, folder, &list->entries, &list->n, &list->known.why);
+    }
+    if (list->known.outcome != NP_READ_ABSENT)
+        say_unread(files, from, &list->known, shown(files, folder));
+    *ret = list->entries;
+    *ret_n = list->n;
 }
 
 static struct np_text folder_of(const char *path)
@@ -264,21 +306,6 @@ static bool is_open(const struct np_files *files, const char *path)
         if (strcmp(files->open[i]->path, path) == 0)
             return true;
     return false;
-}
-
-/* Is there room for one more? Said when there is not, the first time. */
-static bool within_budget(struct np_files *files, struct np_position from, const struct np_file *file)
-{
-    const bool was_within = files->n_parsed <= NP_FILES_MAX && files->n_bytes <= NP_FILES_BYTES_MAX;
-    if (!was_within)
-        return false;
-    files->n_parsed++;
-    files->n_bytes += file->bytes.len;
-    if (files->n_parsed > NP_FILES_MAX)
-        np_files_fail(files, NEXTPORT_BLIND, from, "more than %d files", NP_FILES_MAX);
-    else if (files->n_bytes > NP_FILES_BYTES_MAX)
-        np_files_fail(files, NEXTPORT_BLIND, from, "more than %d bytes in all", NP_FILES_BYTES_MAX);
-    return files->n_parsed <= NP_FILES_MAX && files->n_bytes <= NP_FILES_BYTES_MAX;
 }
 
 static enum nextport_status parse_one(struct np_files *files, struct np_position from, const struct np_file *file,
@@ -475,6 +502,27 @@ static enum nextport_status look_at_file(struct search *search, struct np_reader
     else
         sight(search, NEXTPORT_UNREADABLE, why,
               outcome == NP_READ_DENIED ? hint : "Give the path of a configuration that is there.");
+    return NEXTPORT_OK;
+}
+
+enum nextport_status np_files_look_around(struct np_look *look, const struct np_source *source, const char *path,
+                                          np_files_fn *each, void *ctx, struct nextport_error *err)
+{
+    struct search search = {.look = look, .source = source, .err = err};
+    const struct np_include include = np_files_of(look->reader);
+    const struct np_file whole = {.path = path, .name = np_reader_shown(look->reader, path)};
+    struct np_files files;
+    np_files_init(&files, source->name, look->ret, &include, err);
+    files.open[0] = &whole;
+    const bool found = each(&files, (struct np_position){.file = &whole}, ctx);
+    const enum nextport_status status = np_files_finish(&files);
+    if (status == NEXTPORT_BLIND || status == NEXTPORT_RETRY)
+        sight(&search, NEXTPORT_UNREADABLE, err->text, *err->hint ? err->hint : NULL);
+    else if (status != NEXTPORT_OK)
+        return status;
+    else if (found)
+        sight(&search, NEXTPORT_SEEN, NULL, NULL);
+    *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
     return NEXTPORT_OK;
 }
 

@@ -63,8 +63,8 @@ struct np_files {
     /* its own */
     const struct np_file *open[NP_FILES_DEPTH_MAX + 1]; /* the main file, and what is being included by it */
     unsigned depth;
-    enum nextport_status status;  /* of the first failure */
-    struct np_map read, searched; /* files by path and patterns, so that each is read or searched once */
+    enum nextport_status status;          /* of the first failure */
+    struct np_map read, searched, listed; /* files by path, patterns and folders, so that each is read once */
     size_t n_parsed, n_bytes, n_claims, n_warnings;
 };
 
@@ -89,7 +89,7 @@ enum np_read np_files_try(struct np_files *, const char *path, const struct np_f
 /* The paths that match, in byte order; `pattern` lives as long as the arena. A folder that may not be looked into is a gap. Without an np_include.glob: none. */
 void np_files_glob(struct np_files *, struct np_position from, const char *pattern, const char *const **ret,
                    size_t *ret_n);
-/* The names in a folder, in byte order. A folder that may not be looked into is a gap; one that is not there has none. */
+/* The names in a folder, in byte order; `folder` lives as long as the arena. A folder that may not be looked into is a gap; one that is not there has none. */
 void np_files_list(struct np_files *, struct np_position from, const char *folder, const struct np_entry **ret,
                    size_t *ret_n);
 
@@ -160,5 +160,11 @@ struct np_include np_files_of(struct np_reader *);
  * absent one costs one failed open. One that this user may not read is a gap. */
 enum nextport_status np_files_look(struct np_look *, const struct np_source *, const struct np_string_list *given,
                                    const char *const *places, struct nextport_error *);
+
+/* The same for those who find their files in folders of their own, before np_files_look(), which then reads what was given:
+ * `each` walks them all as one configuration and returns whether there were any. `path` names the whole in messages. */
+typedef bool np_files_fn(struct np_files *, struct np_position whole, void *ctx);
+enum nextport_status np_files_look_around(struct np_look *, const struct np_source *, const char *path,
+                                          np_files_fn *each, void *ctx, struct nextport_error *);
 
 #endif

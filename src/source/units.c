@@ -82,7 +82,7 @@ static const char *without_suffix(struct np_arena *arena, const char *name, cons
     return np_strndup(arena, name, strlen(name) - strlen(suffix));
 }
 
-static const struct np_unit *make_unit(struct np_units *units, const char *name, const char *path, const char *suffix)
+static struct np_unit *make_unit(struct np_units *units, const char *name, const char *path, const char *suffix)
 {
     struct np_unit *unit = np_alloc(units->arena, sizeof *unit);
     char *stem = np_strdup(units->arena, without_suffix(units->arena, name, suffix)), *at = strchr(stem, '@');
@@ -145,9 +145,19 @@ static const char *normal(struct np_arena *arena, const char *path)
     return out;
 }
 
+static char *join(struct np_units *units, const char *folder, const char *name)
+{
+    const size_t n = strlen(folder), len = strlen(name);
+    char *path = np_alloc(units->arena, n + len + 2);
+    memcpy(path, folder, n);
+    path[n] = '/';
+    memcpy(path + n + 1, name, len + 1);
+    return path;
+}
+
 static const char *target_of(struct np_units *units, const char *folder, const char *link)
 {
-    return normal(units->arena, *link == '/' ? link : np_sprintf(units->arena, "%s/%s", folder, link));
+    return normal(units->arena, *link == '/' ? link : join(units, folder, link));
 }
 
 static bool is_null(struct np_units *units, const char *folder, const struct np_entry *entry)
@@ -182,7 +192,7 @@ static void take_unit(struct np_units *units, const char *folder, const struct n
     if (*at || entry->kind == NP_ENTRY_FOLDER || entry->kind == NP_ENTRY_OTHER)
         return;
     struct entry *known = *at = np_alloc(units->arena, sizeof *known);
-    known->path = np_sprintf(units->arena, "%s/%s", folder, entry->name);
+    known->path = join(units, folder, entry->name);
     known->masked = is_null(units, folder, entry);
     known->alias = known->masked ? NULL : alias_of(units, folder, entry);
     *(const char **)np_push(units->arena, &units->sorted, &units->n_sorted, &units->sorted_capacity,
@@ -198,12 +208,14 @@ static void take_folder(struct np_units *units, size_t i, const struct np_entry 
 {
     if (is_wants(entry->name)) {
         *(const char **)np_push(units->arena, &units->wants, &units->n_wants, &units->wants_capacity,
-                                sizeof *units->wants) =
-            np_sprintf(units->arena, "%s/%s", units->place->folders[i], entry->name);
+                                sizeof *units->wants) = join(units, units->place->folders[i], entry->name);
     } else if (ends_with(entry->name, ".d")) {
         void **at = np_map_at(&units->drop_ins, entry->name);
-        if (!*at)
+        if (!*at) {
             *at = np_alloc(units->arena, sizeof(struct places));
+            *(const char **)np_push(units->arena, &units->drop_in_names, &units->n_drop_ins, &units->drop_ins_capacity,
+                                    sizeof *units->drop_in_names) = entry->name;
+        }
         ((struct places *)*at)->folders |= UINT64_C(1) << i;
     }
 }
@@ -250,6 +262,7 @@ void np_units_init(struct np_units *units, struct np_files *files, struct np_pos
                                .names = empty,
                                .drop_ins = empty,
                                .instances = empty,
+                               .wanted = empty,
                                .read = empty};
     for (size_t i = 0; place->folders[i] && i < FOLDERS_MAX; i++)
         list_folder(units, i);
@@ -351,9 +364,38 @@ static void read_wants(struct np_units *units)
         take_instance(units, units->sorted[i]);
     for (size_t i = 0; i < units->n_wants; i++) {
         np_files_list(units->files, units->from, units->wants[i], &entries, &n);
-        for (size_t k = 0; k < n; k++)
+        for (size_t k = 0; k < n; k++) {
+            const struct np_unit *unit = np_units_find(units, entries[k].name);
+            if (unit)
+                *np_map_at(&units->wanted, unit->name) = units;
             take_instance(units, entries[k].name);
+        }
     }
+}
+
+void np_units_set_apart(struct np_units *units, const struct np_unit *template, const struct np_unit *const **ret,
+                        size_t *ret_n)
+{
+    const size_t len = strlen(template->prefix);
+    struct instances found = {0};
+    for (size_t i = 0; i < units->n_drop_ins; i++) {
+        const char *folder = units->drop_in_names[i];
+        if (strncmp(folder, template->prefix, len) != 0 || folder[len] != '@' || folder[len + 1] == '.')
+            continue;
+        const struct np_unit *unit = np_units_find(units, without_suffix(units->arena, folder, ".d"));
+        if (unit && unit->path == template->path)
+            *(const struct np_unit **)np_push(units->arena, &found.units, &found.n, &found.capacity,
+                                              sizeof(*found.units)) = unit;
+    }
+    *ret = found.units;
+    *ret_n = found.n;
+}
+
+bool np_units_is_wanted(struct np_units *units, const struct np_unit *unit)
+{
+    if (!units->wants_read)
+        read_wants(units);
+    return np_map_find(&units->wanted, unit->name) != NULL;
 }
 
 void np_units_instances(struct np_units *units, const struct np_unit *template, const struct np_unit *const **ret,
@@ -372,8 +414,10 @@ const struct np_unit *np_units_given(struct np_units *units, const struct np_fil
 {
     const char *slash = strrchr(file->path, '/'), *name = slash ? slash + 1 : file->path;
     const char *own = suffix_of(units, name);
-    return make_unit(units, own ? name : np_sprintf(units->arena, "%s%s", name, suffix), file->path,
-                     own ? own : suffix);
+    struct np_unit *unit =
+        make_unit(units, own ? name : np_sprintf(units->arena, "%s%s", name, suffix), file->path, own ? own : suffix);
+    unit->is_given = true;
+    return unit;
 }
 
 /* ---- Drop-ins ------------------------------------------------------------------------------------------------- */
@@ -400,45 +444,62 @@ static void take_drop_ins(struct drop_ins *ret, const char *folder)
         void **at = np_map_at(&ret->by_name, entry->name);
         if (*at)
             continue;
-        *at = is_null(units, folder, entry) ? np_strdup(units->arena, "")
-                                            : np_sprintf(units->arena, "%s/%s", folder, entry->name);
+        *at = is_null(units, folder, entry) ? np_strdup(units->arena, "") : join(units, folder, entry->name);
         *(const char **)np_push(units->arena, &ret->names, &ret->n, &ret->capacity, sizeof *ret->names) = entry->name;
     }
 }
 
-static void look_for(struct drop_ins *ret, size_t folder, const char *name)
+/* The folder's name of a unit's, and where there is one. */
+struct candidate {
+    const char *name;
+    uint64_t folders;
+};
+
+enum { CANDIDATES_MAX = 130 }; /* names are shorter than 256 bytes, and have less than 128 dashes */
+
+static void add_candidate(struct np_units *units, struct candidate *candidates, size_t *n, const char *stem, size_t len,
+                          const char *suffix)
 {
-    struct np_units *units = ret->units;
-    const char *below = np_sprintf(units->arena, "%s.d", name);
-    const struct places *places = np_map_find(&units->drop_ins, below);
-    if (places && places->folders >> folder & 1)
-        take_drop_ins(ret, np_sprintf(units->arena, "%s/%s", units->place->folders[folder], below));
+    char name[512];
+    const size_t more = strlen(suffix);
+    if (len + more + sizeof ".d" > sizeof name || *n == CANDIDATES_MAX)
+        return;
+    memcpy(name, stem, len);
+    memcpy(name + len, suffix, more);
+    memcpy(name + len + more, ".d", sizeof ".d");
+    const struct places *places = np_map_find(&units->drop_ins, name);
+    if (places)
+        candidates[(*n)++] = (struct candidate){np_strdup(units->arena, name), places->folders};
 }
 
-/* "foo-bar-baz.socket": "foo-bar-.socket.d", "foo-.socket.d". */
-static void look_for_prefixes(struct drop_ins *ret, size_t folder, const struct np_unit *unit)
+/* "foo-bar-@1.socket": itself, "foo-bar-@.socket", "foo-.socket". */
+static size_t find_candidates(struct np_units *units, const struct np_unit *unit, struct candidate *ret)
 {
-    size_t len = strlen(unit->prefix);
+    size_t n = 0, len = strlen(unit->prefix);
+    add_candidate(units, ret, &n, unit->name, strlen(unit->name), "");
+    if (unit->instance && *unit->instance)
+        add_candidate(units, ret, &n, unit->name, len + 1, unit->suffix);
     for (;;) {
         while (len > 0 && unit->prefix[len - 1] == '-')
             len--;
         while (len > 0 && unit->prefix[len - 1] != '-')
             len--;
         if (len <= 1)
-            return;
-        look_for(ret, folder, np_sprintf(ret->units->arena, "%.*s%s", (int)len, unit->prefix, unit->suffix));
+            return n;
+        add_candidate(units, ret, &n, unit->prefix, len, unit->suffix);
     }
 }
 
+/* The folder that counts most first, and in each the most particular name. */
 static void look_for_name(struct drop_ins *ret, const struct np_unit *unit)
 {
-    const char *template = template_of(ret->units->arena, unit->name);
-    for (size_t i = 0; ret->units->place->folders[i] && i < FOLDERS_MAX; i++) {
-        look_for(ret, i, unit->name);
-        if (template)
-            look_for(ret, i, template);
-        look_for_prefixes(ret, i, unit);
-    }
+    struct candidate found[CANDIDATES_MAX];
+    struct np_units *units = ret->units;
+    const size_t n = find_candidates(units, unit, found);
+    for (size_t i = 0; n && units->place->folders[i] && i < FOLDERS_MAX; i++)
+        for (size_t k = 0; k < n; k++)
+            if (found[k].folders >> i & 1)
+                take_drop_ins(ret, join(units, units->place->folders[i], found[k].name));
 }
 
 static void look_for_aliases(struct drop_ins *ret, const struct np_unit *unit, const char *name, int depth)
@@ -454,18 +515,31 @@ static void look_for_aliases(struct drop_ins *ret, const struct np_unit *unit, c
     }
 }
 
+/* "socket.d", which is every unit's of that kind. */
+static void look_for_type(struct drop_ins *ret, const struct np_unit *unit)
+{
+    struct candidate found;
+    struct np_units *units = ret->units;
+    size_t n = 0;
+    add_candidate(units, &found, &n, unit->suffix + 1, strlen(unit->suffix + 1), "");
+    for (size_t i = 0; n && units->place->folders[i] && i < FOLDERS_MAX; i++)
+        if (found.folders >> i & 1)
+            take_drop_ins(ret, join(units, units->place->folders[i], found.name));
+}
+
 static void find_drop_ins(struct drop_ins *ret, const struct np_unit *unit)
 {
     struct np_units *units = ret->units;
-    if (!units->drop_ins.n)
+    const char *template = template_of(units->arena, unit->name);
+    if (unit->is_given)
+        take_drop_ins(ret, np_sprintf(units->arena, "%s.d", unit->path));
+    if (unit->is_given || !units->drop_ins.n)
         return;
     look_for_name(ret, unit);
-    const char *template = template_of(units->arena, unit->name);
     look_for_aliases(ret, unit, unit->name, 0);
     if (template)
         look_for_aliases(ret, unit, template, 0);
-    for (size_t i = 0; units->place->folders[i] && i < FOLDERS_MAX; i++)
-        look_for(ret, i, unit->suffix + 1);
+    look_for_type(ret, unit);
     if (ret->n > 1)
         qsort(ret->names, ret->n, sizeof *ret->names, by_bytes);
 }
@@ -600,6 +674,18 @@ static const struct np_file *open_file(struct np_units *units, const char *path)
     }
     np_files_gap(units->files, units->from, NULL, "%s: %s", path, why);
     return NULL;
+}
+
+bool np_unit_may_say(struct np_units *units, const struct np_unit *unit, const char *word)
+{
+    struct drop_ins drop_ins = {.units = units, .by_name = {.arena = units->arena}};
+    const struct np_file *file = open_file(units, unit->path);
+    if (!file || !file->bytes.len)
+        return false;
+    if (strlen(file->bytes.ptr) != file->bytes.len || strstr(file->bytes.ptr, word))
+        return true;
+    find_drop_ins(&drop_ins, unit);
+    return drop_ins.n > 0;
 }
 
 bool np_unit_read(struct np_units *units, const struct np_unit *unit, np_setting_fn *each, void *ctx)

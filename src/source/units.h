@@ -32,6 +32,7 @@ struct np_unit {
     const char *prefix;   /* "shop" */
     const char *instance; /* "blue", escaped; "" of a template; NULL: neither */
     const char *suffix;   /* ".socket" */
+    bool is_given;        /* a person named its file, wherever it lies: its drop-ins lie beside it */
 };
 
 bool np_unit_is_template(const struct np_unit *);
@@ -46,9 +47,10 @@ struct np_units {
     struct np_map names;     /* what is in the folders under each unit's name */
     struct np_map drop_ins;  /* the folders in which "shop.socket.d" is */
     struct np_map instances; /* of each template */
+    struct np_map wanted;    /* the names that something wants */
     struct np_map read;      /* units by name */
-    const char **sorted, **wants;
-    size_t n_sorted, sorted_capacity, n_wants, wants_capacity;
+    const char **sorted, **wants, **drop_in_names;
+    size_t n_sorted, sorted_capacity, n_wants, wants_capacity, n_drop_ins, drop_ins_capacity;
     bool wants_read;
 };
 
@@ -63,7 +65,11 @@ const struct np_unit *np_units_find(struct np_units *, const char *name);
 /* The instances of a template that something wants: by a link in *.wants, *.requires or *.upholds, or one beside it; those
  * with a file of their own are among np_units_all(). By name, in byte order. */
 void np_units_instances(struct np_units *, const struct np_unit *, const struct np_unit *const **ret, size_t *ret_n);
-/* The unit that a file outside of all folders is, by its name ("shop.socket"); `suffix` where the name has none. */
+/* The instances of a template that have drop-ins of their own, wanted or not. */
+void np_units_set_apart(struct np_units *, const struct np_unit *, const struct np_unit *const **ret, size_t *ret_n);
+/* Does something want it, by such a link? */
+bool np_units_is_wanted(struct np_units *, const struct np_unit *);
+/* The unit that a file is which a person named, by the file's name; `suffix` where that has none. */
 const struct np_unit *np_units_given(struct np_units *, const struct np_file *, const char *suffix);
 
 /* ---- Settings ---- */
@@ -78,8 +84,10 @@ struct np_setting {
 typedef void np_setting_fn(void *ctx, const struct np_setting *);
 
 /* Every setting of a unit: of its file, then of its drop-ins in their order. What systemd ignores is left out, and warned
- * of. false: there is no such file, or it cannot be read, which is said. */
+ * of. false: there is no such file, which is not said, or it cannot be read, which is. */
 bool np_unit_read(struct np_units *, const struct np_unit *, np_setting_fn *each, void *ctx);
+/* false: neither the unit's file nor any drop-in can have this word (a key, say), so that it need not be read. */
+bool np_unit_may_say(struct np_units *, const struct np_unit *, const char *word);
 /* Those of one file in this grammar. */
 void np_settings_of(struct np_files *, const struct np_file *, np_setting_fn *each, void *ctx);
 

@@ -248,7 +248,7 @@ static enum np_read read_bytes(struct np_reader *reader, int fd, size_t expected
         len += (size_t)n;
         if (len > limit)
             return too_large(reader, limit, why);
-        if (n == 0)
+        if (n == 0 || (expected && len == expected)) /* had it grown meanwhile, its times would tell */
             break;
         if (len == capacity) {
             char *larger = np_alloc(reader->arena, 2 * capacity + 1);
