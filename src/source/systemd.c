@@ -193,8 +193,8 @@ static bool is_path(struct np_text value)
 /* What nothing enables may be started all the same, but conflicts with nobody until it is. */
 static enum nextport_certainty certainty_of(struct reading *r)
 {
-    const bool is_certain = !np_unit_is_template(r->unit) && !r->elsewhere &&
-                            (r->unit->is_given || np_units_is_wanted(&r->s->units, r->unit));
+    const bool is_certain =
+        !np_unit_is_template(r->unit) && !r->elsewhere && (r->unit->given || np_units_is_wanted(&r->s->units, r->unit));
     return is_certain ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL;
 }
 
@@ -563,8 +563,11 @@ static enum nextport_status read_given(void *ctx, const struct np_file *file)
     const bool is_named = dot && (strcmp(dot, ".socket") == 0 || strcmp(dot, ".service") == 0);
     np_units_init(&s->units, s->files, (struct np_position){.file = file}, &nowhere);
     for (size_t i = 0; suffixes[i]; i++)
-        if (!is_named || strcmp(dot, suffixes[i]) == 0)
-            read_unit(s, np_units_given(&s->units, file, suffixes[i]), i);
+        if (!is_named || strcmp(dot, suffixes[i]) == 0) {
+            const struct np_unit *unit = np_units_given(&s->units, file, suffixes[i]);
+            if (np_unit_may_say(&s->units, unit, kinds[i].word))
+                read_unit(s, unit, i);
+        }
     return NEXTPORT_OK;
 }
 

@@ -416,7 +416,8 @@ const struct np_unit *np_units_given(struct np_units *units, const struct np_fil
     const char *own = suffix_of(units, name);
     struct np_unit *unit =
         make_unit(units, own ? name : np_sprintf(units->arena, "%s%s", name, suffix), file->path, own ? own : suffix);
-    unit->is_given = true;
+    unit->name = name;
+    unit->given = file;
     return unit;
 }
 
@@ -531,9 +532,9 @@ static void find_drop_ins(struct drop_ins *ret, const struct np_unit *unit)
 {
     struct np_units *units = ret->units;
     const char *template = template_of(units->arena, unit->name);
-    if (unit->is_given)
+    if (unit->given)
         take_drop_ins(ret, np_sprintf(units->arena, "%s.d", unit->path));
-    if (unit->is_given || !units->drop_ins.n)
+    if (unit->given || !units->drop_ins.n)
         return;
     look_for_name(ret, unit);
     look_for_aliases(ret, unit, unit->name, 0);
@@ -679,7 +680,7 @@ static const struct np_file *open_file(struct np_units *units, const char *path)
 bool np_unit_may_say(struct np_units *units, const struct np_unit *unit, const char *word)
 {
     struct drop_ins drop_ins = {.units = units, .by_name = {.arena = units->arena}};
-    const struct np_file *file = open_file(units, unit->path);
+    const struct np_file *file = unit->given ? unit->given : open_file(units, unit->path);
     if (!file || !file->bytes.len)
         return false;
     if (strlen(file->bytes.ptr) != file->bytes.len || strstr(file->bytes.ptr, word))
@@ -691,7 +692,7 @@ bool np_unit_may_say(struct np_units *units, const struct np_unit *unit, const c
 bool np_unit_read(struct np_units *units, const struct np_unit *unit, np_setting_fn *each, void *ctx)
 {
     struct drop_ins drop_ins = {.units = units, .by_name = {.arena = units->arena}};
-    const struct np_file *file = open_file(units, unit->path);
+    const struct np_file *file = unit->given ? unit->given : open_file(units, unit->path);
     if (!file || !file->bytes.len) /* an empty file masks the unit */
         return file != NULL;
     np_settings_of(units->files, file, each, ctx);
@@ -798,16 +799,17 @@ static const char *specifier(struct np_units *units, const struct np_unit *unit,
 
 const char *np_unit_expand(struct np_units *units, const struct np_unit *unit, const char *text)
 {
+    static const char specifiers[] = "aAbBCdDEfgGhHiIjJlLmMnNopPqrRsStTuUvVwWyY%"; /* anything else stays as it is */
     if (!strchr(text, '%'))
         return text;
     struct np_buf out = {.arena = units->arena};
     np_buf_add(&out, "", 0);
     for (const char *p = text; *p; p++) {
-        if (*p != '%') {
+        if (*p != '%' || !p[1] || !strchr(specifiers, p[1])) {
             np_buf_add(&out, p, 1);
             continue;
         }
-        const char *value = p[1] ? specifier(units, unit, *++p) : "%";
+        const char *value = specifier(units, unit, *++p);
         if (!value)
             return NULL;
         np_buf_puts(&out, value);

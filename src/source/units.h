@@ -32,7 +32,8 @@ struct np_unit {
     const char *prefix;   /* "shop" */
     const char *instance; /* "blue", escaped; "" of a template; NULL: neither */
     const char *suffix;   /* ".socket" */
-    bool is_given;        /* a person named its file, wherever it lies: its drop-ins lie beside it */
+    /* The file that a person named, wherever it lies: its drop-ins lie beside it. NULL: it is one of a folder's. */
+    const struct np_file *given;
 };
 
 bool np_unit_is_template(const struct np_unit *);

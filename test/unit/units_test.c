@@ -281,7 +281,7 @@ static void specifiers_are_filled_in_where_they_are_known(void **state)
         {"a@.socket", "1%i", NULL},
         {"a@.socket", "%n", NULL},
         {"a.socket", "%H", NULL},
-        {"a.socket", "%?", NULL},
+        {"a.socket", "%?%e", "%?%e"},
     };
     const struct item items[] = {{"/etc/systemd/system/a-b@.socket", "x"},
                                  {"/etc/systemd/system/a-b.socket", "x"},
