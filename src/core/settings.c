@@ -196,6 +196,12 @@ static enum nextport_status apply_haproxy_files(struct np_settings *s, struct np
     return add_path(&s->haproxy_files, s, value, what, err);
 }
 
+static enum nextport_status apply_systemd_files(struct np_settings *s, struct np_text value, const char *what,
+                                                struct nextport_error *err)
+{
+    return add_path(&s->systemd_files, s, value, what, err);
+}
+
 static enum nextport_status apply_apache_files(struct np_settings *s, struct np_text value, const char *what,
                                                struct nextport_error *err)
 {
@@ -286,6 +292,7 @@ static const struct setting table[] = {
     {"iis.express", "no", false, apply_iis_express},
     {"nginx.files", NULL, true, apply_nginx_files},
     {"haproxy.files", NULL, true, apply_haproxy_files},
+    {"systemd.files", NULL, true, apply_systemd_files},
     {"apache.files", NULL, true, apply_apache_files},
     {"machine.root", NULL, false, apply_root},
     {"policy.strict", "no", false, apply_strict},

@@ -72,6 +72,28 @@ const char *np_reader_find_nocase(struct np_reader *, const char *path, const ch
 enum np_read np_reader_glob(struct np_reader *, const char *pattern, const char *const **ret, size_t *ret_n,
                             const char **why);
 
+/* One name in a folder. */
+enum np_entry_kind {
+    NP_ENTRY_FILE, /* a regular one, to be read as it is */
+    NP_ENTRY_FOLDER,
+    NP_ENTRY_LINK,  /* to anything or nothing */
+    NP_ENTRY_OTHER, /* a FIFO, a device, ... */
+    NP_ENTRY_UNKNOWN,
+    NP_ENTRY_BROKEN, /* not to be written as text, and so not to be opened; in no list */
+};
+
+struct np_entry {
+    const char *name;
+    enum np_entry_kind kind;
+    const char *link; /* what a link says, as it says it; NULL: no link, or the system does not tell (Windows) */
+};
+
+/* The names in a folder, in byte order, but "." and "..". In the arena. */
+enum np_read np_reader_list(struct np_reader *, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                            const char **why);
+/* Are both paths names of one file or folder? false also when one of them is not there. */
+bool np_reader_is_same(struct np_reader *, const char *path, const char *other);
+
 bool np_reader_has_root(const struct np_reader *);
 
 /* How a person would name the path: with the root before it. */
@@ -118,6 +140,10 @@ struct np_podman_place {
 };
 
 size_t np_host_podman(struct np_arena *, bool below_root, const struct np_podman_place **ret);
+
+/* The homes whose users' own services may run here: of all users for root and below a root, else this user's alone. Absolute
+ * paths or globs, ending in NULL; none on Windows. */
+const char *const *np_host_homes(struct np_arena *, bool below_root);
 
 /* ---- Sockets ------------------------------------------------------------------------------------------------- */
 

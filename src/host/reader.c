@@ -230,7 +230,7 @@ bool np_next_component(struct np_text *rest, struct np_text *part)
 }
 
 /* Its stamp is taken before its names are read: what comes later shows. */
-int np_reader_list(struct np_reader *reader, const char *folder, np_name_fn *each, void *ctx)
+int np_reader_names(struct np_reader *reader, const char *folder, np_name_fn *each, void *ctx)
 {
     const char *path = np_disk_folder(reader->arena, folder);
     struct np_stamp stamp = {0};
@@ -257,6 +257,62 @@ static const char *shown_folder(struct np_reader *reader, const char *folder)
 const char *np_reader_unreadable(struct np_reader *reader, const char *folder, int reason)
 {
     return np_sprintf(reader->arena, "%s: %s", shown_folder(reader, folder), np_disk_because(reader->arena, reason));
+}
+
+struct list {
+    struct np_arena *arena;
+    struct np_entry *entries;
+    size_t n, capacity;
+};
+
+static bool list_name(void *ctx, const char *name, enum np_entry_kind kind)
+{
+    struct list *list = ctx;
+    if (kind != NP_ENTRY_BROKEN)
+        *(struct np_entry *)np_push(list->arena, &list->entries, &list->n, &list->capacity, sizeof *list->entries) =
+            (struct np_entry){.name = np_strdup(list->arena, name), .kind = kind};
+    return list->n <= GLOB_ENTRIES;
+}
+
+/* What the folder's names did not tell. */
+static void complete(struct np_reader *reader, const char *folder, struct np_entry *entry)
+{
+    if (entry->kind != NP_ENTRY_LINK && entry->kind != NP_ENTRY_UNKNOWN)
+        return;
+    entry->link = np_disk_link(&reader->disk, np_sprintf(reader->arena, "%s/%s", folder, entry->name));
+    if (entry->link)
+        entry->kind = NP_ENTRY_LINK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct np_entry *)a)->name, ((const struct np_entry *)b)->name);
+}
+
+enum np_read np_reader_list(struct np_reader *reader, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                            const char **why)
+{
+    struct list list = {.arena = reader->arena};
+    const int reason = np_reader_names(reader, folder, list_name, &list);
+    for (size_t i = 0; i < list.n; i++)
+        complete(reader, folder, &list.entries[i]);
+    if (list.n > 1)
+        qsort(list.entries, list.n, sizeof *list.entries, by_name);
+    *ret = list.entries;
+    *ret_n = list.n;
+    *why = NULL;
+    if (reason)
+        return failed_read(reader, reason, why);
+    if (list.n <= GLOB_ENTRIES)
+        return NP_READ_OK;
+    *why = "too many names";
+    return NP_READ_BAD;
+}
+
+bool np_reader_is_same(struct np_reader *reader, const char *path, const char *other)
+{
+    const struct np_stamp a = stamp_at(reader, path), b = stamp_at(reader, other);
+    return a.present && b.present && a.device == b.device && a.inode == b.inode;
 }
 
 /* ---- Globs --------------------------------------------------------------------------------------------------- */
@@ -305,7 +361,7 @@ static bool over_budget(struct glob *glob, const char *folder)
     return true;
 }
 
-static bool match_name(void *ctx, const char *name, enum np_name kind)
+static bool match_name(void *ctx, const char *name, enum np_entry_kind kind)
 {
     struct glob_level *level = ctx;
     struct np_arena *arena = level->glob->reader->arena;
@@ -313,11 +369,11 @@ static bool match_name(void *ctx, const char *name, enum np_name kind)
         return false;
     if (!np_disk_matches(level->pattern, name))
         return true;
-    if (kind == NP_NAME_BROKEN)
+    if (kind == NP_ENTRY_BROKEN)
         glob_failed(level->glob, join(level->glob, level->folder, name), np_disk_broken_name);
     else
         *(struct glob_name *)np_push(arena, &level->names, &level->n, &level->capacity, sizeof *level->names) =
-            (struct glob_name){np_strdup(arena, name), kind == NP_NAME_FILE};
+            (struct glob_name){np_strdup(arena, name), kind == NP_ENTRY_FILE};
     return true;
 }
 
@@ -355,7 +411,7 @@ static void glob_below(struct glob *glob, const char *folder, struct np_text res
         glob_below(glob, join(glob, folder, level.pattern), rest);
         return;
     }
-    const int reason = np_reader_list(glob->reader, folder, match_name, &level);
+    const int reason = np_reader_names(glob->reader, folder, match_name, &level);
     if (!np_disk_is_absent(reason))
         glob_failed(glob, folder, reason);
     behind = rest;

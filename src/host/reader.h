@@ -43,16 +43,13 @@ int np_disk_look(const struct np_disk *, const char *path, struct np_stamp *ret)
 /* At most `size` bytes; *ret_n 0: the end. */
 int np_disk_read(intptr_t file, char *ret, size_t size, size_t *ret_n);
 
-enum np_name {
-    NP_NAME_ANY,
-    NP_NAME_FILE,   /* a regular file for certain */
-    NP_NAME_BROKEN, /* not to be written as text, and so not to be opened */
-};
-
 /* false: enough. */
-typedef bool np_name_fn(void *ctx, const char *name, enum np_name);
+typedef bool np_name_fn(void *ctx, const char *name, enum np_entry_kind);
 /* A folder's names, but for "." and "..". */
 int np_disk_list(struct np_arena *, intptr_t folder, np_name_fn *each, void *ctx);
+
+/* What the link at `path` says; NULL: it is none, or the system does not tell. */
+const char *np_disk_link(const struct np_disk *, const char *path);
 
 bool np_disk_is_missing(int reason); /* nothing has that name */
 /* That, or what has it is no folder; or (0) nothing went wrong. */
@@ -77,7 +74,7 @@ const struct np_disk *np_reader_disk(const struct np_reader *);
 /* Keeps for np_reader_changed() what could not be opened, and why. */
 void np_reader_remember_failure(struct np_reader *, const char *path, int reason);
 /* The names of a folder as the walk has it; it is remembered. */
-int np_reader_list(struct np_reader *, const char *folder, np_name_fn *each, void *ctx);
+int np_reader_names(struct np_reader *, const char *folder, np_name_fn *each, void *ctx);
 /* "FOLDER: why" */
 const char *np_reader_unreadable(struct np_reader *, const char *folder, int reason);
 /* Takes the next component off a path; doubled and trailing slashes are none. */

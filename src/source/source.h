@@ -30,6 +30,9 @@ struct np_include {
     const char *(*place)(void *ctx, struct np_arena *, const char *path);
     /* What np_reader_glob() does. NULL: no pattern matches anything. */
     enum np_read (*glob)(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n, const char **why);
+    /* What np_reader_list() and np_reader_is_same() do. NULL: there are no folders. */
+    enum np_read (*list)(void *ctx, const char *folder, const struct np_entry **ret, size_t *ret_n, const char **why);
+    bool (*is_same)(void *ctx, const char *path, const char *other);
     void *ctx;
 };
 
@@ -63,6 +66,6 @@ const struct np_source *np_source_find(const char *name);
 
 extern const struct np_source np_source_apache, np_source_docker, np_source_haproxy, np_source_httpsys, np_source_iis,
     np_source_kubernetes, np_source_ledger, np_source_nat, np_source_nginx, np_source_os, np_source_podman,
-    np_source_probe, np_source_sockets;
+    np_source_probe, np_source_sockets, np_source_systemd;
 
 #endif

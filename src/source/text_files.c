@@ -14,7 +14,7 @@ enum {
  * of one that is asked for again are they kept. */
 struct known {
     enum np_read outcome;
-    bool asked, said;
+    bool asked, said, counted;
     const char *why;
     struct np_file file;       /* bytes.ptr NULL: let go */
     struct np_arena *borrowed; /* has the bytes while they are parsed for the first time */
@@ -28,6 +28,12 @@ struct searched {
     size_t n_paths;
 };
 
+struct listed {
+    struct known known;
+    const struct np_entry *entries;
+    size_t n;
+};
+
 void np_files_init(struct np_files *files, const char *source, struct np_evidence *ret,
                    const struct np_include *include, struct nextport_error *err)
 {
@@ -36,7 +42,8 @@ void np_files_init(struct np_files *files, const char *source, struct np_evidenc
                                .include = include,
                                .err = err,
                                .read = {.arena = ret->arena},
-                               .searched = {.arena = ret->arena}};
+                               .searched = {.arena = ret->arena},
+                               .listed = {.arena = ret->arena}};
 }
 
 /* ---- What is wrong -------------------------------------------------------------------------------------------- */
@@ -246,14 +253,51 @@ static void say_unread(struct np_files *files, struct np_position from, struct k
         np_files_fail(files, known->changed ? NEXTPORT_RETRY : NEXTPORT_BLIND, from, "%s: %s", what, why);
 }
 
+/* Is there room for one more? Said when there is not, the first time. */
+static bool within_budget(struct np_files *files, struct np_position from, const struct np_file *file)
+{
+    const bool was_within = files->n_parsed <= NP_FILES_MAX && files->n_bytes <= NP_FILES_BYTES_MAX;
+    if (!was_within)
+        return false;
+    files->n_parsed++;
+    files->n_bytes += file->bytes.len;
+    if (files->n_parsed > NP_FILES_MAX)
+        np_files_fail(files, NEXTPORT_BLIND, from, "more than %d files", NP_FILES_MAX);
+    else if (files->n_bytes > NP_FILES_BYTES_MAX)
+        np_files_fail(files, NEXTPORT_BLIND, from, "more than %d bytes in all", NP_FILES_BYTES_MAX);
+    return files->n_parsed <= NP_FILES_MAX && files->n_bytes <= NP_FILES_BYTES_MAX;
+}
+
+/* What no include names counts as well, once. */
+static bool is_too_much(struct np_files *files, struct np_position from, struct known *known)
+{
+    const bool counted = known->counted;
+    known->counted = true;
+    return known->outcome == NP_READ_OK && !counted && !within_budget(files, from, &known->file);
+}
+
 const struct np_file *np_files_open(struct np_files *files, struct np_position from, const char *path)
 {
     struct known *known = read_to_keep(files, path);
+    if (is_too_much(files, from, known))
+        return NULL;
     if (known->outcome == NP_READ_OK)
         return &known->file;
     if (known->outcome != NP_READ_ABSENT)
         say_unread(files, from, known, known->file.name);
     return NULL;
+}
+
+enum np_read np_files_try(struct np_files *files, const char *path, const struct np_file **ret, const char **why)
+{
+    struct known *known = read_to_keep(files, path);
+    *ret = known->outcome == NP_READ_OK ? &known->file : NULL;
+    *why = known->why ? known->why : "no such file";
+    if (!is_too_much(files, (struct np_position){.file = files->open[0]}, known))
+        return known->outcome;
+    *ret = NULL;
+    *why = "too much to read";
+    return NP_READ_BAD;
 }
 
 void np_files_glob(struct np_files *files, struct np_position from, const char *pattern, const char *const **ret,
@@ -270,6 +314,24 @@ void np_files_glob(struct np_files *files, struct np_position from, const char *
     say_unread(files, from, &search->known, shown(files, pattern));
     *ret = search->paths;
     *ret_n = search->n_paths;
+}
+
+void np_files_list(struct np_files *files, struct np_position from, const char *folder, const struct np_entry **ret,
+                   size_t *ret_n)
+{
+    void **at = np_map_at(&files->listed, folder);
+    struct listed *list = *at;
+    if (!list) {
+        *at = list = np_alloc(files->ret->arena, sizeof *list);
+        list->known.outcome = NP_READ_ABSENT;
+        if (files->include && files->include->list)
+            list->known.outcome =
+                files->include->list(files->include->ctx, folder, &list->entries, &list->n, &list->known.why);
+    }
+    if (list->known.outcome != NP_READ_ABSENT)
+        say_unread(files, from, &list->known, shown(files, folder));
+    *ret = list->entries;
+    *ret_n = list->n;
 }
 
 static struct np_text folder_of(const char *path)
@@ -318,21 +380,6 @@ static bool is_open(const struct np_files *files, const char *path)
         if (strcmp(files->open[i]->path, path) == 0)
             return true;
     return false;
-}
-
-/* Is there room for one more? Said when there is not, the first time. */
-static bool within_budget(struct np_files *files, struct np_position from, const struct np_file *file)
-{
-    const bool was_within = files->n_parsed <= NP_FILES_MAX && files->n_bytes <= NP_FILES_BYTES_MAX;
-    if (!was_within)
-        return false;
-    files->n_parsed++;
-    files->n_bytes += file->bytes.len;
-    if (files->n_parsed > NP_FILES_MAX)
-        np_files_fail(files, NEXTPORT_BLIND, from, "more than %d files", NP_FILES_MAX);
-    else if (files->n_bytes > NP_FILES_BYTES_MAX)
-        np_files_fail(files, NEXTPORT_BLIND, from, "more than %d bytes in all", NP_FILES_BYTES_MAX);
-    return files->n_parsed <= NP_FILES_MAX && files->n_bytes <= NP_FILES_BYTES_MAX;
 }
 
 static enum nextport_status parse_one(struct np_files *files, struct np_position from, const struct np_file *file,
@@ -434,6 +481,17 @@ static enum np_read reader_glob(void *ctx, const char *pattern, const char *cons
     return np_reader_glob(ctx, pattern, ret, ret_n, why);
 }
 
+static enum np_read reader_list(void *ctx, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                                const char **why)
+{
+    return np_reader_list(ctx, folder, ret, ret_n, why);
+}
+
+static bool reader_is_same(void *ctx, const char *path, const char *other)
+{
+    return np_reader_is_same(ctx, path, other);
+}
+
 static const char *reader_shown(void *ctx, const char *path)
 {
     return np_reader_shown(ctx, path);
@@ -443,6 +501,17 @@ static const char *reader_shown(void *ctx, const char *path)
 static const char *reader_place(void *ctx, struct np_arena *arena, const char *path)
 {
     return np_reader_has_root(ctx) ? NULL : np_host_windows_path(arena, path);
+}
+
+struct np_include np_files_of(struct np_reader *reader)
+{
+    return (struct np_include){.read = reader_read,
+                               .shown = reader_shown,
+                               .place = reader_place,
+                               .glob = reader_glob,
+                               .list = reader_list,
+                               .is_same = reader_is_same,
+                               .ctx = reader};
 }
 
 struct search {
@@ -463,8 +532,7 @@ static void sight(struct search *search, enum nextport_sight what, const char *w
 static enum nextport_status parse_patiently(struct search *search, struct np_reader *reader, const char *path,
                                             struct np_text bytes)
 {
-    const struct np_include include = {
-        .read = reader_read, .shown = reader_shown, .place = reader_place, .glob = reader_glob, .ctx = reader};
+    const struct np_include include = np_files_of(reader);
     struct np_evidence *ret = search->look->ret;
     const struct np_evidence before = *ret;
     const size_t n_notes = ret->log->n_notes;
@@ -514,6 +582,27 @@ static enum nextport_status look_at_file(struct search *search, struct np_reader
     else
         sight(search, NEXTPORT_UNREADABLE, why,
               outcome == NP_READ_DENIED ? hint : "Give the path of a configuration that is there.");
+    return NEXTPORT_OK;
+}
+
+enum nextport_status np_files_look_around(struct np_look *look, const struct np_source *source, const char *path,
+                                          np_files_fn *each, void *ctx, struct nextport_error *err)
+{
+    struct search search = {.look = look, .source = source, .err = err};
+    const struct np_include include = np_files_of(look->reader);
+    const struct np_file whole = {.path = path, .name = np_reader_shown(look->reader, path)};
+    struct np_files files;
+    np_files_init(&files, source->name, look->ret, &include, err);
+    files.open[0] = &whole;
+    const bool found = each(&files, (struct np_position){.file = &whole}, ctx);
+    const enum nextport_status status = np_files_finish(&files);
+    if (status == NEXTPORT_BLIND || status == NEXTPORT_RETRY)
+        sight(&search, NEXTPORT_UNREADABLE, err->text, *err->hint ? err->hint : NULL);
+    else if (status != NEXTPORT_OK)
+        return status;
+    else if (found)
+        sight(&search, NEXTPORT_SEEN, NULL, NULL);
+    *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
     return NEXTPORT_OK;
 }
 

@@ -63,8 +63,8 @@ struct np_files {
     /* its own */
     const struct np_file *open[NP_FILES_DEPTH_MAX + 1]; /* the main file, and what is being included by it */
     unsigned depth;
-    enum nextport_status status;  /* of the first failure */
-    struct np_map read, searched; /* files by path and patterns: what became of each */
+    enum nextport_status status;          /* of the first failure */
+    struct np_map read, searched, listed; /* files by path, patterns and folders: what became of each */
     size_t n_parsed, n_bytes, n_claims, n_warnings;
 };
 
@@ -86,8 +86,13 @@ enum nextport_status np_files_include(struct np_files *, struct np_position from
 /* One file, for those who choose their files themselves (drop-ins); `path` lives as long as the arena. NULL when it is
  * absent, which is not said, or cannot be read, which is, as above. It lives as long as the arena, with its bytes. */
 const struct np_file *np_files_open(struct np_files *, struct np_position from, const char *path);
+/* The same without a word: *ret when NP_READ_OK, else *why. */
+enum np_read np_files_try(struct np_files *, const char *path, const struct np_file **ret, const char **why);
 /* The paths that match, in byte order; `pattern` lives as long as the arena. A folder that may not be looked into is a gap. Without an np_include.glob: none. */
 void np_files_glob(struct np_files *, struct np_position from, const char *pattern, const char *const **ret,
+                   size_t *ret_n);
+/* The names in a folder, in byte order; `folder` lives as long as the arena. A folder that may not be looked into is a gap; one that is not there has none. */
+void np_files_list(struct np_files *, struct np_position from, const char *folder, const struct np_entry **ret,
                    size_t *ret_n);
 
 /* `path` as it is when it is absolute ('/', or a drive: where that lies on this machine; NULL when nowhere), else below
@@ -149,10 +154,19 @@ bool np_cursor_line(struct np_cursor *, struct np_text *ret);
 
 /* ---- The look at a machine ---- */
 
+/* What is to be read, by a reader of the machine. */
+struct np_include np_files_of(struct np_reader *);
+
 /* Reads the configurations that a person named (`given`, each of which must be there; a pattern may match nothing) and
  * those of `places` that are there, and makes the sighting. `places` are absolute paths or patterns, ending in NULL; an
  * absent one costs one failed open. One that this user may not read is a gap. */
 enum nextport_status np_files_look(struct np_look *, const struct np_source *, const struct np_string_list *given,
                                    const char *const *places, struct nextport_error *);
+
+/* The same for those who find their files in folders of their own, before np_files_look(), which then reads what was given:
+ * `each` walks them all as one configuration and returns whether there were any. `path` names the whole in messages. */
+typedef bool np_files_fn(struct np_files *, struct np_position whole, void *ctx);
+enum nextport_status np_files_look_around(struct np_look *, const struct np_source *, const char *path,
+                                          np_files_fn *each, void *ctx, struct nextport_error *);
 
 #endif

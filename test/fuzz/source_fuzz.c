@@ -32,6 +32,27 @@ static enum np_read read_part(void *ctx, struct np_arena *arena, const char *pat
     return part.ptr ? NP_READ_OK : NP_READ_ABSENT;
 }
 
+/* Folders of units: a template, an instance of it with drop-ins, and a service; all of one content. */
+static enum np_read list_parts(void *ctx, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                               const char **why)
+{
+    static const struct np_entry units[] = {{"a.service", NP_ENTRY_FILE, NULL},
+                                            {"b.socket", NP_ENTRY_LINK, "shop@1.socket"},
+                                            {"shop@.socket", NP_ENTRY_FILE, NULL},
+                                            {"shop@1.socket.d", NP_ENTRY_FOLDER, NULL},
+                                            {"x.target.wants", NP_ENTRY_FOLDER, NULL}};
+    static const struct np_entry wants[] = {{"shop@8000.socket", NP_ENTRY_LINK, "x"}};
+    static const struct np_entry drop_ins[] = {{"x.conf", NP_ENTRY_FILE, NULL}};
+    const struct parts *parts = ctx;
+    (void)why;
+    if (!parts->other.ptr)
+        return NP_READ_ABSENT;
+    const bool is_wants = strstr(folder, ".wants"), is_drop_ins = strstr(folder, ".d/") || strstr(folder, "socket.d");
+    *ret = is_wants ? wants : is_drop_ins ? drop_ins : units;
+    *ret_n = is_wants || is_drop_ins ? 1 : sizeof units / sizeof *units;
+    return NP_READ_OK;
+}
+
 /* Every pattern matches the other file. */
 static enum np_read match_other(void *ctx, const char *pattern, const char *const **ret, size_t *ret_n,
                                 const char **why)
@@ -79,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     np_text_split(&input, RECORD_SEPARATOR, &parts.other);
     if (!parts.redirection.len) /* so that an input can have an included file and no redirection */
         parts.redirection.ptr = NULL;
-    const struct np_include include = {.read = read_part, .glob = match_other, .ctx = &parts};
+    const struct np_include include = {.read = read_part, .glob = match_other, .list = list_parts, .ctx = &parts};
     if (source->parse(&evidence, "/etc/main.conf", parts.main, &include, &err) != NEXTPORT_OK && !*err.text)
         abort();
     check(&evidence);

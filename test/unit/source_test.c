@@ -1,6 +1,6 @@
 /* Sources that read files, by samples: test/source/SOURCE/NAME.in is a main file, NAME.claims what its parser must say
  * of it, one line for each claim, warning and failure. NAME.d/ is the root of the files it may include; the main file
- * itself lies there as /NAME.in. With UPDATE_CLAIMS=1 in the environment the .claims are written: read the difference.
+ * itself lies there as /NAME.in. A file there that begins with "-> " stands for a link. With UPDATE_CLAIMS=1 in the environment the .claims are written: read the difference.
  * SPDX-License-Identifier: MIT */
 #include "source/source.h"
 
@@ -55,13 +55,27 @@ static const char *sample_path(const struct sample *sample, const char *suffix)
     return np_sprintf(sample->arena, "%s/%s%s", sample->folder, sample->name, suffix);
 }
 
+/* What a link leads to, as it says it, or NULL. */
+static const char *link_of(const struct sample *sample, struct np_text bytes)
+{
+    struct np_text target = {bytes.ptr + 3, bytes.len - 3};
+    return bytes.len > 3 && strncmp(bytes.ptr, "-> ", 3) == 0 ? np_text_dup(sample->arena, np_text_trim(target)) : NULL;
+}
+
 static enum np_read read_sample(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
                                 const char **why)
 {
     const struct sample *sample = ctx;
+    const char *link;
     ret->ptr = slurp(arena, np_sprintf(sample->arena, "%s%s", sample_path(sample, ".d"), path), &ret->len);
+    if (ret->ptr && (link = link_of(sample, *ret)))
+        return read_sample(
+            ctx, arena,
+            *link == '/' ? link : np_sprintf(sample->arena, "%.*s%s", (int)(strrchr(path, '/') + 1 - path), path, link),
+            ret, why);
     if (ret->ptr)
         return NP_READ_OK;
+    ret->len = 0;
     *why = errno == ENOENT ? "no such file" : "not a file";
     return errno == ENOENT ? NP_READ_ABSENT : NP_READ_BAD;
 }
@@ -76,6 +90,38 @@ static enum np_read glob_sample(void *ctx, const char *pattern, const char *cons
         return NP_READ_OK; /* it has no files to include */
     const enum np_read outcome = np_reader_glob(reader, pattern, ret, ret_n, why);
     np_reader_close(reader);
+    return outcome;
+}
+
+static struct np_entry sample_entry(struct sample *sample, const char *folder, const char *name)
+{
+    struct np_text bytes;
+    bytes.ptr =
+        slurp(sample->arena, np_sprintf(sample->arena, "%s%s/%s", sample_path(sample, ".d"), folder, name), &bytes.len);
+    const char *link = bytes.ptr ? link_of(sample, bytes) : NULL;
+    return (struct np_entry){.name = name,
+                             .kind = !bytes.ptr ? NP_ENTRY_FOLDER
+                                     : link     ? NP_ENTRY_LINK
+                                                : NP_ENTRY_FILE,
+                             .link = link};
+}
+
+static enum np_read list_sample(void *ctx, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                                const char **why)
+{
+    struct sample *sample = ctx;
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_reader *reader;
+    const struct np_entry *found;
+    *ret_n = 0;
+    if (np_reader_open(&reader, sample_path(sample, ".d"), sample->arena, &err) != NEXTPORT_OK)
+        return NP_READ_ABSENT;
+    const enum np_read outcome = np_reader_list(reader, folder, &found, ret_n, why);
+    struct np_entry *entries = np_alloc_array(sample->arena, *ret_n + 1, sizeof *entries);
+    for (size_t i = 0; i < *ret_n; i++)
+        entries[i] = sample_entry(sample, folder, found[i].name);
+    np_reader_close(reader);
+    *ret = entries;
     return outcome;
 }
 
@@ -114,7 +160,7 @@ static void check_sample(struct sample *sample)
     struct np_log log = {.arena = sample->arena};
     struct np_evidence evidence = {.arena = sample->arena, .log = &log};
     struct nextport_error err = NEXTPORT_ERROR_INIT;
-    const struct np_include include = {.read = read_sample, .glob = glob_sample, .ctx = sample};
+    const struct np_include include = {.read = read_sample, .glob = glob_sample, .list = list_sample, .ctx = sample};
     struct np_buf out = {.arena = sample->arena};
     struct np_text bytes;
     bytes.ptr = slurp(sample->arena, sample_path(sample, ".in"), &bytes.len);

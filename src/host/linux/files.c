@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -177,6 +178,22 @@ int np_disk_read(intptr_t file, char *ret, size_t size, size_t *ret_n)
     return n < 0 ? errno : 0;
 }
 
+static enum np_entry_kind kind_of(unsigned char type)
+{
+    switch (type) {
+    case DT_REG:
+        return NP_ENTRY_FILE;
+    case DT_DIR:
+        return NP_ENTRY_FOLDER;
+    case DT_LNK:
+        return NP_ENTRY_LINK;
+    case DT_UNKNOWN: /* some file systems do not tell it with the name */
+        return NP_ENTRY_UNKNOWN;
+    default:
+        return NP_ENTRY_OTHER;
+    }
+}
+
 /* Some of a folder's names, as getdents64(2) gives them. */
 static bool each_entry(const char *bytes, size_t length, np_name_fn *each, void *ctx)
 {
@@ -184,7 +201,7 @@ static bool each_entry(const char *bytes, size_t length, np_name_fn *each, void 
     for (size_t at = 0; more && at < length;) {
         const struct dirent64 *entry = (const void *)(bytes + at);
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            more = each(ctx, entry->d_name, entry->d_type == DT_REG ? NP_NAME_FILE : NP_NAME_ANY);
+            more = each(ctx, entry->d_name, kind_of(entry->d_type));
         at += entry->d_reclen;
     }
     return more;
@@ -198,6 +215,16 @@ int np_disk_list(struct np_arena *arena, intptr_t folder, np_name_fn *each, void
     while ((n = getdents64((int)folder, bytes, sizeof bytes)) > 0 && each_entry(bytes, (size_t)n, each, ctx))
         continue;
     return n < 0 ? errno : 0;
+}
+
+const char *np_disk_link(const struct np_disk *disk, const char *path)
+{
+    char target[PATH_MAX];
+    const int fd = open_below(disk, path, O_PATH | O_NOFOLLOW);
+    const ssize_t n = fd < 0 ? -1 : readlinkat(fd, "", target, sizeof target);
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? np_strndup(disk->arena, target, (size_t)n) : NULL;
 }
 
 /* ---- Names ---------------------------------------------------------------------------------------------------- */
@@ -234,7 +261,7 @@ struct nocase_search {
 };
 
 /* Of several that differ in case only, the first in byte order: the answer must not depend on the folder's order. */
-static bool match_nocase(void *ctx, const char *name, enum np_name kind)
+static bool match_nocase(void *ctx, const char *name, enum np_entry_kind kind)
 {
     struct nocase_search *search = ctx;
     (void)kind;
@@ -254,7 +281,7 @@ static const char *find_in(struct np_reader *reader, const char *folder, const c
         return exact;
     struct nocase_search search = {.arena = disk->arena, .wanted = name};
     if (np_disk_is_absent(reason))
-        reason = np_reader_list(reader, folder, match_nocase, &search);
+        reason = np_reader_names(reader, folder, match_nocase, &search);
     if (!np_disk_is_absent(reason))
         *why = np_reader_unreadable(reader, folder, reason);
     return search.found ? np_sprintf(disk->arena, "%s/%s", folder, search.found) : NULL;

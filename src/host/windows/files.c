@@ -382,7 +382,8 @@ static bool give_name(const FILE_FULL_DIR_INFO *entry, np_name_fn *each, void *c
     if (!exact)
         n = WideCharToMultiByte(CP_UTF8, 0, entry->FileName, taken, name, size, NULL, NULL);
     name[n] = '\0';
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || each(ctx, name, exact ? NP_NAME_ANY : NP_NAME_BROKEN);
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+           each(ctx, name, exact ? NP_ENTRY_UNKNOWN : NP_ENTRY_BROKEN);
 }
 
 /* The names are the handle's, so they are of the folder that was opened and of no other. */
@@ -406,6 +407,13 @@ int np_disk_list(struct np_arena *arena, intptr_t folder, np_name_fn *each, void
     return code == ERROR_NO_MORE_FILES || code == ERROR_FILE_NOT_FOUND
                ? 0
                : (int)code; /* the latter: an empty one on FAT */
+}
+
+/* It could be asked for; nothing that is read here by its links is on Windows. */
+const char *np_disk_link(const struct np_disk *disk, const char *path)
+{
+    (void)disk, (void)path;
+    return NULL;
 }
 
 static char *slashed(struct np_arena *arena, const char *path)
