@@ -1,9 +1,22 @@
-/* One container of an engine, as Docker and those that speak like it describe it. Pure.
+/* What containers publish: one container of an engine, as Docker and those that speak like it describe it, and a port as
+ * people ask for it. Pure.
  * SPDX-License-Identifier: MIT */
 #ifndef NP_CONTAINER_H
 #define NP_CONTAINER_H
 
 #include "source/source.h"
+
+/* What a container publishes, as a person writes it. */
+struct np_published {
+    const char *address;           /* "*", "127.0.0.1", "[::1]" */
+    struct nextport_range outside; /* on this machine; 0-0: the engine chooses */
+    struct nextport_range inside;
+    unsigned protocol; /* 0: neither TCP nor UDP */
+};
+
+/* [[ADDRESS:][HOSTPORT]:]CONTAINERPORT[/PROTOCOL]; both ports may be ranges, whose lengths are not compared. NULL, or what
+ * is wrong with it. */
+const char *np_published_parse(struct np_arena *, struct np_text, struct np_published *ret);
 
 /* Where a description comes from. Texts are borrowed until the claims are made. */
 struct np_container_text {
