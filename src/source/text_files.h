@@ -164,7 +164,8 @@ enum nextport_status np_files_look(struct np_look *, const struct np_source *, c
                                    const char *const *places, struct nextport_error *);
 
 /* The same for those who find their files in folders of their own, before np_files_look(), which then reads what was given:
- * `each` walks them all as one configuration and returns whether there were any. `path` names the whole in messages. */
+ * `each` walks them all as one configuration and returns whether there were any; again where something was caught half-written.
+ * `path` names the whole in messages. */
 typedef bool np_files_fn(struct np_files *, struct np_position whole, void *ctx);
 enum nextport_status np_files_look_around(struct np_look *, const struct np_source *, const char *path,
                                           np_files_fn *each, void *ctx, struct nextport_error *);

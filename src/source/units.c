@@ -1052,6 +1052,36 @@ const struct np_variable *np_environment_find(const struct np_environment *envir
     return NULL;
 }
 
+static const char *value_of(const struct np_environment *environment, const char *name)
+{
+    const struct np_variable *variable = np_environment_find(environment, name);
+    return variable ? variable->value : NULL;
+}
+
+const char *np_environment_expand(const struct np_environment *environment, const char *word)
+{
+    struct np_arena *arena = environment->units->arena;
+    struct np_buf out = {.arena = arena};
+    if (*word == '$' && is_variable(word + 1))
+        return value_of(environment, word + 1);
+    np_buf_add(&out, "", 0);
+    for (const char *p = word; *p; p++) {
+        const char *close = p[0] == '$' && p[1] == '{' ? strchr(p, '}') : NULL;
+        const char *name = close ? np_strndup(arena, p + 2, (size_t)(close - p - 2)) : "";
+        if (p[0] == '$' && p[1] == '$') {
+            np_buf_add(&out, p++, 1);
+        } else if (is_variable(name)) {
+            if (!value_of(environment, name))
+                return NULL;
+            np_buf_puts(&out, value_of(environment, name));
+            p = close;
+        } else {
+            np_buf_add(&out, p, 1);
+        }
+    }
+    return out.ptr;
+}
+
 /* ---- Files of assignments ------------------------------------------------------------------------------------- */
 
 static bool is_end(int c)

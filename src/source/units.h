@@ -132,6 +132,10 @@ void np_environment_finish(struct np_environment *);
 /* NULL: it is not set there. */
 const struct np_variable *np_environment_find(const struct np_environment *, const char *name);
 
+/* Fills in "${NAME}" as systemd does in a word of a command, and "$NAME" where that is the whole word, which may have
+ * several in it then; "$$" is a dollar. NULL: a variable's value is not known here. */
+const char *np_environment_expand(const struct np_environment *, const char *word);
+
 /* The assignments of a file as systemd reads it, names as written (a shell's "export NAME" too, which systemd drops). */
 typedef void np_variable_fn(void *ctx, const struct np_variable *);
 void np_environment_of(struct np_files *, const struct np_file *, np_variable_fn *each, void *ctx);
