@@ -22,9 +22,9 @@ def write(root, files):
             file.write_text(text if text.startswith("[") else f"[Container]\n{text}\n")
 
 
-def look(run, *args):
+def look(run, *args, status=0):
     done = run("used", "--source", "quadlet", "--protocol", "both", "--range", "1-65535", "--format", "json", "--all", *args)
-    assert done.status == 0, done
+    assert done.status == status, done
     return done.json["claims"], done.json["sources"][0]
 
 
@@ -115,9 +115,8 @@ def test_what_cannot_be_read_stops_the_answer_unless_it_is_a_users(nextport, tmp
         write(root, {f"{folder}/b.container": "PublishPort=49000:80", f"{folder}/a.container/x.container": "x"})
         with open(root / folder / "big.pod", "wb") as file:
             file.truncate(8 * 1024 * 1024 + 1)
-        claims, seen = look(nextport, "--root", root)
+        claims, seen = look(nextport, "--root", root, status=status)
         assert [claim["first"] for claim in claims] == [49000] and seen["sight"] == sight, seen
-        assert nextport("next", "--dry-run", "--root", root).status == status
 
 
 def test_adopt_names_the_project_after_what_a_person_named(nextport, tmp_path):
