@@ -112,7 +112,7 @@ def test_adopt_leases_to_the_section(nextport, tmp_path):
     conf.write_text(f"[haproxy]\nfiles = {file}\n")
     assert nextport("adopt", "--apply").status == 0
     lease, = nextport("leases", "--format", "json").json["leases"]
-    assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "frontend shop", "haproxy: frontend shop")
+    assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "shop", "haproxy: frontend shop")
 
 
 def write(root, files):
