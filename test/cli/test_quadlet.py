@@ -161,7 +161,7 @@ def test_homes_that_may_not_be_looked_into_are_said_where_there_is_a_podman(mach
     home.chmod(0o700)
     assert machine("next").port == 49001
     done = machine("used", "--source", "quadlet", "--format", "json", user=65534,
-                   env={"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None})
+                   env={"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None, "HOME": "/home/bob"})
     (seen,) = done.json["sources"]
     assert (seen["sight"], seen["policy"]) == ("partial", "warn") and "/home/alice" in seen["why"], seen
 
