@@ -321,6 +321,20 @@ static void take_variable(struct line *line)
     line->at = ref.end;
 }
 
+/* What means itself, be it quoted or not, as far as it goes; at least the byte at the cursor. */
+static void take_plain(struct line *line)
+{
+    static const bool special[256] = {
+        [' '] = true, ['\t'] = true, ['\n'] = true, ['\v'] = true, ['\f'] = true, ['\r'] = true,
+        ['"'] = true, ['\''] = true, ['\\'] = true, ['#'] = true,  ['$'] = true};
+    const char *begin = line->at;
+    begin_word(line);
+    do
+        line->at++;
+    while (line->at < line->end && !special[(unsigned char)*line->at]);
+    np_buf_add(&line->h->out, begin, (size_t)(line->at - begin));
+}
+
 /* false: a quote is not closed. */
 static bool read_words(struct haproxy *h, struct np_text text, struct np_position at)
 {
@@ -344,8 +358,7 @@ static bool read_words(struct haproxy *h, struct np_text text, struct np_positio
         } else if (c == '$' && quote == '"') {
             take_variable(&line);
         } else {
-            emit(&line, c);
-            line.at++;
+            take_plain(&line);
         }
     }
     end_word(&line);
