@@ -202,15 +202,27 @@ const char *np_holder_of(struct np_arena *arena, const struct nextport_claim *cl
     return is_known(claim) ? np_sprintf(arena, "%s: %s", claim->source, claim->holder) : NULL;
 }
 
+/* Sources that speak of the same holders: what one declares, the other shows while it is there. */
+static const char *const akin[][2] = {{"quadlet", "podman"}};
+
+/* What of a recorded holder stands behind the name of the source, or of one that is akin; NULL: it is another source's. */
+static const char *who_of(const char *recorded, const char *source)
+{
+    const char *colon = strstr(recorded, ": ");
+    const struct np_text name = {recorded, colon ? (size_t)(colon - recorded) : 0};
+    bool is_its = np_text_is(name, source);
+    for (size_t i = 0; i < sizeof akin / sizeof *akin; i++)
+        for (size_t j = 0; j < 2; j++)
+            is_its = is_its || (np_text_is(name, akin[i][j]) && strcmp(source, akin[i][!j]) == 0);
+    return colon && is_its ? colon + 2 : NULL;
+}
+
 bool np_holder_is(const char *recorded, const struct nextport_claim *claim)
 {
     if (!recorded || !is_known(claim))
         return false;
-    const size_t n = strlen(claim->source);
-    if (strncmp(recorded, claim->source, n) == 0 && strncmp(recorded + n, ": ", 2) == 0 &&
-        strcmp(recorded + n + 2, claim->holder) == 0)
-        return true;
-    return strcmp(recorded, claim->holder) == 0;
+    const char *who = who_of(recorded, claim->source);
+    return (who && strcmp(who, claim->holder) == 0) || strcmp(recorded, claim->holder) == 0;
 }
 
 /* ---- What an owner that asks again gets ---- */
@@ -256,10 +268,8 @@ static bool may_be_hidden(const char *holder, const struct np_evidence *evidence
 {
     for (size_t i = 0; holder && i < evidence->n_sightings; i++) {
         const struct nextport_sighting *s = &evidence->sightings[i];
-        const size_t n = strlen(s->source);
-        if (s->sight != NEXTPORT_PARTIAL && s->sight != NEXTPORT_UNREADABLE)
-            continue;
-        if (!strstr(holder, ": ") || (strncmp(holder, s->source, n) == 0 && holder[n] == ':'))
+        const bool is_bad = s->sight == NEXTPORT_PARTIAL || s->sight == NEXTPORT_UNREADABLE;
+        if (is_bad && (!strstr(holder, ": ") || who_of(holder, s->source)))
             return true;
     }
     return false;

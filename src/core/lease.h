@@ -88,7 +88,8 @@ bool np_claim_is_use(const struct nextport_claim *);
 const struct nextport_claim *np_lease_use(const struct np_evidence *, uint16_t port, enum nextport_protocol);
 /* "SOURCE: WHO", as a lease records it; NULL when the claim does not say who. */
 const char *np_holder_of(struct np_arena *, const struct nextport_claim *);
-/* Is the claim's holder the one recorded? Schema 1 recorded WHO alone. */
+/* Is the claim's holder the one recorded? Schema 1 recorded WHO alone. A container that a file of Quadlet declares is the
+ * one that Podman shows. */
 bool np_holder_is(const char *recorded, const struct nextport_claim *);
 
 /* ---- What an owner that asks again gets ---- */

@@ -208,6 +208,12 @@ static enum nextport_status apply_apache_files(struct np_settings *s, struct np_
     return add_path(&s->apache_files, s, value, what, err);
 }
 
+static enum nextport_status apply_quadlet_files(struct np_settings *s, struct np_text value, const char *what,
+                                                struct nextport_error *err)
+{
+    return add_path(&s->quadlet_files, s, value, what, err);
+}
+
 static enum nextport_status boolean(bool *ret, struct np_text value, const char *what, struct nextport_error *err)
 {
     static const struct {
@@ -294,6 +300,7 @@ static const struct setting table[] = {
     {"haproxy.files", NULL, true, apply_haproxy_files},
     {"systemd.files", NULL, true, apply_systemd_files},
     {"apache.files", NULL, true, apply_apache_files},
+    {"quadlet.files", NULL, true, apply_quadlet_files},
     {"machine.root", NULL, false, apply_root},
     {"policy.strict", "no", false, apply_strict},
 };

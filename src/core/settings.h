@@ -47,7 +47,7 @@ struct np_settings {
     const char *root; /* NULL: this machine */
     struct np_string_list iis_files;
     bool iis_express; /* read the user's own as well */
-    struct np_string_list nginx_files, apache_files, haproxy_files, systemd_files;
+    struct np_string_list nginx_files, apache_files, haproxy_files, systemd_files, quadlet_files;
     struct np_policy_setting *policies;
     size_t n_policies;
     const char *const *formats;      /* known to the writers; borrowed, ends with NULL */

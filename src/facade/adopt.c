@@ -215,7 +215,8 @@ static enum nextport_status owner_of(struct np_run *run, const struct nextport_a
                                      struct nextport_error *err)
 {
     struct nextport_label *labels = np_alloc_array(run->arena, asked->n_labels + 1, sizeof *labels);
-    const char *key = np_source_find(claim->source)->adopts;
+    const struct np_source *source = np_source_find(claim->source);
+    const char *key = source->adopts;
     size_t n = 0;
     bool given = false;
     for (size_t i = 0; i < asked->n_labels; i++) {
@@ -223,7 +224,7 @@ static enum nextport_status owner_of(struct np_run *run, const struct nextport_a
         labels[n++] = asked->labels[i];
     }
     if (!given)
-        labels[n++] = (struct nextport_label){key, claim->holder};
+        labels[n++] = (struct nextport_label){key, source->label ? source->label(run->arena, claim) : claim->holder};
     return np_owner_make(ret, labels, n, run->arena, err);
 }
 

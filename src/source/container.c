@@ -283,13 +283,29 @@ static const char *address_of(struct np_arena *arena, const char *ip)
     return strchr(ip, ':') && *ip != '[' ? np_sprintf(arena, "[%s]", ip) : ip;
 }
 
+static const struct {
+    const char *word;
+    unsigned protocol;
+} protocols[] = {{"tcp", NEXTPORT_TCP}, {"udp", NEXTPORT_UDP}, {"sctp", 0}};
+
+static bool find_protocol(struct np_text word, unsigned *ret)
+{
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        if (np_text_is_nocase(word, protocols[i].word)) {
+            *ret = protocols[i].protocol;
+            return true;
+        }
+    return false;
+}
+
 /* 0: of neither kind that is looked at (sctp). What is not known is both. */
 static unsigned protocols_of(const char *inside)
 {
     const char *slash = strchr(inside, '/');
-    if (!slash || strcmp(slash, "/tcp") == 0)
-        return NEXTPORT_TCP;
-    return strcmp(slash, "/udp") == 0 ? NEXTPORT_UDP : strcmp(slash, "/sctp") == 0 ? 0 : NEXTPORT_BOTH;
+    unsigned protocol = slash ? NEXTPORT_BOTH : NEXTPORT_TCP;
+    if (slash)
+        find_protocol(np_text_of(slash + 1), &protocol);
+    return protocol;
 }
 
 /* The engine chooses the number, or chose it, when the container is started. */
@@ -298,20 +314,69 @@ static bool is_chosen(const struct binding *binding)
     return !binding->port || !*binding->port || strcmp(binding->port, "0") == 0;
 }
 
-/* "49100", and "49100-49110", of which the engine takes one. */
+/* Takes what stands behind the last separator off the end; false: there is none, and `part` is all of it. */
+static bool take_last(struct np_text *rest, char separator, struct np_text *part)
+{
+    size_t n = rest->len;
+    while (n > 0 && rest->ptr[n - 1] != separator)
+        n--;
+    *part = (struct np_text){rest->ptr + n, rest->len - n};
+    rest->len = n ? n - 1 : 0;
+    return n > 0;
+}
+
+/* "49100" and "49100-49110". */
+static bool parse_range(struct np_text text, struct nextport_range *ret)
+{
+    struct np_text low = text, high;
+    if (!take_last(&low, '-', &high))
+        low = high;
+    return np_text_port(low, &ret->first) && np_text_port(high, &ret->last) && ret->first <= ret->last;
+}
+
+/* Of a range the engine takes one. */
 static bool parse_ports(const char *text, struct nextport_claim *ret)
 {
-    struct np_text rest = np_text_of(text), low, high = {NULL, 0};
-    if (!np_text_split(&rest, '-', &low))
+    struct nextport_range ports;
+    if (!parse_range(np_text_of(text), &ports))
         return false;
-    const bool is_range = low.len < strlen(text);
-    if (is_range)
-        high = (struct np_text){low.ptr + low.len + 1, strlen(text) - low.len - 1};
-    if (!np_text_port(low, &ret->first) || !np_text_port(is_range ? high : low, &ret->last))
-        return false;
-    if (ret->first != ret->last)
+    ret->first = ports.first;
+    ret->last = ports.last;
+    if (ports.first != ports.last)
         ret->certainty = NEXTPORT_CONDITIONAL;
-    return ret->first <= ret->last;
+    return true;
+}
+
+static bool is_address(struct np_text text)
+{
+    const bool brackets = text.len > 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']';
+    const size_t from = brackets, to = text.len - brackets;
+    const char *allowed = brackets ? "0123456789abcdefABCDEF:." : "0123456789.";
+    for (size_t i = from; i < to; i++)
+        if (!text.ptr[i] || !strchr(allowed, text.ptr[i]))
+            return false;
+    return from < to;
+}
+
+const char *np_published_parse(struct np_arena *arena, struct np_text text, struct np_published *ret)
+{
+    struct np_text rest = text, protocol, inside, outside = {"", 0};
+    *ret = (struct np_published){.address = "*", .protocol = NEXTPORT_TCP};
+    if (!take_last(&rest, '/', &protocol))
+        rest = protocol;
+    else if (!find_protocol(protocol, &ret->protocol))
+        return "its protocol is neither tcp, udp nor sctp";
+    const bool has_outside = take_last(&rest, ':', &inside),
+               has_address = has_outside && take_last(&rest, ':', &outside);
+    if (!parse_range(inside, &ret->inside))
+        return "its container port is no port";
+    if (outside.len && !parse_range(outside, &ret->outside))
+        return "its host port is no port";
+    if (has_address && !is_address(rest))
+        return "its address is no IP address";
+    if (has_address)
+        ret->address = np_text_dup(arena, rest);
+    return NULL;
 }
 
 /* Is the port of this running container known by what was asked for? */

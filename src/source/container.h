@@ -1,9 +1,22 @@
-/* One container of an engine, as Docker and those that speak like it describe it. Pure.
+/* What containers publish: one container of an engine, as Docker and those that speak like it describe it, and a port as
+ * people ask for it. Pure.
  * SPDX-License-Identifier: MIT */
 #ifndef NP_CONTAINER_H
 #define NP_CONTAINER_H
 
 #include "source/source.h"
+
+/* What a container publishes, as a person writes it. */
+struct np_published {
+    const char *address;           /* "*", "127.0.0.1", "[::1]" */
+    struct nextport_range outside; /* on this machine; 0-0: the engine chooses */
+    struct nextport_range inside;
+    unsigned protocol; /* 0: neither TCP nor UDP */
+};
+
+/* [[ADDRESS:][HOSTPORT]:]CONTAINERPORT[/PROTOCOL]; both ports may be ranges, whose lengths are not compared. NULL, or what
+ * is wrong with it. */
+const char *np_published_parse(struct np_arena *, struct np_text, struct np_published *ret);
 
 /* Where a description comes from. Texts are borrowed until the claims are made. */
 struct np_container_text {
@@ -18,5 +31,10 @@ struct np_container_text {
 enum nextport_status np_container_claim(struct np_evidence *, const char *source, const char *id,
                                         const struct np_container_text *ports, const struct np_container_text *state,
                                         struct nextport_error *);
+
+/* Is there a Podman on this machine, or was there one? */
+bool np_podman_is_installed(void);
+/* That have the sockets of its containers; ends in NULL. */
+extern const char *const np_podman_programs[];
 
 #endif

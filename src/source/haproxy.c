@@ -5,7 +5,7 @@
  * variables that the process starts with. HAProxy itself is never asked: one word that its version does not know, or a
  * certificate that is missing, and it says nothing at all.
  * SPDX-License-Identifier: MIT */
-#include "source/text_files.h"
+#include "source/services.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -83,7 +83,7 @@ struct section {
 };
 
 struct haproxy {
-    struct np_files files;
+    struct np_files *files;
     struct np_arena *arena;
     struct np_map variables, defaults; /* struct variable; enum tri *, disabled or not, by name */
     enum tri last_defaults;
@@ -98,9 +98,8 @@ struct haproxy {
     struct word words[WORDS_MAX];
     size_t n_words;
     /* how it is started */
+    struct np_position from;   /* where that is said */
     struct np_map environment; /* a value NULL: not known */
-    const char *command, *environment_files[CONFIGS_MAX];
-    size_t n_environment_files;
     const char *configs[CONFIGS_MAX];
     size_t n_configs;
     const char *master; /* -S; NULL: none */
@@ -322,6 +321,20 @@ static void take_variable(struct line *line)
     line->at = ref.end;
 }
 
+/* What means itself, be it quoted or not, as far as it goes; at least the byte at the cursor. */
+static void take_plain(struct line *line)
+{
+    static const bool special[256] = {
+        [' '] = true, ['\t'] = true, ['\n'] = true, ['\v'] = true, ['\f'] = true, ['\r'] = true,
+        ['"'] = true, ['\''] = true, ['\\'] = true, ['#'] = true,  ['$'] = true};
+    const char *begin = line->at;
+    begin_word(line);
+    do
+        line->at++;
+    while (line->at < line->end && !special[(unsigned char)*line->at]);
+    np_buf_add(&line->h->out, begin, (size_t)(line->at - begin));
+}
+
 /* false: a quote is not closed. */
 static bool read_words(struct haproxy *h, struct np_text text, struct np_position at)
 {
@@ -345,8 +358,7 @@ static bool read_words(struct haproxy *h, struct np_text text, struct np_positio
         } else if (c == '$' && quote == '"') {
             take_variable(&line);
         } else {
-            emit(&line, c);
-            line.at++;
+            take_plain(&line);
         }
     }
     end_word(&line);
@@ -500,8 +512,8 @@ static enum tri evaluate(struct haproxy *h)
     skip_spaces(&e);
     if (!e.bad && e.at == e.end)
         return value;
-    np_files_warn(&h->files, h->words[0].at, "\"%s\": the condition is not understood; both branches count as possible",
-                  np_files_text(&h->files, h->words[0].text));
+    np_files_warn(h->files, h->words[0].at, "\"%s\": the condition is not understood; both branches count as possible",
+                  np_files_text(h->files, h->words[0].text));
     return MAYBE;
 }
 
@@ -509,7 +521,7 @@ static void begin_if(struct haproxy *h)
 {
     const enum tri outside = active(h);
     if (h->n_conditions == CONDITIONS_MAX) {
-        np_files_fail(&h->files, NEXTPORT_BLIND, h->words[0].at, ".if nested deeper than %d", CONDITIONS_MAX);
+        np_files_fail(h->files, NEXTPORT_BLIND, h->words[0].at, ".if nested deeper than %d", CONDITIONS_MAX);
         return;
     }
     const enum tri value = outside == NO ? NO : evaluate(h);
@@ -528,7 +540,7 @@ static bool take_condition(struct haproxy *h)
     if (!is_elif && !is_else && !is_end)
         return h->n_words && h->words[0].text.len && h->words[0].text.ptr[0] == '.';
     if (!c) {
-        np_files_warn(&h->files, h->words[0].at, "\"%s\" without .if", np_files_text(&h->files, h->words[0].text));
+        np_files_warn(h->files, h->words[0].at, "\"%s\" without .if", np_files_text(h->files, h->words[0].text));
     } else if (is_end) {
         h->n_conditions--;
     } else {
@@ -618,9 +630,9 @@ static const char *address_of(struct haproxy *h, struct np_text host, enum famil
 {
     if (!host.len || np_text_is(host, "*"))
         return family == IPV6 ? "[::]" : "0.0.0.0";
-    return np_files_text(&h->files, host.ptr[0] != '[' && memchr(host.ptr, ':', host.len)
-                                        ? np_text_of(np_sprintf(h->arena, "[%.*s]", (int)host.len, host.ptr))
-                                        : host);
+    return np_files_text(h->files, host.ptr[0] != '[' && memchr(host.ptr, ':', host.len)
+                                       ? np_text_of(np_sprintf(h->arena, "[%.*s]", (int)host.len, host.ptr))
+                                       : host);
 }
 
 static bool is_template(struct np_text text)
@@ -655,7 +667,7 @@ static void take_address(struct haproxy *h, const struct word *word, struct np_t
     const char *wrong = has_port ? read_ports(behind(text, i), &claim) : "it has no port";
     const bool unknown = claim.certainty == NEXTPORT_UNRESOLVED || (wrong && is_template(text));
     if (wrong && !unknown) {
-        np_files_warn(&h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
+        np_files_warn(h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
         return;
     }
     claim.address = address_of(h, (struct np_text){text.ptr, has_port ? i - 1 : text.len}, family);
@@ -680,7 +692,7 @@ static bool has_namespace(const struct haproxy *h, size_t from)
 static const char *written(struct haproxy *h, size_t to)
 {
     const char *begin = h->words[0].raw.ptr, *end = h->words[to].raw.ptr + h->words[to].raw.len;
-    return np_files_text(&h->files, (struct np_text){begin, (size_t)(end - begin)});
+    return np_files_text(h->files, (struct np_text){begin, (size_t)(end - begin)});
 }
 
 /* A list of addresses and what follows it. */
@@ -689,8 +701,8 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
 {
     if (at >= h->n_words || !h->words[at].text.len) {
         if (at >= h->n_words || h->words[at].certainty == NEXTPORT_DECLARED) {
-            np_files_warn(&h->files, h->words[0].at, "\"%s\" without an address",
-                          np_files_text(&h->files, h->words[0].text));
+            np_files_warn(h->files, h->words[0].at, "\"%s\" without an address",
+                          np_files_text(h->files, h->words[0].text));
             return;
         }
     }
@@ -707,10 +719,10 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
         take_address(h, word, item, claim);
     const struct word *next = at + 1 < h->n_words ? word + 1 : NULL;
     if (next && (begins_with(next->text, ":") || begins_with(next->text, "*:"))) {
-        np_files_warn(&h->files, next->at,
+        np_files_warn(h->files, next->at,
                       "\"%s\": a second address follows a comma, so HAProxy refuses the "
                       "configuration",
-                      np_files_text(&h->files, next->raw));
+                      np_files_text(h->files, next->raw));
         claim.kind = NEXTPORT_SUSPECT;
         claim.detail = written(h, at + 1);
         take_address(h, next, next->text, claim);
@@ -723,9 +735,9 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
 static const char *local_name(struct haproxy *h)
 {
     static const char *const files[] = {"/proc/sys/kernel/hostname", "/etc/hostname"};
-    const struct np_position whole = {.file = h->files.open[0]};
+    const struct np_position whole = {.file = h->from.file};
     for (size_t i = 0; i < sizeof files / sizeof *files && !h->local_name && !h->local_asked; i++) {
-        const struct np_file *file = np_files_open(&h->files, whole, files[i]);
+        const struct np_file *file = np_files_open(h->files, whole, files[i]);
         struct np_text rest = file ? file->bytes : (struct np_text){0}, name;
         if (rest.len && np_text_split(&rest, '\n', &name) && (name = np_text_trim(name)).len)
             h->local_name = np_text_dup(h->arena, name);
@@ -746,10 +758,10 @@ static void emit_port(struct haproxy *h, const struct port *port)
     if (peers && section->has_local != YES) /* HAProxy removes such a section */
         claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
     if (claim.certainty == NEXTPORT_UNRESOLVED)
-        np_files_gap(&h->files, port->at,
+        np_files_gap(h->files, port->at,
                      "Leave the port out of the pool by --exclude, or set the variable in the file.",
                      "%s: which port it means is not known here", claim.detail);
-    np_files_claim(&h->files, port->at, claim);
+    np_files_claim(h->files, port->at, claim);
 }
 
 static void end_section(struct haproxy *h)
@@ -792,7 +804,7 @@ static bool take_section(struct haproxy *h)
         section->has_local = NO;
         const bool named = h->n_words > 1 && row->kind != GLOBAL;
         section->holder =
-            named ? np_sprintf(h->arena, "%s %s", row->word, np_files_text(&h->files, h->words[1].text)) : row->word;
+            named ? np_sprintf(h->arena, "%s %s", row->word, np_files_text(h->files, h->words[1].text)) : row->word;
         section->disabled = inherited(h);
         /* of old: "listen NAME ADDRESS", which HAProxy refuses by now */
         if (row->kind == PROXY && h->n_words > 2 && !is_word(h, 2, "from"))
@@ -884,14 +896,14 @@ static void take_line(struct haproxy *h, struct np_text text, struct np_position
     if (!h->n_words)
         return;
     if (!closed)
-        np_files_gap(&h->files, at, NULL, "a quote is not closed, so HAProxy refuses the configuration");
+        np_files_gap(h->files, at, NULL, "a quote is not closed, so HAProxy refuses the configuration");
     if (take_condition(h) || active(h) == NO)
         return;
     if (take_section(h))
         return;
     if (h->section.kind == NONE)
-        np_files_fail(&h->files, NEXTPORT_BLIND, at, "not a configuration of HAProxy: \"%s\" is in no section",
-                      np_files_text(&h->files, h->words[0].text));
+        np_files_fail(h->files, NEXTPORT_BLIND, at, "not a configuration of HAProxy: \"%s\" is in no section",
+                      np_files_text(h->files, h->words[0].text));
     else
         take_keyword(h);
 }
@@ -903,7 +915,7 @@ static enum nextport_status parse_file(void *ctx, const struct np_file *file)
     struct np_text line;
     const struct np_position whole = {.file = file};
     if (file->bytes.len && memchr(file->bytes.ptr, '\0', file->bytes.len)) {
-        np_files_fail(&h->files, NEXTPORT_BLIND, whole, "not a text: it has NUL bytes");
+        np_files_fail(h->files, NEXTPORT_BLIND, whole, "not a text: it has NUL bytes");
         return NEXTPORT_OK;
     }
     np_cursor_init(&cursor, file);
@@ -912,134 +924,28 @@ static enum nextport_status parse_file(void *ctx, const struct np_file *file)
         take_line(h, line, at);
     end_section(h);
     if (h->n_conditions)
-        np_files_fail(&h->files, NEXTPORT_RETRY, h->conditions[h->n_conditions - 1].at, ".if without .endif");
+        np_files_fail(h->files, NEXTPORT_RETRY, h->conditions[h->n_conditions - 1].at, ".if without .endif");
     h->n_conditions = 0;
     if (file->bytes.len && file->bytes.ptr[file->bytes.len - 1] != '\n')
-        np_files_fail(&h->files, NEXTPORT_RETRY, np_cursor_position(&cursor),
+        np_files_fail(h->files, NEXTPORT_RETRY, np_cursor_position(&cursor),
                       "the last line has no end: HAProxy takes such a file for one that was cut off");
     return NEXTPORT_OK;
 }
 
-/* ---- How the service is started ------------------------------------------------------------------------------- */
+/* ---- How it is started ------------------------------------------------------------------------------------------ */
 
-static struct np_position whole_of(const struct haproxy *h)
+static struct haproxy *make(struct np_files *files, struct np_position from)
 {
-    return (struct np_position){.file = h->files.open[0]};
-}
-
-/* NAME=VALUE of systemd and of simple shell lines. What a shell would work out is not known. */
-static void take_assignment(struct haproxy *h, struct np_text text)
-{
-    struct np_text name, value = text;
-    if (!memchr(text.ptr, '=', text.len) || !np_text_split(&value, '=', &name))
-        return;
-    value = np_text_trim(value);
-    if (value.len > 1 && (value.ptr[0] == '"' || value.ptr[0] == '\'') && value.ptr[value.len - 1] == value.ptr[0])
-        value = (struct np_text){value.ptr + 1, value.len - 2};
-    char *known = np_text_dup(h->arena, value);
-    *np_map_at(&h->environment, np_text_dup(h->arena, np_text_trim(name))) = strpbrk(known, "$`\\\"'") ? NULL : known;
-}
-
-static void read_environment(struct haproxy *h, const char *path)
-{
-    const struct np_file *file = np_files_open(&h->files, whole_of(h), path);
-    struct np_cursor cursor;
-    struct np_text line;
-    if (!file)
-        return;
-    np_cursor_init(&cursor, file);
-    while (np_cursor_line(&cursor, &line)) {
-        line = np_text_trim(line);
-        if (begins_with(line, "export "))
-            line = np_text_trim(behind(line, strlen("export ")));
-        if (line.len && line.ptr[0] != '#' && line.ptr[0] != ';')
-            take_assignment(h, line);
-    }
-}
-
-/* The next word of a command line or a list of assignments, where quotes may begin anywhere. NULL: none is left. */
-static char *next_word(struct np_arena *arena, const char **at)
-{
-    while (is_space(**at))
-        ++*at;
-    if (!**at)
-        return NULL;
-    char *word = np_alloc(arena, strlen(*at) + 1), *to = word, quote = '\0';
-    for (; **at && (quote || !is_space(**at)); ++*at) {
-        if (quote ? **at == quote : **at == '"' || **at == '\'')
-            quote = quote ? '\0' : **at;
-        else
-            *to++ = **at;
-    }
-    return word;
-}
-
-/* One line below [Service]. */
-static void take_setting(struct haproxy *h, struct np_text line)
-{
-    struct np_text key, rest = line;
-    if (!memchr(line.ptr, '=', line.len) || !np_text_split(&rest, '=', &key))
-        return;
-    key = np_text_trim(key);
-    const char *value = np_text_dup(h->arena, np_text_trim(rest));
-    if (np_text_is(key, "ExecStart")) {
-        h->command = *value ? value : h->command;
-    } else if (np_text_is(key, "EnvironmentFile")) {
-        if (*value && h->n_environment_files < CONFIGS_MAX)
-            h->environment_files[h->n_environment_files++] = value + (*value == '-');
-        else if (!*value)
-            h->n_environment_files = 0;
-    } else if (np_text_is(key, "Environment")) {
-        for (char *word; (word = next_word(h->arena, &value));)
-            take_assignment(h, np_text_of(word));
-    }
-}
-
-static bool read_unit(struct haproxy *h, const char *path)
-{
-    const struct np_file *file = np_files_open(&h->files, whole_of(h), path);
-    if (!file)
-        return false;
-    struct np_cursor cursor;
-    struct np_text line;
-    struct np_buf joined = {.arena = h->arena};
-    bool is_service = false;
-    np_buf_add(&joined, "", 0);
-    np_cursor_init(&cursor, file);
-    while (np_cursor_line(&cursor, &line)) {
-        line = np_text_trim(line);
-        const bool goes_on = line.len && line.ptr[line.len - 1] == '\\';
-        np_buf_add(&joined, line.ptr, line.len - goes_on);
-        if (goes_on) {
-            np_buf_add(&joined, " ", 1);
-            continue;
-        }
-        const struct np_text whole = {joined.ptr, joined.len};
-        if (begins_with(whole, "["))
-            is_service = np_text_is(whole, "[Service]");
-        else if (is_service && !begins_with(whole, "#") && !begins_with(whole, ";"))
-            take_setting(h, whole);
-        joined.len = 0;
-    }
-    return true;
-}
-
-static void read_units(struct haproxy *h)
-{
-    static const char *const folders[] = {"/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system",
-                                          "/lib/systemd/system"};
-    enum { N = sizeof folders / sizeof *folders };
-    bool found = false;
-    for (size_t i = 0; i < N && !found; i++)
-        found = read_unit(h, np_sprintf(h->arena, "%s/haproxy.service", folders[i]));
-    for (size_t i = 0; i < N - 1 && found; i++) {
-        const char *const *paths;
-        size_t n;
-        np_files_glob(&h->files, whole_of(h), np_sprintf(h->arena, "%s/haproxy.service.d/*.conf", folders[N - 2 - i]),
-                      &paths, &n);
-        for (size_t j = 0; j < n; j++)
-            read_unit(h, paths[j]);
-    }
+    struct haproxy *h = np_alloc(files->ret->arena, sizeof *h);
+    const struct np_map empty = {.arena = files->ret->arena};
+    *h = (struct haproxy){.files = files,
+                          .arena = empty.arena,
+                          .from = from,
+                          .variables = empty,
+                          .defaults = empty,
+                          .environment = empty};
+    h->out.arena = h->arena;
+    return h;
 }
 
 /* A folder stands for its *.cfg. */
@@ -1047,65 +953,115 @@ static void add_config(struct haproxy *h, const char *path)
 {
     const char *const *paths, *const *same;
     size_t n, is_folder;
-    if (path[0] != '/') {
-        np_files_warn(&h->files, whole_of(h), "HAProxy is started with -f %s: where that lies is not known here", path);
+    if (!path || path[0] != '/') {
+        np_files_warn(h->files, h->from, "HAProxy is started with -f %s: where that lies is not known here",
+                      path ? path : "and a variable");
         return;
     }
-    np_files_glob(&h->files, whole_of(h), np_sprintf(h->arena, "%s/*.cfg", path), &paths, &n);
-    np_files_glob(&h->files, whole_of(h), np_sprintf(h->arena, "%s/.", path), &same, &is_folder);
+    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/*.cfg", path), &paths, &n);
+    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/.", path), &same, &is_folder);
     if (!n && !is_folder) {
-        paths = &path;
+        const char **one = np_alloc(h->arena, sizeof *one);
+        *one = path;
+        paths = one;
         n = 1;
     }
     for (size_t i = 0; i < n && h->n_configs < CONFIGS_MAX; i++)
         h->configs[h->n_configs++] = paths[i];
     if (h->n_configs == CONFIGS_MAX)
-        np_files_fail(&h->files, NEXTPORT_BLIND, whole_of(h), "%s: HAProxy is started with %d files or more", path,
+        np_files_fail(h->files, NEXTPORT_BLIND, h->from, "%s: HAProxy is started with %d files or more", path,
                       CONFIGS_MAX);
 }
 
-static void read_command(struct haproxy *h)
+static void take_options(struct haproxy *h, const char *const *words, size_t n)
 {
-    const struct np_map variables = h->variables;
-    enum nextport_certainty certainty = NEXTPORT_DECLARED;
-    const char *at = np_text_dup(h->arena, fill_in(h, np_text_of(h->command), &certainty));
     bool is_rest = false;
-    for (char *word; (word = next_word(h->arena, &at));) {
-        const bool is_file = strcmp(word, "-f") == 0, is_name = strcmp(word, "-L") == 0;
-        if (is_rest) {
-            add_config(h, word);
-        } else if (strcmp(word, "--") == 0) {
+    for (size_t i = 0; i < n; i++) {
+        const char *option = words[i] ? words[i] : "", *value = i + 1 < n ? words[i + 1] : NULL;
+        const bool is_file = strcmp(option, "-f") == 0, is_name = strcmp(option, "-L") == 0,
+                   is_master = strcmp(option, "-S") == 0;
+        if (is_rest)
+            add_config(h, words[i]);
+        else if (strcmp(option, "--") == 0)
             is_rest = true;
-        } else if (is_file || is_name || strcmp(word, "-S") == 0) {
-            char *value = next_word(h->arena, &at);
-            if (!value)
-                break;
-            if (is_file) {
-                add_config(h, value);
-            } else if (is_name) {
-                h->local_name = value;
-                h->local_asked = true;
-            } else {
-                h->master = value;
-            }
-        }
+        if (is_rest || !(is_file || is_name || is_master) || i + 1 == n)
+            continue;
+        i++;
+        if (is_file)
+            add_config(h, value);
+        else if (is_master)
+            h->master = value;
+        else
+            h->local_name = value;
+        h->local_asked = h->local_asked || is_name;
     }
-    h->variables = variables;
+}
+
+static struct haproxy *made_of(struct np_files *files, const struct np_service *service)
+{
+    struct haproxy *h = make(files, service->at);
+    const struct np_environment *environment = &service->environment;
+    for (size_t i = 0; i < environment->n; i++)
+        *np_map_at(&h->environment, environment->variables[i].name) =
+            np_strdup(h->arena, environment->variables[i].value);
+    take_options(h, service->words, service->n);
+    return h;
+}
+
+/* Of a file that a shell reads. What that would work out is not known. */
+static void take_assignment(void *ctx, const struct np_variable *variable)
+{
+    static const char export[] = "export ";
+    struct haproxy *h = ctx;
+    const char *name = variable->name;
+    if (strncmp(name, export, strlen(export)) == 0)
+        name += strlen(export);
+    *np_map_at(&h->environment, name) = strpbrk(variable->value, "$`") ? NULL : np_strdup(h->arena, variable->value);
 }
 
 /* Where systemd has no unit it is Debian's init script that starts HAProxy. */
-static void read_service(struct haproxy *h)
+static struct haproxy *made_by_init(struct np_files *files, struct np_position from)
 {
+    struct haproxy *h = make(files, from);
+    const struct np_file *file = np_files_open(files, from, debian_file);
     *np_map_at(&h->environment, "CONFIG") = np_strdup(h->arena, main_file);
-    read_units(h);
-    if (!h->command) {
-        h->command = "haproxy -f ${CONFIG} $EXTRAOPTS";
-        h->environment_files[0] = debian_file;
-        h->n_environment_files = 1;
-    }
-    for (size_t i = 0; i < h->n_environment_files; i++)
-        read_environment(h, h->environment_files[i]);
-    read_command(h);
+    if (file)
+        np_environment_of(files, file, take_assignment, h);
+    add_config(h, *np_map_at(&h->environment, "CONFIG"));
+    const char *more = *np_map_at(&h->environment, "EXTRAOPTS"), *words[CONFIGS_MAX];
+    struct np_text rest = np_text_of(more ? more : "");
+    size_t n = 0;
+    while (n < CONFIGS_MAX && np_unit_word(h->arena, &rest, &words[n]) > 0)
+        n++;
+    take_options(h, words, n);
+    return h;
+}
+
+struct starts {
+    struct haproxy **items;
+    size_t n;
+};
+
+/* Every way in which HAProxy is started here, the service of its package first. */
+static struct starts find_starts(struct np_files *files, struct np_position from)
+{
+    static const char program[] = "haproxy", own[] = "haproxy.service";
+    static const char *const suffixes[] = {".service", NULL};
+    static const struct np_units_place place = {
+        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true};
+    struct np_units *units = np_alloc(files->ret->arena, sizeof *units);
+    struct np_service service;
+    const struct np_service *others;
+    size_t n;
+    np_units_init(units, files, from, &place);
+    const struct np_unit *unit = np_units_find(units, own);
+    np_services_of(units, program, own, &others, &n);
+    struct starts starts = {np_alloc_array(files->ret->arena, n + 1, sizeof(*starts.items)), n + 1};
+    starts.items[0] =
+        unit && np_service_read(units, unit, program, &service) ? made_of(files, &service) : made_by_init(files, from);
+    for (size_t i = 0; i < n; i++)
+        starts.items[i + 1] = made_of(files, &others[i]);
+    return starts;
 }
 
 /* ---- The configuration ---------------------------------------------------------------------------------------- */
@@ -1114,7 +1070,7 @@ static void claim_master(struct haproxy *h)
 {
     if (!h->master)
         return;
-    const struct word word = {.at = whole_of(h)};
+    const struct word word = {.at = h->from};
     struct np_text rest = np_text_of(h->master), address;
     np_text_split(&rest, ',', &address);
     h->section.kind = OTHER;
@@ -1124,7 +1080,7 @@ static void claim_master(struct haproxy *h)
                  (struct nextport_claim){.kind = NEXTPORT_CONFIGURED,
                                          .protocol = NEXTPORT_TCP,
                                          .holder = "master",
-                                         .detail = np_sprintf(h->arena, "-S %s", np_files_text(&h->files, address))});
+                                         .detail = np_sprintf(h->arena, "-S %s", np_files_text(h->files, address))});
     end_section(h);
 }
 
@@ -1144,63 +1100,104 @@ static bool has_config_below(const struct haproxy *h, const char *folder)
     return false;
 }
 
-/* All files of the command line, in its order, as one configuration. */
+/* All files of the command line, in its order, as one configuration. `main`: one that is open already, or NULL. */
 static enum nextport_status parse_all(struct haproxy *h, const struct np_file *main)
 {
     enum nextport_status status = NEXTPORT_OK;
     claim_master(h);
     for (size_t i = 0; i < h->n_configs && status == NEXTPORT_OK; i++)
-        status = strcmp(h->configs[i], main->path) == 0
+        status = main && strcmp(h->configs[i], main->path) == 0
                      ? parse_file(h, main)
-                     : np_files_include(&h->files, (struct np_position){.file = main}, h->configs[i], parse_file, h);
+                     : np_files_include(h->files, h->from, h->configs[i], parse_file, h);
     return status;
 }
 
-/* The file of another instance, or of none: nothing is known of what it is started with. */
-static enum nextport_status parse_alone(struct haproxy *h, const struct np_file *file)
+/* A file that somebody gave: the configuration of which it is a part, or of nobody, of whose start nothing is known. */
+static enum nextport_status parse_given(void *ctx, const struct np_file *file)
 {
-    h->environment = (struct np_map){.arena = h->arena};
-    h->local_name = NULL;
-    h->local_asked = false;
-    h->is_doubtful = strcmp(file->path, main_file) == 0;
-    return parse_file(h, file);
+    const struct np_position whole = {.file = file};
+    const struct starts starts = find_starts(ctx, whole);
+    for (size_t i = 0; i < starts.n; i++)
+        if (has_config(starts.items[i], file->path))
+            return parse_all(starts.items[i], file);
+    return parse_file(make(ctx, whole), file);
 }
 
-static enum nextport_status parse_main(void *ctx, const struct np_file *file)
+/* In the places of a package, and started by nobody who is known. */
+static void parse_idle(struct np_files *files, struct np_position from, const struct starts *starts, bool has_main)
 {
-    struct haproxy *h = ctx;
-    const struct np_position whole = {.file = file};
-    read_service(h);
-    if (strcmp(file->path, debian_file) == 0) /* a place of its own, for the case that it names another file */
-        return has_config(h, main_file) && np_files_open(&h->files, whole, main_file) ? NEXTPORT_OK
-                                                                                      : parse_all(h, file);
-    enum nextport_status status = has_config(h, file->path) ? parse_all(h, file) : parse_alone(h, file);
-    if (strcmp(file->path, main_file) != 0 || has_config_below(h, more_files) || status != NEXTPORT_OK)
-        return status;
-    h->is_doubtful = true;
-    return np_files_include(&h->files, whole, np_sprintf(h->arena, "%s/*.cfg", more_files), parse_file, h);
+    struct haproxy *reader = make(files, from);
+    bool has_more = false;
+    for (size_t i = starts->n; i > 0; i--) {
+        has_more = has_more || has_config_below(starts->items[i - 1], more_files);
+        if (has_config(starts->items[i - 1], main_file))
+            reader = starts->items[i - 1];
+    }
+    reader->is_doubtful = true;
+    if (has_main && !has_config(reader, main_file))
+        np_files_include(files, from, main_file, parse_file, reader);
+    if (has_main && !has_more)
+        np_files_include(files, from, np_sprintf(reader->arena, "%s/*.cfg", more_files), parse_file, reader);
+}
+
+static bool is_installed(const struct np_look *look)
+{
+    static const char *const signs[] = {"/usr/sbin/haproxy", "/usr/local/sbin/haproxy"};
+    bool found = look->settings->root != NULL;
+    for (size_t i = 0; i < sizeof signs / sizeof *signs && !found; i++)
+        found = np_host_exists(signs[i]);
+    return found;
+}
+
+/* Without its files and its program there is none, and nothing else is opened. */
+static bool look_around(struct np_files *files, struct np_position whole, void *ctx)
+{
+    const struct np_file *file;
+    const char *why;
+    const bool has_main = np_files_try(files, main_file, &file, &why) != NP_READ_ABSENT,
+               has_debian = np_files_try(files, debian_file, &file, &why) != NP_READ_ABSENT;
+    if (!has_main && !has_debian && !is_installed(ctx))
+        return false;
+    const struct starts starts = find_starts(files, whole);
+    bool present = has_main;
+    for (size_t i = 0; i < starts.n; i++) {
+        struct haproxy *h = starts.items[i];
+        /* the package's own service without the package's own file starts nothing */
+        if (i == 0 && !has_main && h->n_configs == 1 && has_config(h, main_file))
+            continue;
+        present = true;
+        parse_all(h, NULL);
+    }
+    parse_idle(files, whole, &starts, has_main);
+    return present;
 }
 
 static enum nextport_status parse(struct np_evidence *ret, const char *file, struct np_text bytes,
                                   const struct np_include *include, struct nextport_error *err)
 {
-    struct haproxy *h = np_alloc(ret->arena, sizeof *h);
-    const struct np_map empty = {.arena = ret->arena};
-    *h = (struct haproxy){.arena = ret->arena, .variables = empty, .defaults = empty, .environment = empty};
-    h->out.arena = ret->arena;
-    np_files_init(&h->files, "haproxy", ret, include, err);
-    np_files_main(&h->files, file, bytes, parse_main, h);
-    return np_files_finish(&h->files);
+    struct np_files files;
+    np_files_init(&files, "haproxy", ret, include, err);
+    np_files_main(&files, file, bytes, parse_given, &files);
+    return np_files_finish(&files);
 }
-
-static const char *const places[] = {main_file, debian_file, NULL};
 
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
+    static const char *const none[] = {NULL};
     /* on Windows itself there is none, unless a person names one */
     const bool is_windows = !look->settings->root && np_host_windows_path(look->ret->arena, "C:\\haproxy");
-    return np_files_look(look, &np_source_haproxy, &look->settings->haproxy_files,
-                         places + (is_windows ? sizeof places / sizeof *places - 1 : 0), err);
+    if (!is_windows &&
+        np_files_look_around(look, &np_source_haproxy, "/etc/haproxy", look_around, look, err) != NEXTPORT_OK)
+        return err->status;
+    return np_files_look(look, &np_source_haproxy, &look->settings->haproxy_files, none, err);
+}
+
+/* "shop" of "frontend shop". */
+static const char *label(struct np_arena *arena, const struct nextport_claim *claim)
+{
+    const char *blank = strchr(claim->holder, ' ');
+    (void)arena;
+    return blank && blank[1] ? blank + 1 : claim->holder;
 }
 
 static const char *const programs[] = {"haproxy", NULL};
@@ -1211,6 +1208,7 @@ const struct np_source np_source_haproxy = {
     .policy = NEXTPORT_REQUIRE,
     .files = true,
     .adopts = "project",
+    .label = label,
     .programs = programs,
     .look = look,
     .parse = parse,

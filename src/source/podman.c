@@ -55,7 +55,7 @@ static void look_at_storage(struct np_engine_look *engine, const char *database,
 }
 
 /* Every machine has homes that others may not look into: they are worth a word only where there is a Podman. */
-static bool is_installed(void)
+bool np_podman_is_installed(void)
 {
     static const char *const signs[] = {"/usr/bin/podman", "/usr/local/bin/podman", "/var/lib/containers"};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
@@ -68,7 +68,7 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
 {
     (void)err;
     struct np_engine_look engine = {.look = look, .source = &np_source_podman};
-    if (!look->settings->root && !is_installed()) {
+    if (!look->settings->root && !np_podman_is_installed()) {
         np_engine_sight(&engine, false);
         return NEXTPORT_OK;
     }
@@ -87,7 +87,8 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
     return NEXTPORT_OK;
 }
 
-static const char *const programs[] = {"conmon", "rootlessport", "slirp4netns", "pasta", "pasta.avx2", "podman", NULL};
+const char *const np_podman_programs[] = {"conmon",     "rootlessport", "slirp4netns", "pasta",
+                                          "pasta.avx2", "podman",       NULL};
 
 const struct np_source np_source_podman = {
     .name = "podman",
@@ -97,7 +98,7 @@ const struct np_source np_source_podman = {
     .files = true,
     .adopts = "project",
     .adopts_when_asked = true,
-    .programs = programs,
+    .programs = np_podman_programs,
     .look = look,
     .parse = parse,
 };

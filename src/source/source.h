@@ -47,6 +47,9 @@ struct np_source {
     /* Which label `adopt` fills with the holder of a claim ("project"); NULL: who holds a port here is nobody to lease to. */
     const char *adopts;
     bool adopts_when_asked; /* only where the source is named */
+    /* What of a claim's holder is that label's value ("shop" of "frontend shop"); in the arena or the claim's. NULL: the
+     * holder itself. */
+    const char *(*label)(struct np_arena *, const struct nextport_claim *);
     /* The programs that have the sockets of this source's claims, ending in NULL: their holder is the claim's, and no
      * stranger. "w3wp" is also w3wp.exe, and "ftpsvc" a service of that name in svchost.exe. NULL: not known. */
     const char *const *programs;
@@ -66,6 +69,6 @@ const struct np_source *np_source_find(const char *name);
 
 extern const struct np_source np_source_apache, np_source_docker, np_source_haproxy, np_source_httpsys, np_source_iis,
     np_source_kubernetes, np_source_ledger, np_source_nat, np_source_nginx, np_source_os, np_source_podman,
-    np_source_probe, np_source_sockets, np_source_systemd;
+    np_source_probe, np_source_quadlet, np_source_sockets, np_source_systemd;
 
 #endif

@@ -134,7 +134,7 @@ void np_files_claim(struct np_files *files, struct np_position at, struct nextpo
 
 /* ---- Files ---------------------------------------------------------------------------------------------------- */
 
-static const char *shown(const struct np_files *files, const char *path)
+const char *np_files_shown(const struct np_files *files, const char *path)
 {
     return files->include && files->include->shown ? files->include->shown(files->include->ctx, path) : path;
 }
@@ -193,7 +193,7 @@ static struct known *known_at(struct np_files *files, const char *path)
     if (!known) {
         *at = known = np_alloc(files->ret->arena, sizeof *known);
         known->file.path = path;
-        known->file.name = shown(files, path);
+        known->file.name = np_files_shown(files, path);
     }
     return known;
 }
@@ -311,7 +311,7 @@ void np_files_glob(struct np_files *files, struct np_position from, const char *
             search->known.outcome = files->include->glob(files->include->ctx, pattern, &search->paths, &search->n_paths,
                                                          &search->known.why);
     }
-    say_unread(files, from, &search->known, shown(files, pattern));
+    say_unread(files, from, &search->known, np_files_shown(files, pattern));
     *ret = search->paths;
     *ret_n = search->n_paths;
 }
@@ -329,7 +329,7 @@ void np_files_list(struct np_files *files, struct np_position from, const char *
                 files->include->list(files->include->ctx, folder, &list->entries, &list->n, &list->known.why);
     }
     if (list->known.outcome != NP_READ_ABSENT)
-        say_unread(files, from, &list->known, shown(files, folder));
+        say_unread(files, from, &list->known, np_files_shown(files, folder));
     *ret = list->entries;
     *ret_n = list->n;
 }
@@ -396,7 +396,7 @@ static enum nextport_status parse_one(struct np_files *files, struct np_position
 void np_files_main(struct np_files *files, const char *path, struct np_text bytes, np_file_fn *each, void *ctx)
 {
     struct np_file *file = np_alloc(files->ret->arena, sizeof *file);
-    *file = (struct np_file){.path = path, .name = shown(files, path), .bytes = without_mark(bytes)};
+    *file = (struct np_file){.path = path, .name = np_files_shown(files, path), .bytes = without_mark(bytes)};
     const struct np_position whole = {.file = file};
     files->open[0] = file; /* stays, for np_files_finish() */
     enum nextport_status status = NEXTPORT_OK;
@@ -412,7 +412,7 @@ static enum nextport_status include_one(struct np_files *files, struct np_positi
                                         np_file_fn *each, void *ctx)
 {
     if (is_open(files, path)) {
-        np_files_warn(files, from, "%s includes itself", shown(files, path));
+        np_files_warn(files, from, "%s includes itself", np_files_shown(files, path));
         return NEXTPORT_OK;
     }
     if (files->depth > NP_FILES_DEPTH_MAX) {
@@ -528,27 +528,54 @@ static void sight(struct search *search, enum nextport_sight what, const char *w
                       why, hint);
 }
 
+/* What was found before a try. */
+struct mark {
+    size_t n_claims, n_facts, n_sightings, n_notes;
+};
+
+static struct mark mark_of(const struct np_evidence *ret)
+{
+    return (struct mark){ret->n_claims, ret->n_facts, ret->n_sightings, ret->log->n_notes};
+}
+
+static void go_back(struct np_evidence *ret, struct mark mark)
+{
+    ret->n_claims = mark.n_claims;
+    ret->n_facts = mark.n_facts;
+    ret->n_sightings = mark.n_sightings;
+    ret->log->n_notes = mark.n_notes;
+}
+
 /* Reads one configuration, again if it may have been caught half-written, as if there had been one try. */
 static enum nextport_status parse_patiently(struct search *search, struct np_reader *reader, const char *path,
                                             struct np_text bytes)
 {
     const struct np_include include = np_files_of(reader);
     struct np_evidence *ret = search->look->ret;
-    const struct np_evidence before = *ret;
-    const size_t n_notes = ret->log->n_notes;
+    const struct mark before = mark_of(ret);
     const char *why;
     enum nextport_status status = search->source->parse(ret, path, bytes, &include, search->err);
     for (unsigned i = 1; i < TRIES && status == NEXTPORT_RETRY; i++) {
         np_host_pause_ms(PAUSE_MS);
         if (np_reader_read(reader, path, NP_FILE_BYTES_MAX, &bytes, &why) != NP_READ_OK)
             break;
-        ret->n_claims = before.n_claims;
-        ret->n_facts = before.n_facts;
-        ret->n_sightings = before.n_sightings;
-        ret->log->n_notes = n_notes;
+        go_back(ret, before);
         status = search->source->parse(ret, path, bytes, &include, search->err);
     }
     return status;
+}
+
+/* What became of one configuration. */
+static enum nextport_status sight_parsed(struct search *search, enum nextport_status status)
+{
+    if (status == NEXTPORT_OK)
+        sight(search, NEXTPORT_SEEN, NULL, NULL);
+    else if (status == NEXTPORT_BLIND || status == NEXTPORT_RETRY)
+        sight(search, NEXTPORT_UNREADABLE, search->err->text, *search->err->hint ? search->err->hint : NULL);
+    else
+        return status;
+    *search->err = (struct nextport_error)NEXTPORT_ERROR_INIT;
+    return NEXTPORT_OK;
 }
 
 /* `given`: by a person, so that it must be there and readable. */
@@ -562,17 +589,8 @@ static enum nextport_status look_at_file(struct search *search, struct np_reader
         return NEXTPORT_OK;
     *done = search;
     const enum np_read outcome = np_reader_read(reader, path, NP_FILE_BYTES_MAX, &bytes, &why);
-    if (outcome == NP_READ_OK) {
-        const enum nextport_status status = parse_patiently(search, reader, path, bytes);
-        if (status == NEXTPORT_OK)
-            sight(search, NEXTPORT_SEEN, NULL, NULL);
-        else if (status == NEXTPORT_BLIND || status == NEXTPORT_RETRY)
-            sight(search, NEXTPORT_UNREADABLE, search->err->text, *search->err->hint ? search->err->hint : NULL);
-        else
-            return status;
-        *search->err = (struct nextport_error)NEXTPORT_ERROR_INIT;
-        return NEXTPORT_OK;
-    }
+    if (outcome == NP_READ_OK)
+        return sight_parsed(search, parse_patiently(search, reader, path, bytes));
     if (outcome == NP_READ_ABSENT && !given)
         return NEXTPORT_OK;
     why = np_sprintf(ret->arena, "read %s: %s", name, why ? why : "no such file");
@@ -591,19 +609,20 @@ enum nextport_status np_files_look_around(struct np_look *look, const struct np_
     struct search search = {.look = look, .source = source, .err = err};
     const struct np_include include = np_files_of(look->reader);
     const struct np_file whole = {.path = path, .name = np_reader_shown(look->reader, path)};
-    struct np_files files;
-    np_files_init(&files, source->name, look->ret, &include, err);
-    files.open[0] = &whole;
-    const bool found = each(&files, (struct np_position){.file = &whole}, ctx);
-    const enum nextport_status status = np_files_finish(&files);
-    if (status == NEXTPORT_BLIND || status == NEXTPORT_RETRY)
-        sight(&search, NEXTPORT_UNREADABLE, err->text, *err->hint ? err->hint : NULL);
-    else if (status != NEXTPORT_OK)
-        return status;
-    else if (found)
-        sight(&search, NEXTPORT_SEEN, NULL, NULL);
-    *err = (struct nextport_error)NEXTPORT_ERROR_INIT;
-    return NEXTPORT_OK;
+    const struct mark before = mark_of(look->ret);
+    enum nextport_status status = NEXTPORT_RETRY;
+    bool found = false;
+    for (unsigned i = 0; i < TRIES && status == NEXTPORT_RETRY; i++) {
+        struct np_files files;
+        if (i > 0)
+            np_host_pause_ms(PAUSE_MS);
+        go_back(look->ret, before);
+        np_files_init(&files, source->name, look->ret, &include, err);
+        files.open[files.depth++] = &whole;
+        found = each(&files, (struct np_position){.file = &whole}, ctx);
+        status = np_files_finish(&files);
+    }
+    return found || status != NEXTPORT_OK ? sight_parsed(&search, status) : NEXTPORT_OK;
 }
 
 static enum nextport_status look_at(struct search *search, struct np_reader *reader, const char *path, bool given)

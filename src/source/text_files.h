@@ -113,6 +113,8 @@ void np_files_gap(struct np_files *, struct np_position, const char *hint, const
 enum nextport_status np_files_fail(struct np_files *, enum nextport_status status, struct np_position, const char *fmt,
                                    ...) NP_PRINTF(4, 5);
 
+/* How a person would name the path. */
+const char *np_files_shown(const struct np_files *, const char *path);
 /* Foreign text, cut to what is worth repeating in every claim. In the arena. */
 const char *np_files_text(struct np_files *, struct np_text);
 
@@ -164,7 +166,8 @@ enum nextport_status np_files_look(struct np_look *, const struct np_source *, c
                                    const char *const *places, struct nextport_error *);
 
 /* The same for those who find their files in folders of their own, before np_files_look(), which then reads what was given:
- * `each` walks them all as one configuration and returns whether there were any. `path` names the whole in messages. */
+ * `each` walks them all as one configuration and returns whether there were any; again where something was caught half-written.
+ * `path` names the whole in messages. */
 typedef bool np_files_fn(struct np_files *, struct np_position whole, void *ctx);
 enum nextport_status np_files_look_around(struct np_look *, const struct np_source *, const char *path,
                                           np_files_fn *each, void *ctx, struct nextport_error *);

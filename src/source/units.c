@@ -657,23 +657,26 @@ void np_settings_of(struct np_files *files, const struct np_file *file, np_setti
     }
 }
 
-/* What lies in the way of one unit is no reason to give no port at all, unless its file is there and cannot be read. */
+/* What cannot be read is missing; but one unit, which systemd may be unable to read as well, is no reason to give no port at
+ * all. */
 static const struct np_file *open_file(struct np_units *units, const char *path)
 {
+    struct np_files *files = units->files;
     const struct np_file *file;
-    const char *why;
-    if (!units->place->is_foreign)
-        return np_files_open(units->files, units->from, path);
-    switch (np_files_try(units->files, path, &file, &why)) {
+    const char *why, *hint = NULL;
+    switch (np_files_try(files, path, &file, &why)) {
     case NP_READ_OK:
         return file;
     case NP_READ_ABSENT:
         return NULL;
     case NP_READ_DENIED:
+        hint = np_sprintf(units->arena, "%s: this user may not read it.", np_host_words.elevate);
+        break;
     case NP_READ_BAD:
         break;
     }
-    np_files_gap(units->files, units->from, NULL, "%s: %s", path, why);
+    const struct np_file unread = {.path = path, .name = np_files_shown(files, path)};
+    np_files_gap(files, (struct np_position){.file = &unread}, hint, "%s", why);
     return NULL;
 }
 
@@ -1047,6 +1050,36 @@ const struct np_variable *np_environment_find(const struct np_environment *envir
         if (strcmp(environment->variables[i - 1].name, name) == 0)
             return &environment->variables[i - 1];
     return NULL;
+}
+
+static const char *value_of(const struct np_environment *environment, const char *name)
+{
+    const struct np_variable *variable = np_environment_find(environment, name);
+    return variable ? variable->value : NULL;
+}
+
+const char *np_environment_expand(const struct np_environment *environment, const char *word)
+{
+    struct np_arena *arena = environment->units->arena;
+    struct np_buf out = {.arena = arena};
+    if (*word == '$' && is_variable(word + 1))
+        return value_of(environment, word + 1);
+    np_buf_add(&out, "", 0);
+    for (const char *p = word; *p; p++) {
+        const char *close = p[0] == '$' && p[1] == '{' ? strchr(p, '}') : NULL;
+        const char *name = close ? np_strndup(arena, p + 2, (size_t)(close - p - 2)) : "";
+        if (p[0] == '$' && p[1] == '$') {
+            np_buf_add(&out, p++, 1);
+        } else if (is_variable(name)) {
+            if (!value_of(environment, name))
+                return NULL;
+            np_buf_puts(&out, value_of(environment, name));
+            p = close;
+        } else {
+            np_buf_add(&out, p, 1);
+        }
+    }
+    return out.ptr;
 }
 
 /* ---- Files of assignments ------------------------------------------------------------------------------------- */

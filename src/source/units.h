@@ -20,7 +20,6 @@ struct np_units_place {
     const char *const *suffixes; /* of the units that are wanted: ".socket"; ends with NULL */
     bool is_system;              /* the machine's manager: its specifiers have the values of root */
     const char *home;            /* of the user whose manager it is; NULL: not known */
-    bool is_foreign;             /* another user's: whatever cannot be read there is a gap, and no failure */
 };
 
 /* The folders of the machine's manager, and of all users' managers behind the folders of their homes. End with NULL. */
@@ -132,6 +131,10 @@ bool np_environment_take(struct np_environment *, const struct np_setting *);
 void np_environment_finish(struct np_environment *);
 /* NULL: it is not set there. */
 const struct np_variable *np_environment_find(const struct np_environment *, const char *name);
+
+/* Fills in "${NAME}" as systemd does in a word of a command, and "$NAME" where that is the whole word, which may have
+ * several in it then; "$$" is a dollar. NULL: a variable's value is not known here. */
+const char *np_environment_expand(const struct np_environment *, const char *word);
 
 /* The assignments of a file as systemd reads it, names as written (a shell's "export NAME" too, which systemd drops). */
 typedef void np_variable_fn(void *ctx, const struct np_variable *);

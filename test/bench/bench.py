@@ -307,6 +307,39 @@ def nginx(rounds, idle):
             row("the same, in memory", f"{two.mib:.1f} MiB", f"no nginx: {bare.mib:.1f} MiB", two.mib / bare.mib)]
 
 
+FRONTEND = """frontend NAME
+    bind 127.0.0.1:PORT
+    bind :PORT ssl crt /etc/haproxy/certs/NAME.pem alpn h2,http/1.1
+    mode http
+    acl is_api path_beg /api
+    http-request set-header X-Forwarded-Proto https
+    use_backend NAME_api if is_api
+    default_backend NAME
+
+backend NAME
+    server one 10.0.0.1:8080 check
+    server two 10.0.0.2:8080 check
+
+"""
+
+
+def haproxy(rounds, idle):
+    """Reading one file of 5,000 frontends against only reading the same file."""
+    frontends, ledger = 5000, Ledger("haproxy")
+    main, names = ledger.folder / "haproxy.cfg", ledger.folder / "files"
+    main.write_text("global\n    maxconn 4096\n\ndefaults\n    timeout client 30s\n\n"
+                    + "".join(FRONTEND.replace("NAME", f"shop{number}").replace("PORT", str(FIRST + number))
+                              for number in range(frontends)))
+    names.write_text(f"{main}\n")
+    look = [NEXTPORT, "next", "--dry-run", *ledger.common, "--haproxy-config", main]
+    plain = [NEXTPORT, "next", "--dry-run", *Ledger("haproxy-none").common]
+    one, two, bare = measure(max(5, rounds // 5), Run([RELEASE / "test" / "read", names], idle), Run(look, idle),
+                             Run(plain, idle))
+    return [row(f"{frontends} HAProxy frontends in one file", ms(two.ms),
+                f"`read` of it: {ms(one.ms)}; without it: {ms(bare.ms)}", two.ratio),
+            row("the same, in memory", f"{two.mib:.1f} MiB", f"no frontends: {bare.mib:.1f} MiB", two.mib / bare.mib)]
+
+
 def apache_files(folder, vhosts):
     """httpd.conf and a file for each virtual host, one port of the pool for each of them, and the list of all the files."""
     sites = folder / "sites"
@@ -443,7 +476,7 @@ def peers(rounds, idle):
             for name, figure in zip(commands, figures[1:])]
 
 
-ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, apache, nat, containers, leases, history,
+ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, apache, haproxy, nat, containers, leases, history,
                                           check, processes, full, parallel, peers)}
 
 

@@ -112,7 +112,7 @@ def test_adopt_leases_to_the_section(nextport, tmp_path):
     conf.write_text(f"[haproxy]\nfiles = {file}\n")
     assert nextport("adopt", "--apply").status == 0
     lease, = nextport("leases", "--format", "json").json["leases"]
-    assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "frontend shop", "haproxy: frontend shop")
+    assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "shop", "haproxy: frontend shop")
 
 
 def write(root, files):
@@ -136,11 +136,48 @@ def write(root, files):
       "etc/haproxy/conf.d/p.cfg": "peers p\n peer me :8011\n peer you :8012\n"}, {8010, 8011}),
     ({"etc/haproxy/haproxy.cfg": "frontend a\n bind :8000\n", "etc/haproxy/conf.d/b.cfg": "frontend b\n bind :8001\n"},
      {8000, 8001}),
+    # services beside the package's own: whatever they are called, and in whatever folder HAProxy lies
+    ({"etc/systemd/system/lb.service": "[Service]\nEnvironmentFile=/etc/lb.env\nExecStart=@/opt/bin/haproxy lb -Ws "
+      "-f /srv/lb.cfg -f /srv/lb.d -S 127.0.0.1:8023 $MORE -p /run/%p.pid\n", "etc/lb.env": "P=8020\nMORE=-L me\n",
+      "srv/lb.cfg": "frontend a\n bind \":${P}\"\npeers p\n peer me :8021\n peer you :8022\n",
+      "srv/lb.d/b.cfg": "frontend b\n bind :8024\n"}, {8020, 8021, 8023, 8024}),
+    ({"lib/systemd/system/haproxy@.service": "[Service]\nEnvironment=CONFIG=/etc/haproxy/%i.cfg P=80%i\n"
+      "ExecStartPre=/usr/sbin/haproxy -c -f /srv/check.cfg\nExecStart=/usr/sbin/haproxy -Ws -f ${CONFIG}\n",
+      "etc/systemd/system/multi-user.target.wants/haproxy@30.service": "",
+      "etc/systemd/system/haproxy@31.service.d/x.conf": "",
+      "etc/systemd/system/other.target.requires/haproxy@32.service": "",
+      "etc/haproxy/30.cfg": "frontend a\n bind \":${P}\"\n", "etc/haproxy/31.cfg": "frontend a\n bind :8099\n",
+      "etc/haproxy/32.cfg": "frontend a\n bind \"127.0.0.1:$P\"\n", "srv/check.cfg": "frontend a\n bind :8098\n"},
+     {8030, 8032}),
+    ({"etc/systemd/system/a.service": "[Service]\nExecStart=/usr/bin/other -f /srv/a.cfg\n",
+      "etc/systemd/system/b.service": "[Service]\nExecStart=/usr/sbin/haproxy -f /srv/a.cfg\nExecStart=\n"
+      "ExecStart=-/usr/sbin/haproxy -f /srv/b.cfg\n", "srv/a.cfg": "frontend a\n bind :8040\n",
+      "usr/lib/systemd/system/c.service": "[Service]\nExecStart=/usr/sbin/haproxy -f /srv/a.cfg\n",
+      "run/systemd/generator.late/haproxy.service": "[Service]\nExecStart=/etc/init.d/haproxy start\n",
+      "etc/haproxy/haproxy.cfg": "frontend c\n bind :8042\n", "srv/b.cfg": "frontend b\n bind :8041\n"}, {8041, 8042}),
 ])
 def test_the_files_of_the_service_say_what_is_read(nextport, tmp_path, files, wanted):
     root = tmp_path / "root"
     write(root, files)
     assert {port for _, port in ports(nextport, "haproxy", "--root", root)} == wanted
+
+
+def test_a_file_of_another_service_is_read_with_its_variables_when_it_is_given(nextport, tmp_path):
+    root = tmp_path / "root"
+    write(root, {"etc/systemd/system/lb.service": "[Service]\nEnvironment=P=49000\nExecStart=/usr/sbin/haproxy -f /srv/lb.cfg\n",
+                 "srv/lb.cfg": "frontend a\n bind \":${P}\"\n"})
+    (tmp_path / "lb.cfg").write_text("frontend b\n bind \":${P-49001}\"\n")
+    done = nextport("used", "--source", "haproxy", "--format", "json", "--root", root, "--haproxy-config", tmp_path / "lb.cfg")
+    assert [(claim["first"], claim["certainty"], claim["holder"]) for claim in done.json["claims"]] == [
+        (49000, "declared", "frontend a"), (49001, "conditional", "frontend b")]
+
+
+def test_a_service_whose_file_is_missing_is_said(nextport, tmp_path):
+    root = tmp_path / "root"
+    write(root, {"etc/systemd/system/lb.service": "[Service]\nExecStart=/usr/sbin/haproxy -f /srv/lb.cfg -f more.cfg\n"})
+    done = nextport("used", "--source", "haproxy", "--format", "json", "--root", root)
+    assert done.status == 0 and done.json["sources"][0]["sight"] == "seen"
+    assert "lb.service:2:1: " in done.log and "lb.cfg: no such file" in done.log and "more.cfg" in done.log, done
 
 
 def test_a_variable_that_nothing_sets_is_said_and_no_port_is_made_of_it(nextport, tmp_path):

@@ -394,6 +394,20 @@ static void a_holder_is_named_with_its_source(void **state)
     np_arena_free(arena);
 }
 
+static void a_container_that_quadlet_declares_is_the_one_that_podman_shows(void **state)
+{
+    (void)state;
+    const struct nextport_claim declared = {.source = "quadlet", .holder = "systemd-shop"},
+                                shown = {.source = "podman", .holder = "systemd-shop"},
+                                docker = {.source = "docker", .holder = "systemd-shop"};
+    assert_true(np_holder_is("quadlet: systemd-shop", &shown));
+    assert_true(np_holder_is("podman: systemd-shop", &declared));
+    assert_true(np_holder_is("quadlet: systemd-shop", &declared));
+    assert_false(np_holder_is("quadlet: systemd-blog", &shown));
+    assert_false(np_holder_is("quadlet: systemd-shop", &docker));
+    assert_false(np_holder_is("quadlet", &shown));
+}
+
 /* ---- What an owner that asks again gets ---- */
 
 /* Claims in a word: who, as what. */
@@ -525,6 +539,7 @@ int main(void)
         cmocka_unit_test(only_standing_sockets_and_declarations_keep_a_lease_alive),
         cmocka_unit_test(the_claim_that_says_most_speaks_for_a_port),
         cmocka_unit_test(a_holder_is_named_with_its_source),
+        cmocka_unit_test(a_container_that_quadlet_declares_is_the_one_that_podman_shows),
         cmocka_unit_test(only_a_known_stranger_or_the_system_moves_a_lease),
         cmocka_unit_test(a_lease_that_ended_leaves_nothing_behind),
     };

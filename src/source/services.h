@@ -1,0 +1,28 @@
+/* Services that start a program: its words and its environment. For servers that are configured by files which a service
+ * names.
+ * SPDX-License-Identifier: MIT */
+#ifndef NP_SERVICES_H
+#define NP_SERVICES_H
+
+#include "source/units.h"
+
+struct np_service {
+    const struct np_unit *unit;
+    /* Behind the program, with specifiers and variables filled in. NULL: one that is not known here. */
+    const char *const *words;
+    size_t n;
+    struct np_position at; /* of the ExecStart= */
+    struct np_environment environment;
+};
+
+/* The first command of a service that starts `program` ("haproxy", in whatever folder but that of init scripts). false: it
+ * has none. */
+bool np_service_read(struct np_units *, const struct np_unit *, const char *program, struct np_service *ret);
+
+/* The services that do, by name: of those that came with the system (/usr/lib) only such whose names have that of the
+ * program in them, so that few files are read; all others. Of templates the instances that something wants. `but` (NULL:
+ * none) is left out. In the arena. */
+void np_services_of(struct np_units *, const char *program, const char *but, const struct np_service **ret,
+                    size_t *ret_n);
+
+#endif
