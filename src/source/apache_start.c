@@ -1,6 +1,6 @@
 /* Where a httpd lies, and with what it is started there. doc/sources/apache.md has the same table for people.
  * SPDX-License-Identifier: MIT */
-#include "source/apache_start.h"
+#include "source/apache.h"
 
 #include <string.h>
 
@@ -117,6 +117,47 @@ const struct np_apache_place *np_apache_place_of(const char *path, bool (*is_the
            (place->instead && is_there(ctx, place->instead)))
         place++;
     return place;
+}
+
+bool np_apache_is_below(void *reader, const char *path)
+{
+    const char *const *paths, *why;
+    size_t n = 0;
+    const enum np_read outcome = np_reader_glob(reader, path, &paths, &n, &why);
+    return n > 0 || outcome != NP_READ_OK;
+}
+
+const char *const *np_apache_patterns(struct np_look *look)
+{
+    struct np_arena *arena = look->ret->arena;
+    const bool drive = !look->settings->root && np_host_windows_path(arena, "C:\\apache");
+    const char **patterns = np_alloc_array(arena, np_apache_n_places + 1, sizeof *patterns);
+    size_t n = 0;
+    for (size_t i = 0; i < np_apache_n_places; i++) {
+        const struct np_apache_place *place = &np_apache_places[i];
+        if (!place->main || place->main[0] != '/' || (place->windows != drive && !look->settings->root) ||
+            (place->beside && !np_apache_is_below(look->reader, place->beside)) ||
+            (place->instead && np_apache_is_below(look->reader, place->instead)))
+            continue;
+        patterns[n++] = drive ? np_sprintf(arena, "C:%s", place->main) : place->main;
+    }
+    return patterns;
+}
+
+/* The folder of apache2.conf, the one above conf/httpd.conf. */
+const char *np_apache_root(struct np_arena *arena, const struct np_apache_place *place, const char *main_file)
+{
+    const char *slash = strrchr(main_file, '/');
+    struct np_text folder = slash ? (struct np_text){main_file, (size_t)(slash - main_file)} : np_text_of(".");
+    if (place->root)
+        return place->root;
+    const char *name = name_of(np_text_dup(arena, folder));
+    if (strcmp(name_of(main_file), "apache2.conf") == 0 || !np_equal_nocase(name, "conf"))
+        return folder.len ? np_text_dup(arena, folder) : "/";
+    folder.len -= strlen("conf");
+    while (folder.len > 1 && folder.ptr[folder.len - 1] == '/')
+        folder.len--;
+    return folder.len ? np_text_dup(arena, folder) : ".";
 }
 
 /* ---- Variables ------------------------------------------------------------------------------------------------ */
