@@ -220,27 +220,39 @@ static bool read_dump(struct dump *dump, struct np_text text)
 
 /* ---- One configuration ---------------------------------------------------------------------------------------- */
 
-/* As a gap of the files: it warns, unless a person said what it is to do. */
+/* As a gap of the files: it warns, unless a person said what it is to do. A sighting has one reason; others are notes. */
 static void give_up(struct dump *dump, const char *why, const char *hint)
 {
     const struct np_settings *settings = dump->look->settings;
+    struct np_evidence *ret = dump->look->ret;
     const bool chosen = settings->strict || np_settings_strength(settings, "policy.apache") > NP_BY_DEFAULT;
+    const struct nextport_sighting *seen = np_evidence_sighting(ret, "apache");
     dump->failed = true;
-    np_evidence_sight(dump->look->ret, "apache", NEXTPORT_PARTIAL,
-                      chosen ? np_settings_policy(settings, "apache") : NEXTPORT_WARN,
-                      np_sprintf(dump->arena, "dump %s: %s", dump->shown, why), hint);
+    why = np_sprintf(dump->arena, "dump %s: %s", dump->shown, why);
+    if (seen && (seen->sight == NEXTPORT_PARTIAL || seen->sight == NEXTPORT_UNREADABLE))
+        np_note(ret->log, NEXTPORT_WARNING, "%s", why);
+    else
+        np_evidence_sight(ret, "apache", NEXTPORT_PARTIAL,
+                          chosen ? np_settings_policy(settings, "apache") : NEXTPORT_WARN, why, hint);
 }
 
-/* The last line that says something; httpd ends with the reason. */
+/* The last line that says something, with the one before it that introduces it: httpd ends with the reason. */
 static const char *reason_of(struct dump *dump, struct np_text log)
 {
-    struct np_text line, last = {"nothing said", strlen("nothing said")};
-    enum { SHOWN_MAX = 300 };
-    while (np_text_split(&log, '\n', &line))
-        if (np_text_trim(line).len && !np_text_is(np_text_trim(line), "Action '-t -D DUMP_CONFIG' failed."))
-            last = np_text_trim(line);
-    return np_neutral(dump->arena, np_strndup(dump->arena, last.ptr, last.len < SHOWN_MAX ? last.len : SHOWN_MAX),
-                      false);
+    enum { SHOWN_MAX = 500 };
+    struct np_text line, last = np_text_of("it said nothing"), before = {0};
+    while (np_text_split(&log, '\n', &line)) {
+        line = np_text_trim(line);
+        if (!line.len || np_text_is(line, "Action '-t -D DUMP_CONFIG' failed.") ||
+            np_text_is(line, "The Apache error log may have more information."))
+            continue;
+        before = last;
+        last = line;
+    }
+    const char *shown = before.len && before.ptr[before.len - 1] == ':'
+                            ? np_sprintf(dump->arena, "%.*s %.*s", (int)before.len, before.ptr, (int)last.len, last.ptr)
+                            : np_text_dup(dump->arena, last);
+    return np_neutral(dump->arena, np_sprintf(dump->arena, "%.*s", SHOWN_MAX, shown), false);
 }
 
 static void dump_one(struct dump *dump)
