@@ -154,15 +154,14 @@ static int read_to_end(struct run *run, size_t limit)
     }
 }
 
-/* It may close its streams before it ends. */
-static int wait_for_end(struct run *run, int *ret_status)
+/* It may close its streams before it ends. Its number stays its own until it is taken leave of. */
+static int wait_for_end(struct run *run)
 {
     for (;;) {
-        const pid_t ended = waitpid(run->pid, ret_status, WNOHANG);
-        const int reason = ended < 0 ? errno : 0;
-        if (ended == run->pid)
-            run->pid = -1;
-        if (ended > 0 || (reason && reason != EINTR))
+        siginfo_t ended = {.si_pid = 0};
+        const int reason =
+            waitid(P_PID, (id_t)run->pid, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 && errno != EINTR ? errno : 0;
+        if (reason || ended.si_pid == run->pid)
             return reason;
         if (now_ms() >= run->deadline_ms)
             return ETIMEDOUT;
@@ -171,12 +170,12 @@ static int wait_for_end(struct run *run, int *ret_status)
 }
 
 /* With it ends what it started. */
-static void end_run(struct run *run)
+static void end_run(struct run *run, int *ret_status)
 {
     if (run->pid > 0) {
         kill(-run->pid, SIGKILL);
-        kill(run->pid, SIGKILL);
-        while (waitpid(run->pid, NULL, 0) < 0 && errno == EINTR)
+        kill(run->pid, SIGKILL); /* no harm when it has ended; it may not have a group of its own yet */
+        while (waitpid(run->pid, ret_status, 0) < 0 && errno == EINTR)
             continue;
     }
     for (unsigned i = 0; i < N_PIPES; i++) {
@@ -222,8 +221,8 @@ enum nextport_status np_host_run(struct np_arena *arena, const struct np_program
     if (!reason)
         reason = read_to_end(&run, program->limit);
     if (!reason)
-        reason = wait_for_end(&run, &status);
-    end_run(&run);
+        reason = wait_for_end(&run);
+    end_run(&run, &status);
     if (!reason && run.printed[TROUBLE].len == sizeof trouble) {
         memcpy(&trouble, run.printed[TROUBLE].ptr, sizeof trouble);
         reason = trouble;
