@@ -595,3 +595,52 @@ def test_httpd_of_windows_is_run_where_it_lies(nextport, windows):
         assert sighting["sight"] == "partial" and "status 3: no dump" in sighting["why"], done
     finally:
         shutil.rmtree(folder)
+
+
+# ---- envvars --------------------------------------------------------------------------------------------------------
+
+# As sh reads them; {A}, {B} and {C} are ports then. Whatever the reader cannot know it must say so of.
+ENVVARS = {
+    "plain": "export A=7001\nB=7002; export B\nexport C='7003'\n",
+    "quotes and variables": "export A=70'01'\nexport B=\"$A\"\nexport C=1\"${A}\"\n",
+    "a dollar that means itself": "export A='$B'\nexport B=7002\nexport C=\"\\$B\"\n",
+    "several of one command": "export A=7001\nexport A=7002 B=$A C=\"7003\"\n",
+    "lines that go on": "export A=\\\n7001\nexport B=\"70\\\n02\"\nexport C=70\\\n03 A=7004\n",
+    "code": "export A=`echo 7001` B=7002\nexport B=$(echo 7003)\nexport C=${A:-7004}\nexport A=$((7000+5))\n",
+    "conditions": "export B=7001\nif [ -n \"$B\" ]; then\nexport A=7002\nelse\nexport A=7003\nfi\nif true; then export B=7004; fi\n"
+                  "case x in x) C=7005 ;; esac\nexport C\n",
+    "lists": "export A=7001 B=7002 C=7003\ntest -n x && export A=7004\n[ -z x ] || B=7005\nC=7006 true\n",
+    "functions": "export A=7001 B=7002 C=7003\nf() {\nexport A=7004\n}\nf\ng() { export B=7005; }\ng\n",
+    "unset": "export A=7001 B=7002 C=7003\nunset A\nunset B C\nC=7004\n",
+    "comments": "# it's \"\nexport A=7001 # it's\nexport B=7002#3\n#export C=7009\nexport C=7003;# \"\n",
+    "appended": "export A=70\nexport B=$A\nA=${A}01\nB=${B}02 C=7003\n",
+}
+
+
+@pytest.mark.linux("sh says what it makes of them")
+@pytest.mark.parametrize("name", ENVVARS)
+def test_what_the_shell_makes_of_envvars_is_what_is_claimed_or_said_not_to_be_known(nextport, tmp_path, name):
+    file = write(tmp_path / "conf", "Listen ${A}\nListen ${B}\nListen ${C}\n")
+    (tmp_path / "conf/envvars").write_text(ENVVARS[name])
+    shell = subprocess.run(["sh", "-c", f"set -a; . {tmp_path}/conf/envvars; env -0"], env={"PATH": os.environ["PATH"]},
+                           capture_output=True, text=True, check=True)
+    real = dict(line.split("=", 1) for line in shell.stdout.split("\0") if line)
+    said = claims(nextport, "apache", "--apache-config", file)
+    for line, variable in enumerate("ABC", 1):
+        found = [claim for claim in said if claim["line"] == line]
+        known = all(claim["certainty"] != "unresolved" for claim in found)
+        if real.get(variable, "").isdigit():
+            assert not known or int(real[variable]) in {claim["first"] for claim in found}, (variable, found)
+    if name in ("plain", "quotes and variables", "comments"):
+        assert all(claim["certainty"] == "declared" for claim in said if claim["line"] != 2 or name != "comments")
+
+
+@pytest.mark.parametrize("text", (b"\0\x7fELF" * 1000, b"export A='" + b"x\n" * 100000, b"if x\n" * 100000,
+                                  b"export A=$A$A\n" * 50000, b"export A=" + b"x" * 60000 + b"\n" +
+                                  b"export A=\"$A$A\"\n" * 60, b"\\\n" * 100000, b"A=" * 100000, b"A" * (1 << 20)),
+                         ids=("binary", "quote not closed", "deep", "unknown", "growing", "going on", "equals", "long"))
+def test_envvars_of_any_kind_end(nextport, tmp_path, text):
+    file = write(tmp_path / "conf", "Listen 49000\n")
+    (tmp_path / "conf/envvars").write_bytes(text)
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] in ("seen", "partial", "unreadable") and 49000 in {c["first"] for c in done.json["claims"]}
