@@ -328,6 +328,8 @@ const struct option_row cli_options[] = {
     {"systemd-config", 0, "FILE", ON_EVIDENCE, "systemd.files", NULL, NULL, "read this unit file as well; repeatable"},
     {"quadlet-config", 0, "FILE", ON_EVIDENCE, "quadlet.files", NULL, NULL,
      "read this .container, .pod or .kube as well; repeatable"},
+    {"dump", 0, "SOURCE", ON_EVIDENCE, "machine.dump", NULL, NULL,
+     "run the server itself to cross-check what is read: apache; repeatable"},
     {"root", 0, "DIR", ON_LOOKS & ~ON_EXEC, "machine.root", NULL, NULL,
      "read the files of the machine below DIR, no sockets"},
     {"policy", 0, "S=P", ON_EVIDENCE, NULL, NULL, take_policy, "when source S cannot be seen: require, warn or off"},

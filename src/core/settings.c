@@ -214,6 +214,16 @@ static enum nextport_status apply_quadlet_files(struct np_settings *s, struct np
     return add_path(&s->quadlet_files, s, value, what, err);
 }
 
+static enum nextport_status apply_dump(struct np_settings *s, struct np_text value, const char *what,
+                                       struct nextport_error *err)
+{
+    if (!value.len)
+        return np_fail(err, NEXTPORT_INPUT, "%s: the name of the source is empty", what);
+    *(const char **)np_push(s->arena, &s->dumps.items, &s->dumps.n, &s->dumps.capacity, sizeof *s->dumps.items) =
+        np_text_dup(s->arena, value);
+    return NEXTPORT_OK;
+}
+
 static enum nextport_status boolean(bool *ret, struct np_text value, const char *what, struct nextport_error *err)
 {
     static const struct {
@@ -302,6 +312,7 @@ static const struct setting table[] = {
     {"apache.files", NULL, true, apply_apache_files},
     {"quadlet.files", NULL, true, apply_quadlet_files},
     {"machine.root", NULL, false, apply_root},
+    {"machine.dump", NULL, true, apply_dump},
     {"policy.strict", "no", false, apply_strict},
 };
 

@@ -44,7 +44,8 @@ struct np_settings {
     bool user;          /* a ledger of the user's own */
     const char *format; /* NULL: plain or table */
     bool strict;
-    const char *root; /* NULL: this machine */
+    const char *root;            /* NULL: this machine */
+    struct np_string_list dumps; /* sources whose servers may be run to say their configuration */
     struct np_string_list iis_files;
     bool iis_express; /* read the user's own as well */
     struct np_string_list nginx_files, apache_files, haproxy_files, systemd_files, quadlet_files;

@@ -106,9 +106,49 @@ static bool asked(const struct np_scope *scope, const char *source)
     return false;
 }
 
+static bool is_dumped(const struct np_settings *settings, const struct np_source *source)
+{
+    for (size_t i = 0; i < settings->dumps.n; i++)
+        if (strcmp(settings->dumps.items[i], source->name) == 0)
+            return source->dump != NULL;
+    return false;
+}
+
+static enum nextport_status refuse_dump(struct np_run *run, const char *name, struct nextport_error *err)
+{
+    const struct np_source *source = np_source_find(name);
+    np_fail(err, NEXTPORT_INPUT, "--dump: %s '%s'%s%s", source ? "there is no dump of" : "unknown source",
+            np_neutral(run->arena, name, false), source && source->no_dump ? ": " : "",
+            source && source->no_dump ? source->no_dump : "");
+    struct np_buf names = {.arena = run->arena};
+    for (size_t i = 0; np_sources[i]; i++)
+        if (np_sources[i]->dump)
+            np_buf_printf(&names, "%s%s", names.len ? ", " : "", np_sources[i]->name);
+    np_hint(err, "Sources with a dump are: %s. All others are read without it.", names.ptr);
+    return err->status;
+}
+
+/* Only what somebody asked for is run, and only of this machine. */
+static enum nextport_status check_dumps(struct np_run *run, struct nextport_error *err)
+{
+    const struct np_settings *settings = &run->np->settings;
+    for (size_t i = 0; i < settings->dumps.n; i++) {
+        const struct np_source *source = np_source_find(settings->dumps.items[i]);
+        if (!source || !source->dump)
+            return refuse_dump(run, settings->dumps.items[i], err);
+    }
+    if (!settings->root || !settings->dumps.n)
+        return NEXTPORT_OK;
+    np_fail(err, NEXTPORT_INPUT, "--dump runs a program of this machine, and --root reads the files of another");
+    np_hint(err, "Leave one of them out.");
+    return err->status;
+}
+
 enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scope, struct nextport_error *err)
 {
     const struct np_settings *settings = &run->np->settings;
+    if (check_dumps(run, err) != NEXTPORT_OK)
+        return err->status;
     struct np_look look = {.settings = settings,
                            .reader = run->reader,
                            .given = run->given,
@@ -123,6 +163,8 @@ enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scop
             np_run_sight(run, source, NEXTPORT_ABSENT, "not asked: its policy is off", NULL);
         else if (wanted && source->look(&look, err) != NEXTPORT_OK)
             return np_wrap(err, "look at %s", source->name);
+        else if (wanted && is_dumped(settings, source) && source->dump(&look, err) != NEXTPORT_OK)
+            return np_wrap(err, "look at the dump of %s", source->name);
     }
     if (look.ret_os)
         run->os = look.ret_os;

@@ -122,6 +122,29 @@ bool np_stream_send(struct np_stream *, const char *bytes, size_t n, const char 
 /* Up to `n` bytes, as soon as there are some; 0: the other side has ended; -1, with *why: it failed, or not in time. */
 ptrdiff_t np_stream_receive(struct np_stream *, char *bytes, size_t n, const char **why);
 
+/* ---- Programs ------------------------------------------------------------------------------------------------ */
+
+/* One run of a program: by its file and no shell, with nothing to read, no descriptor of ours but its own output, and in the
+ * system's topmost folder. */
+struct np_program {
+    const char *file;               /* absolute */
+    const char *const *words;       /* behind its name; ends with NULL */
+    const char *const *environment; /* "NAME=VALUE", all it gets beside what the system itself needs; ends with NULL */
+    size_t limit;                   /* bytes that each of its streams may print */
+    unsigned budget_ms;
+};
+
+struct np_printed {
+    struct np_text out, log; /* standard output and standard error; NUL-terminated */
+    int status;              /* what it ended with; a signal is 128 and its number */
+};
+
+/* Runs it to its end, whatever status that is. It ends with us at the latest, and what it started with it. NEXTPORT_DENIED:
+ * strangers may write its file (not asked on Windows), or it may not be run. NEXTPORT_FAILED: it did not end in time, printed
+ * too much, or could not be run; *ret is left alone then. */
+enum nextport_status np_host_run(struct np_arena *, const struct np_program *, struct np_printed *ret,
+                                 struct nextport_error *);
+
 /* Where a container engine keeps its things on this system. */
 struct np_engine_place {
     const char *config;   /* its configuration file */

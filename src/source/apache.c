@@ -5,7 +5,7 @@
  * Only `Listen` opens a port. What stands in a section whose condition cannot be decided from files (a version, a -D of
  * the command line) counts, as conditional. Nothing is ever executed.
  * SPDX-License-Identifier: MIT */
-#include "source/apache_start.h"
+#include "source/apache.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@ enum {
     MACRO_BYTES_MAX = 16 * 1024 * 1024, /* of all lines that macros make */
     MACRO_DEPTH_MAX = 20,
     FOLDERS_MAX = 1000, /* included */
+    ADDRESS_MAX = 64,   /* bytes of one that is in digits */
 };
 
 enum answer { NO, MAYBE, YES };
@@ -300,13 +301,13 @@ static bool takes(struct np_text *text, const char *word)
     return true;
 }
 
-/* Source files of modules that are not called as their libraries are. */
+/* Modules whose source file is called otherwise than "mod_" and their name: no other name of a file is theirs. */
 static const struct {
     const char *module, *file;
 } odd_modules[] = {
-    {"mpm_event_module", "event.c"},     {"mpm_worker_module", "worker.c"},   {"mpm_prefork_module", "prefork.c"},
-    {"mpm_winnt_module", "mpm_winnt.c"}, {"core_module", "core.c"},           {"http_module", "http_core.c"},
-    {"so_module", "mod_so.c"},           {"systemd_module", "mod_systemd.c"},
+    {"mpm_event_module", "event.c"},     {"mpm_worker_module", "worker.c"}, {"mpm_prefork_module", "prefork.c"},
+    {"mpm_winnt_module", "mpm_winnt.c"}, {"core_module", "core.c"},         {"http_module", "http_core.c"},
+    {"ldap_module", "util_ldap.c"},
 };
 
 static void set_answer(struct np_map *map, const char *name, enum answer answer)
@@ -331,15 +332,17 @@ static void add_module(struct apache *apache, struct np_text module, struct np_t
     const char *id = np_text_dup(arena, module);
     struct np_text file = base_of(library);
     set_answer(&apache->modules, id, answer);
+    for (size_t i = 0; i < sizeof odd_modules / sizeof *odd_modules; i++)
+        if (np_text_is(module, odd_modules[i].module)) {
+            set_answer(&apache->modules, odd_modules[i].file, answer);
+            return;
+        }
     if (ends_with_nocase(file, ".so"))
         file.len -= 3;
     if (file.len)
         set_answer(&apache->modules, np_sprintf(arena, "%.*s.c", (int)file.len, file.ptr), answer);
     if (ends_with_nocase(module, "_module"))
         set_answer(&apache->modules, np_sprintf(arena, "mod_%.*s.c", (int)(module.len - 7), module.ptr), answer);
-    for (size_t i = 0; i < sizeof odd_modules / sizeof *odd_modules; i++)
-        if (np_text_is(module, odd_modules[i].module))
-            set_answer(&apache->modules, odd_modules[i].file, answer);
 }
 
 static void add_modules(struct apache *apache, const char *names, enum answer answer)
@@ -702,15 +705,23 @@ static bool is_numeric_address(struct np_text text)
 }
 
 /* "*", "127.0.0.1", "[::1]"; NULL for a name, which may be any address. */
-static const char *address_of(struct apache *apache, struct np_text text)
+static const char *address_of(struct np_arena *arena, struct np_text text)
 {
-    struct np_arena *arena = apache->arena;
     if (!text.len || np_text_is(text, "*"))
         return "*";
-    if (has_reference(text) || !is_numeric_address(text))
+    if (has_reference(text) || text.len > ADDRESS_MAX || !is_numeric_address(text))
         return NULL;
-    const char *shown = np_files_text(&apache->files, text);
+    const char *shown = np_text_dup(arena, text);
     return memchr(text.ptr, ':', text.len) && *text.ptr != '[' ? np_sprintf(arena, "[%s]", shown) : shown;
+}
+
+bool np_apache_listen(struct np_arena *arena, struct np_text args, uint16_t *ret_port, const char **ret_address)
+{
+    struct np_text where, address, digits;
+    if (!next_word(arena, &args, &where) || !split_port(where, &address, &digits) || !np_text_port(digits, ret_port))
+        return false;
+    *ret_address = address_of(arena, address);
+    return true;
 }
 
 static void do_listen(struct apache *apache, struct np_position at, struct np_text args)
@@ -740,7 +751,7 @@ static void do_listen(struct apache *apache, struct np_position at, struct np_te
                               .port = port,
                               .conditional =
                                   !is_certain(apache) || has_reference(where) || apache->vhost || apache->n_context,
-                              .address = address_of(apache, address),
+                              .address = address_of(apache->arena, address),
                               .detail = np_sprintf(apache->arena, "Listen %s", shown)};
     listen->scheme = proto         ? lowered(apache->arena, np_text_of(np_files_text(&apache->files, words.at[1])))
                      : port == 443 ? "https"
@@ -1235,21 +1246,6 @@ static void warn_of_unheard(struct apache *apache)
     }
 }
 
-/* ---- Places --------------------------------------------------------------------------------------------------- */
-
-/* Where httpd is built to look, until ServerRoot says it: the folder of apache2.conf, the one above conf/httpd.conf. */
-static const char *root_of(struct apache *apache, const char *file)
-{
-    const char *slash = strrchr(file, '/');
-    struct np_text folder = slash ? (struct np_text){file, (size_t)(slash - file)} : np_text_of(".");
-    if (apache->place->root)
-        return apache->place->root;
-    if (!ends_with_nocase(base_of(np_text_of(file)), "apache2.conf") && np_text_is_nocase(base_of(folder), "conf"))
-        folder = folder.len > 5 ? (struct np_text){folder.ptr, folder.len - 5}
-                                : np_text_of(slash && *file == '/' ? "/" : ".");
-    return folder.len ? np_text_dup(apache->arena, folder) : "/";
-}
-
 /* ---- The command line ----------------------------------------------------------------------------------------- */
 
 /* The value of the environment's variable; empty: it has none that is known. */
@@ -1396,7 +1392,7 @@ static enum nextport_status parse_main(void *ctx, const struct np_file *file)
 {
     struct apache *apache = ctx;
     apache->place = np_apache_place_of(file->path, is_beside, apache);
-    apache->server_root = root_of(apache, file->path);
+    apache->server_root = np_apache_root(apache->arena, apache->place, file->path);
     add_builtins(apache);
     begin(apache, file);
     apache->has_directives = false;
@@ -1437,35 +1433,9 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 
 /* ---- The look at a machine ------------------------------------------------------------------------------------ */
 
-static bool is_below(void *reader, const char *path)
-{
-    const char *const *paths, *why;
-    size_t n = 0;
-    const enum np_read outcome = np_reader_glob(reader, path, &paths, &n, &why);
-    return n > 0 || outcome != NP_READ_OK;
-}
-
-/* Rows of this machine, or in an image of any. A neighbour that decides is looked for, and it alone where it is absent. */
-static const char **places_of(struct np_look *look)
-{
-    struct np_arena *arena = look->ret->arena;
-    const bool drive = !look->settings->root && np_host_windows_path(arena, "C:\\apache");
-    const char **places = np_alloc_array(arena, np_apache_n_places + 1, sizeof *places);
-    size_t n = 0;
-    for (size_t i = 0; i < np_apache_n_places; i++) {
-        const struct np_apache_place *place = &np_apache_places[i];
-        if (!place->main || place->main[0] != '/' || (place->windows != drive && !look->settings->root) ||
-            (place->beside && !is_below(look->reader, place->beside)) ||
-            (place->instead && is_below(look->reader, place->instead)))
-            continue;
-        places[n++] = drive ? np_sprintf(arena, "C:%s", place->main) : place->main;
-    }
-    return places;
-}
-
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
-    return np_files_look(look, &np_source_apache, &look->settings->apache_files, places_of(look), err);
+    return np_files_look(look, &np_source_apache, &look->settings->apache_files, np_apache_patterns(look), err);
 }
 
 static const char *const programs[] = {"apache2", "httpd", "httpd.worker", NULL};
@@ -1479,4 +1449,5 @@ const struct np_source np_source_apache = {
     .programs = programs,
     .look = look,
     .parse = parse,
+    .dump = np_apache_dump,
 };

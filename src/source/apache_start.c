@@ -1,6 +1,6 @@
 /* Where a httpd lies, and with what it is started there. doc/sources/apache.md has the same table for people.
  * SPDX-License-Identifier: MIT */
-#include "source/apache_start.h"
+#include "source/apache.h"
 
 #include <string.h>
 
@@ -119,6 +119,47 @@ const struct np_apache_place *np_apache_place_of(const char *path, bool (*is_the
     return place;
 }
 
+bool np_apache_is_below(void *reader, const char *path)
+{
+    const char *const *paths, *why;
+    size_t n = 0;
+    const enum np_read outcome = np_reader_glob(reader, path, &paths, &n, &why);
+    return n > 0 || outcome != NP_READ_OK;
+}
+
+const char *const *np_apache_patterns(struct np_look *look)
+{
+    struct np_arena *arena = look->ret->arena;
+    const bool drive = !look->settings->root && np_host_windows_path(arena, "C:\\apache");
+    const char **patterns = np_alloc_array(arena, np_apache_n_places + 1, sizeof *patterns);
+    size_t n = 0;
+    for (size_t i = 0; i < np_apache_n_places; i++) {
+        const struct np_apache_place *place = &np_apache_places[i];
+        if (!place->main || place->main[0] != '/' || (place->windows != drive && !look->settings->root) ||
+            (place->beside && !np_apache_is_below(look->reader, place->beside)) ||
+            (place->instead && np_apache_is_below(look->reader, place->instead)))
+            continue;
+        patterns[n++] = drive ? np_sprintf(arena, "C:%s", place->main) : place->main;
+    }
+    return patterns;
+}
+
+/* The folder of apache2.conf, the one above conf/httpd.conf. */
+const char *np_apache_root(struct np_arena *arena, const struct np_apache_place *place, const char *main_file)
+{
+    const char *slash = strrchr(main_file, '/');
+    struct np_text folder = slash ? (struct np_text){main_file, (size_t)(slash - main_file)} : np_text_of(".");
+    if (place->root)
+        return place->root;
+    const char *name = name_of(np_text_dup(arena, folder));
+    if (strcmp(name_of(main_file), "apache2.conf") == 0 || !np_equal_nocase(name, "conf"))
+        return folder.len ? np_text_dup(arena, folder) : "/";
+    folder.len -= strlen("conf");
+    while (folder.len > 1 && folder.ptr[folder.len - 1] == '/')
+        folder.len--;
+    return folder.len ? np_text_dup(arena, folder) : ".";
+}
+
 /* ---- Variables ------------------------------------------------------------------------------------------------ */
 
 struct np_variable *np_variable_at(struct np_variables *variables, const char *name)
@@ -155,6 +196,8 @@ void np_variable_set(struct np_variable *variable, const char *value, bool certa
 
 /* ---- Assignments ---------------------------------------------------------------------------------------------- */
 
+enum { VALUE_MAX = 64 * 1024 }; /* bytes; longer ones are no values */
+
 static bool is_name(char c)
 {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
@@ -166,24 +209,27 @@ struct assignments {
     struct np_variables *variables;
     struct np_position at;
     unsigned depth; /* of if, case and their like */
+    bool assigned;  /* by the same command, which may put variables in before that or after */
 };
 
-/* "$NAME" or "${NAME}" of a variable with one value. false: it is anything else. */
-static bool expand(struct assignments *in, struct np_text *rest, struct np_buf *out)
+/* Takes "$NAME" or "${NAME}" off the front. false: it is anything else. *ret_known: of a variable with one value. */
+static bool expand(struct assignments *in, struct np_text *rest, struct np_buf *out, bool *ret_known)
 {
     const bool braced = rest->len > 1 && rest->ptr[1] == '{';
     size_t begin = braced ? 2 : 1, n = begin;
     while (n < rest->len && is_name(rest->ptr[n]))
         n++;
-    if (n == begin || in->from->literal || (braced && (n == rest->len || rest->ptr[n] != '}')))
+    if (n == begin || (braced && (n == rest->len || rest->ptr[n] != '}')))
         return false;
     const char *name = np_strndup(in->arena, rest->ptr + begin, n - begin);
     const struct np_variable *variable = np_variable_at(in->variables, name);
     n += braced;
     *rest = (struct np_text){rest->ptr + n, rest->len - n};
-    if (variable->too_many || variable->n != 1)
-        return false;
-    np_buf_puts(out, variable->values[0]);
+    if (variable->too_many || variable->maybe_unset || variable->n != 1 || in->assigned || in->from->literal ||
+        out->len + strlen(variable->values[0]) > VALUE_MAX)
+        *ret_known = false;
+    else
+        np_buf_puts(out, variable->values[0]);
     return true;
 }
 
@@ -200,7 +246,7 @@ static const char *take_value(struct assignments *in, struct np_text *rest, bool
         if (c == quote || (!quote && (c == '"' || c == '\''))) {
             quote = quote ? '\0' : c;
         } else if (c == '$' && quote != '\'') {
-            if (expand(in, rest, &out))
+            if (expand(in, rest, &out, ret_known))
                 continue;
             *ret_known = false;
         } else if (strchr(quote == '\'' ? "" : quote ? "\\`" : "\\`&|<>()#*?[~", c)) {
@@ -213,6 +259,12 @@ static const char *take_value(struct assignments *in, struct np_text *rest, bool
     }
     *ret_known = *ret_known && !quote;
     return out.ptr;
+}
+
+/* Every instance of Debian's has it of its folder's name, and its script finds it out by what no reader can run. */
+static bool is_known_suffix(const struct assignments *in, const struct np_variable *variable)
+{
+    return in->from == &debian && strcmp(variable->name, "SUFFIX") == 0;
 }
 
 /* Takes "NAME=VALUE" or "NAME+=VALUE" off the front. false: it is something else. */
@@ -229,8 +281,7 @@ static bool assign(struct assignments *in, struct np_text *rest)
     n += 1u + appends;
     *rest = (struct np_text){rest->ptr + n, rest->len - n};
     const char *value = take_value(in, rest, &known);
-    /* which every instance of Debian's has of its folder's name, and its script finds out by what no reader can run */
-    if (in->from == &debian && strcmp(variable->name, "SUFFIX") == 0)
+    if (is_known_suffix(in, variable))
         return true;
     if (appends)
         value = np_sprintf(in->arena, "%s%s", variable->n == 1 ? variable->values[0] : "", value);
@@ -242,6 +293,12 @@ static bool assign(struct assignments *in, struct np_text *rest)
     return true;
 }
 
+static bool ends_with(struct np_text text, const char *end)
+{
+    const size_t n = strlen(end);
+    return text.len >= n && memcmp(text.ptr + text.len - n, end, n) == 0;
+}
+
 static bool takes(struct np_text *text, const char *word)
 {
     const size_t n = strlen(word);
@@ -251,28 +308,76 @@ static bool takes(struct np_text *text, const char *word)
     return true;
 }
 
-/* What is neither a condition nor an assignment changes no variable that matters here. */
+/* A line that is not understood may give any value to what it seems to assign, or none. */
+static void doubt(struct assignments *in, struct np_text line)
+{
+    for (size_t i = 0, n; i < line.len; i += n ? n : 1) {
+        for (n = 0; i + n < line.len && is_name(line.ptr[i + n]);)
+            n++;
+        const size_t end = i + n + (i + n < line.len && line.ptr[i + n] == '+');
+        if (!n || end >= line.len || line.ptr[end] != '=')
+            continue;
+        struct np_variable *variable = np_variable_at(in->variables, np_strndup(in->arena, line.ptr + i, n));
+        variable->too_many = variable->too_many || !is_known_suffix(in, variable);
+        variable->at = in->at;
+    }
+}
+
+/* What changes how certain the lines are that follow. */
+static bool is_block(struct assignments *in, struct np_text line)
+{
+    static const struct {
+        const char *begin, *end;
+    } blocks[] = {{"if ", "fi"}, {"case ", "esac"}, {"for ", "done"}, {"while ", "done"}, {"until ", "done"}};
+    struct np_text rest = line;
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        if (takes(&rest, blocks[i].begin)) {
+            in->depth += !ends_with(line, blocks[i].end);
+            return true;
+        }
+        if (np_text_is(line, blocks[i].end)) {
+            in->depth -= in->depth > 0;
+            return true;
+        }
+    }
+    if (np_text_is(line, "}"))
+        in->depth -= in->depth > 0;
+    in->depth += ends_with(line, "{"); /* of a function, that may be called or not */
+    return np_text_is(line, "}") || ends_with(line, "{");
+}
+
+/* Of "export NAME": all that is assigned counts as exported. */
+static bool pass_name(struct np_text *rest)
+{
+    size_t n = 0;
+    while (n < rest->len && is_name(rest->ptr[n]))
+        n++;
+    if (n == 0 || (n < rest->len && !strchr(" \t;", rest->ptr[n])))
+        return false;
+    *rest = (struct np_text){rest->ptr + n, rest->len - n};
+    return true;
+}
+
 static void look_at_line(struct assignments *in, struct np_text line)
 {
-    static const char *const begins[] = {"if ", "case ", "for ", "while ", "until "};
-    static const char *const ends[] = {"fi", "esac", "done"};
-    struct np_text rest = line;
-    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
-        if (takes(&rest, begins[i])) {
-            in->depth++;
-            return;
+    struct np_text rest = line, name;
+    if (is_block(in, line)) {
+        doubt(in, line);
+    } else if (takes(&rest, "unset ")) {
+        while (np_text_split(&rest, ' ', &name))
+            np_variable_at(in->variables, np_text_dup(in->arena, name))->too_many = true;
+    } else {
+        bool understood = true;
+        while (rest.len && *rest.ptr != '#' && understood) {
+            const bool exports = takes(&rest, "export ");
+            in->assigned = assign(in, &rest);
+            understood = in->assigned || (exports && pass_name(&rest));
+            for (; rest.len && strchr(" \t;", *rest.ptr); rest = (struct np_text){rest.ptr + 1, rest.len - 1})
+                in->assigned = in->assigned && *rest.ptr != ';';
         }
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (np_text_is(line, ends[i])) {
-            in->depth -= in->depth > 0;
-            return;
-        }
-    while (rest.len) {
-        takes(&rest, "export ");
-        if (!assign(in, &rest))
-            return;
-        while (rest.len && strchr(" \t;", *rest.ptr))
-            rest = (struct np_text){rest.ptr + 1, rest.len - 1};
+        in->assigned = false;
+        if (!understood)
+            doubt(in, line);
     }
 }
 
@@ -288,9 +393,8 @@ static bool is_assignment(struct np_text line)
 /* Does the line go on in the next, by a backslash or within quotes? */
 static bool goes_on(struct np_text line)
 {
-    enum { JOINED_MAX = 64 * 1024 }; /* bytes; longer ones are no values */
     char quote = '\0';
-    if (!is_assignment(line) || line.len > JOINED_MAX)
+    if (!is_assignment(line) || line.len > VALUE_MAX)
         return false;
     for (size_t i = 0; i < line.len; i++) {
         const char c = line.ptr[i];
@@ -310,9 +414,11 @@ static bool goes_on(struct np_text line)
 
 static struct np_text joined(struct np_arena *arena, struct np_text line, struct np_text next)
 {
-    const size_t n = line.len - (line.len && line.ptr[line.len - 1] == '\\');
+    const bool backslash = line.len && line.ptr[line.len - 1] == '\\';
     struct np_buf buf = {.arena = arena};
-    np_buf_printf(&buf, "%.*s %.*s", (int)n, line.ptr, (int)next.len, next.ptr);
+    np_buf_add(&buf, line.ptr, line.len - backslash);
+    np_buf_puts(&buf, backslash ? "" : "\n");
+    np_buf_add(&buf, next.ptr, next.len);
     return (struct np_text){buf.ptr, buf.len};
 }
 
@@ -327,7 +433,7 @@ static void read_assignments(struct assignments *in, const struct np_file *file)
         if (line.len && *line.ptr == '#')
             continue;
         for (unsigned n = 0; n < LINES_MAX && goes_on(line) && np_cursor_line(&c, &next); n++)
-            line = joined(in->arena, line, np_text_trim(next));
+            line = joined(in->arena, line, next);
         look_at_line(in, line);
     }
 }
@@ -369,7 +475,7 @@ bool np_apache_option_word(struct np_arena *arena, struct np_text *rest, struct 
     if (!rest->len)
         return false;
     char *word = np_alloc(arena, rest->len + 1);
-    while (rest->len && (quote || !strchr(" \t", *rest->ptr))) {
+    while (rest->len && (quote || !strchr(" \t\n", *rest->ptr))) {
         const char c = *rest->ptr;
         if (c == quote || (!quote && (c == '"' || c == '\'')))
             quote = quote ? '\0' : c;

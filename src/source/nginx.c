@@ -905,4 +905,5 @@ const struct np_source np_source_nginx = {
     .programs = programs,
     .look = look,
     .parse = parse,
+    .no_dump = "'nginx -T' binds every port that it prints, and gives its folders to other users",
 };

@@ -59,6 +59,11 @@ struct np_source {
     /* The pure half of a file source: what one main file, with what it includes, says. For tests and fuzzing. */
     enum nextport_status (*parse)(struct np_evidence *, const char *file, struct np_text bytes,
                                   const struct np_include *, struct nextport_error *);
+    /* Runs the server's own program to have it say its configuration, and adds to what look() saw; only where a person asked
+     * for it (--dump). What went wrong is a warning and makes the sighting partial. NULL: there is none, and `no_dump` says
+     * why one that exists is not offered. */
+    enum nextport_status (*dump)(struct np_look *, struct nextport_error *);
+    const char *no_dump;
 };
 
 /* A socket as a claim, without the program that has it. */

@@ -9,6 +9,8 @@ import subprocess
 
 import pytest
 
+from conftest import BUILD
+
 MODULES = pathlib.Path("/usr/lib/apache2/modules")
 HTTPD = shutil.which("apache2", path="/usr/sbin:/usr/bin")
 # what every configuration here begins with
@@ -53,6 +55,10 @@ GRAMMAR = {
                 "<IfModule !ssl_module>\nListen 7003\n</IfModule>",
     "ifmodule of an mpm": "<IfModule event.c>\nListen 7001\n</IfModule>\n<IfModule mpm_event_module>\nListen 7002\n"
                           "</IfModule>\n<IfModule prefork.c>\nListen 9001\n</IfModule>",
+    "ifmodule of a source file that is called otherwise":
+        "LoadModule ldap_module {modules}/mod_ldap.so\n<IfModule util_ldap.c>\nListen 7001\n</IfModule>\n"
+        "<IfModule mod_ldap.c>\nListen 9001\n</IfModule>\n<IfModule mod_mpm_event.c>\nListen 9002\n</IfModule>\n"
+        "<IfModule ldap_module>\nListen 7002\n</IfModule>",
     "ifmodule of what is built in": "<IfModule mod_log_config.c>\nListen 7001\n</IfModule>\n<IfModule http_core.c>\n"
                                     "Listen 7002\n</IfModule>\n<IfModule mod_unixd.c>\nListen 7003\n</IfModule>",
     "ifmodule before loadmodule": "Listen 7001\n<IfModule env_module>\nListen 9001\n</IfModule>\n"
@@ -463,3 +469,178 @@ def test_a_variable_that_is_not_known_is_told_and_no_number_is_invented(nextport
 def test_a_condition_that_only_the_command_line_decides_counts(nextport, tmp_path):
     file = write(tmp_path / "conf", "Listen 49001\n<IfDefine Extra>\nListen 49000\n</IfDefine>\n")
     assert nextport("next", "--apache-config", file).port == 49002
+# ---- --dump ---------------------------------------------------------------------------------------------------------
+
+def dumped(nextport, file, *options):
+    done = nextport("used", "--range", "1-65535", "--source", "apache", "--format", "json", "--apache-config", file,
+                    "--dump", "apache", *options)
+    (sighting,) = [s for s in done.json["sources"] if s["source"] == "apache"]
+    return done, sighting
+
+
+def other_source_file(folder):
+    """mod_env, as if it had been written in mod_new.c: <IfModule> knows modules by that, too, and no reader can."""
+    module = folder / "mod_env.so"
+    module.write_bytes((MODULES / "mod_env.so").read_bytes().replace(b"mod_env.c\0", b"mod_new.c\0"))
+    return f"LoadModule env_module {module}\n"
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+@pytest.mark.parametrize("name", GRAMMAR)
+def test_the_dump_of_httpd_has_the_ports_that_were_read(nextport, folder, name):
+    file = write(folder, HEAD + GRAMMAR[name] + "\n")
+    read = ports(claims(nextport, "apache", "--apache-config", file))
+    done, sighting = dumped(nextport, file)
+    assert done.status == 0 and sighting["sight"] == "seen", done
+    assert ports(done.json["claims"]) == read and "its dump" not in done.text and "own dump" not in done.log, done
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+def test_a_port_that_only_the_dump_has_counts_and_both_differences_are_told(nextport, folder):
+    file = write(folder, HEAD + other_source_file(folder) + "Listen 49000\n<IfModule mod_new.c>\nListen 49001\n</IfModule>\n"
+                 "<IfModule mod_env.c>\nListen 49002\n</IfModule>\n")
+    assert nextport("next", "--apache-config", file, "--dry-run").port == 49001
+    done, sighting = dumped(nextport, file)
+    assert done.status == 0 and sighting["sight"] == "seen", done
+    assert ports(done.json["claims"]) == {("tcp", 49000), ("tcp", 49001), ("tcp", 49002)}
+    (only,) = [claim for claim in done.json["claims"] if claim["first"] == 49001]
+    assert (only["file"], only["line"], only["detail"]) == (str(file), 12, "Listen 49001, by its dump")
+    lines = [line for line in done.log.splitlines() if "dump" in line]
+    assert len(lines) == 2 and f"{file}:12: Listen 49001: only" in lines[0] and f"{file}:15: Listen 49002:" in lines[1]
+    assert nextport("next", "--apache-config", file, "--dump", "apache").port == 49003
+    for command in ("check", "free", "doctor"):
+        assert "Listen 49001: only" in nextport(command, "--apache-config", file, "--dump", "apache").log
+    assert "by its dump" in nextport("why", 49001, "--apache-config", file, "--dump", "apache").text
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+def test_the_dump_gets_the_environment_and_options_of_the_start_script(nextport, folder):
+    file = write(folder, HEAD + "Listen ${PORT}\n<IfDefine Extra>\nListen 49001\n</IfDefine>\nListen ${HOME_PORT}\n")
+    write(folder, "export PORT=49000\nexport APACHE_ARGUMENTS='-D Extra -c \"Listen 49002\" -X'\nHOME_PORT=49003\n", "envvars")
+    done, sighting = dumped(nextport, file)
+    assert sighting["sight"] == "seen" and "its dump" not in done.text and "own dump" not in done.log, done
+    assert {claim["first"] for claim in done.json["claims"]} == {49000, 49001, 49002, 49003}
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+def test_nothing_of_the_callers_environment_reaches_httpd(nextport, folder):
+    file = write(folder, HEAD + "Listen 49000\nListen ${PORT}\n")
+    done, sighting = dumped(nextport, file)
+    assert sighting["sight"] == "partial"
+    with_it = nextport("used", "--source", "apache", "--format", "json", "--apache-config", file, "--dump", "apache",
+                       env={"PORT": "49001"})
+    assert {claim["first"] for claim in with_it.json["claims"]} == {49000, None}
+    assert f"status 1: AH00526: Syntax error on line 10 of {file}: " in with_it.log
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+def test_httpd_is_never_run_unless_asked(nextport, folder):
+    """A module that cannot be loaded would make httpd fail, and this would be told."""
+    file = write(folder, HEAD + "LoadModule none_module {here}/none.so\nListen 49000\n")
+    for command in (("next", "--dry-run"), ("used", "--source", "apache"), ("check",), ("why", "49000")):
+        assert "none.so" not in nextport(*command, "--apache-config", file).log
+    done, sighting = dumped(nextport, file)
+    assert done.status == 0 and sighting["sight"] == "partial" and sighting["policy"] == "warn"
+    assert "status 1" in sighting["why"] and "none.so" in sighting["why"], done
+    assert nextport("next", "--apache-config", file, "--dump", "apache").port == 49001
+    assert nextport("next", "--apache-config", file, "--dump", "apache", "--strict").status == 4
+    assert nextport("next", "--apache-config", file, "--dump", "apache", "--policy", "apache=require").status == 4
+
+
+@pytest.mark.parametrize("options, said", (
+    (("--dump", "nginx"), "'nginx -T' binds every port"),
+    (("--dump", "docker"), "there is no dump of 'docker'"),
+    (("--dump", "apahce"), "unknown source 'apahce'"),
+    (("--dump", ""), "empty"),
+    (("--dump", "apache", "--root", "."), "--root reads the files of another"),
+))
+def test_what_has_no_dump_is_a_mistake_of_the_caller(nextport, options, said):
+    for command in (("used",), ("check",), ("next", "--dry-run")):
+        done = nextport(*command, *options)
+        assert done.status == 2 and said in done.log and not done.out, done
+
+
+def test_a_machine_without_apache_has_nothing_to_dump(nextport):
+    done = nextport("used", "--source", "apache", "--dump", "apache", "--format", "json")
+    (sighting,) = [s for s in done.json["sources"] if s["source"] == "apache"]
+    assert done.status == 0 and sighting["sight"] == "absent"
+
+
+@pytest.mark.windows("a program that stands in for httpd.exe")
+def test_httpd_of_windows_is_run_where_it_lies(nextport, windows):
+    folder = windows.prefix / "drive_c/Apache24"
+    lay_out(folder, {"conf/httpd.conf": "ServerRoot \"c:/Apache24\"\nListen 49000\n",
+                     "bin/dump": "# In file: C:/Apache24/conf/httpd.conf\r\n#   2:\r\nListen 49000\r\n#   7:\r\n"
+                                 "Listen 49001 https\r\n",
+                     "modules/mod_info.so": ""})
+    try:
+        shutil.copy(BUILD / "test" / "fake_httpd.exe", folder / "bin/httpd.exe")
+        assert said(claims(nextport, "apache")) == {"49000"}
+        assert not (folder / "bin/words").exists()
+        done = nextport("used", "--range", "1-65535", "--source", "apache", "--dump", "apache", "--format", "json",
+                        env={"NEXTPORT_TEST": "x"})
+        assert said(done.json["claims"]) == {"49000", "49001"}, done
+        assert "httpd.conf:7: Listen 49001 https: only httpd's own dump has it" in done.log
+        root, conf, info = ("C:/Apache24" + name for name in ("", "/conf/httpd.conf", "/modules/mod_info.so"))
+        words = ["-t", "-D", "DUMP_CONFIG", "-d", root, "-f", conf, "-c", f'LoadModule info_module "{info}"', "-"]
+        assert (folder / "bin/words").read_text().splitlines() == words
+        (folder / "bin/dump").unlink()
+        done = nextport("used", "--source", "apache", "--dump", "apache", "--format", "json")
+        (sighting,) = [s for s in done.json["sources"] if s["source"] == "apache"]
+        assert sighting["sight"] == "partial" and "status 3: no dump" in sighting["why"], done
+    finally:
+        shutil.rmtree(folder)
+
+
+# ---- envvars --------------------------------------------------------------------------------------------------------
+
+# As sh reads them; {A}, {B} and {C} are ports then. Whatever the reader cannot know it must say so of.
+ENVVARS = {
+    "plain": "export A=7001\nB=7002; export B\nexport C='7003'\n",
+    "quotes and variables": "export A=70'01'\nexport B=\"$A\"\nexport C=1\"${A}\"\n",
+    "a dollar that means itself": "export A='$B'\nexport B=7002\nexport C=\"\\$B\"\n",
+    "several of one command": "export A=7001\nexport A=7002 B=$A C=\"7003\"\n",
+    "lines that go on": "export A=\\\n7001\nexport B=\"70\\\n02\"\nexport C=70\\\n03 A=7004\n",
+    "code": "export A=`echo 7001` B=7002\nexport B=$(echo 7003)\nexport C=${A:-7004}\nexport A=$((7000+5))\n",
+    "conditions": "export B=7001\nif [ -n \"$B\" ]; then\nexport A=7002\nelse\nexport A=7003\nfi\nif true; then export B=7004; fi\n"
+                  "case x in x) C=7005 ;; esac\nexport C\n",
+    "lists": "export A=7001 B=7002 C=7003\ntest -n x && export A=7004\n[ -z x ] || B=7005\nC=7006 true\n",
+    "functions": "export A=7001 B=7002 C=7003\nf() {\nexport A=7004\n}\nf\ng() { export B=7005; }\ng\n",
+    "unset": "export A=7001 B=7002 C=7003\nunset A\nunset B C\nC=7004\n",
+    "comments": "# it's \"\nexport A=7001 # it's\nexport B=7002#3\n#export C=7009\nexport C=7003;# \"\n",
+    "appended": "export A=70\nexport B=$A\nA=${A}01\nB=${B}02 C=7003\n",
+}
+
+
+@pytest.mark.linux("sh says what it makes of them")
+@pytest.mark.parametrize("name", ENVVARS)
+def test_what_the_shell_makes_of_envvars_is_what_is_claimed_or_said_not_to_be_known(nextport, tmp_path, name):
+    file = write(tmp_path / "conf", "Listen ${A}\nListen ${B}\nListen ${C}\n")
+    (tmp_path / "conf/envvars").write_text(ENVVARS[name])
+    shell = subprocess.run(["sh", "-c", f"set -a; . {tmp_path}/conf/envvars; env -0"], env={"PATH": os.environ["PATH"]},
+                           capture_output=True, text=True, check=True)
+    real = dict(line.split("=", 1) for line in shell.stdout.split("\0") if line)
+    said = claims(nextport, "apache", "--apache-config", file)
+    for line, variable in enumerate("ABC", 1):
+        found = [claim for claim in said if claim["line"] == line]
+        known = all(claim["certainty"] != "unresolved" for claim in found)
+        if real.get(variable, "").isdigit():
+            assert not known or int(real[variable]) in {claim["first"] for claim in found}, (variable, found)
+    if name in ("plain", "quotes and variables", "comments"):
+        assert all(claim["certainty"] == "declared" for claim in said if claim["line"] != 2 or name != "comments")
+
+
+@pytest.mark.parametrize("text", (b"\0\x7fELF" * 1000, b"export A='" + b"x\n" * 100000, b"if x\n" * 100000,
+                                  b"export A=$A$A\n" * 50000, b"export A=" + b"x" * 60000 + b"\n" +
+                                  b"export A=\"$A$A\"\n" * 60, b"\\\n" * 100000, b"A=" * 100000, b"A" * (1 << 20)),
+                         ids=("binary", "quote not closed", "deep", "unknown", "growing", "going on", "equals", "long"))
+def test_envvars_of_any_kind_end(nextport, tmp_path, text):
+    file = write(tmp_path / "conf", "Listen 49000\n")
+    (tmp_path / "conf/envvars").write_bytes(text)
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] in ("seen", "partial", "unreadable") and 49000 in {c["first"] for c in done.json["claims"]}

@@ -248,7 +248,9 @@ enum nextport_status np_winsock(struct nextport_error *err)
 
 struct run {
     HANDLE read, write, null, job;
+    HANDLE read_log, write_log; /* NULL: nobody reads what it says of errors */
     PROCESS_INFORMATION process;
+    const wchar_t *environment; /* a block; NULL: ours */
 };
 
 static void close_handle(HANDLE *handle)
@@ -270,6 +272,8 @@ static void end_run(struct run *run)
     close_handle(&run->process.hProcess);
     close_handle(&run->read);
     close_handle(&run->write);
+    close_handle(&run->read_log);
+    close_handle(&run->write_log);
     close_handle(&run->null);
 }
 
@@ -277,21 +281,23 @@ static void end_run(struct run *run)
  * system's folder, not in the caller's, which others may write. */
 static bool create_process(struct run *run, const wchar_t *folder, const wchar_t *file, wchar_t *line)
 {
-    HANDLE inherited[] = {run->null, run->write};
+    HANDLE inherited[] = {run->null, run->write, run->write_log};
+    const size_t n = sizeof *inherited * (run->write_log ? 3 : 2);
     alignas(max_align_t) char room[256];
     SIZE_T size = sizeof room;
     STARTUPINFOEXW info = {.StartupInfo = {.cb = sizeof info,
                                            .dwFlags = STARTF_USESTDHANDLES,
                                            .hStdInput = run->null,
                                            .hStdOutput = run->write,
-                                           .hStdError = run->null},
+                                           .hStdError = run->write_log ? run->write_log : run->null},
                            .lpAttributeList = (LPPROC_THREAD_ATTRIBUTE_LIST)room};
-    const DWORD flags = CREATE_NO_WINDOW | CREATE_SUSPENDED | EXTENDED_STARTUPINFO_PRESENT;
+    const DWORD flags = CREATE_NO_WINDOW | CREATE_SUSPENDED | EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT;
     if (!InitializeProcThreadAttributeList(info.lpAttributeList, 1, 0, &size))
         return false;
-    bool ok = UpdateProcThreadAttribute(info.lpAttributeList, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, inherited,
-                                        sizeof inherited, NULL, NULL) &&
-              CreateProcessW(file, line, NULL, NULL, TRUE, flags, NULL, folder, &info.StartupInfo, &run->process);
+    bool ok = UpdateProcThreadAttribute(info.lpAttributeList, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, inherited, n, NULL,
+                                        NULL) &&
+              CreateProcessW(file, line, NULL, NULL, TRUE, flags, (void *)(uintptr_t)run->environment, folder,
+                             &info.StartupInfo, &run->process);
     DWORD reason = GetLastError();
     DeleteProcThreadAttributeList(info.lpAttributeList);
     SetLastError(reason);
@@ -319,6 +325,7 @@ static DWORD start(struct run *run, const wchar_t *folder, const wchar_t *file, 
     if (!prepare(run) || !create_process(run, folder, file, line))
         return np_last_error();
     close_handle(&run->write);
+    close_handle(&run->write_log);
     if (!AssignProcessToJobObject(run->job, run->process.hProcess))
         close_handle(&run->job);
     if (ResumeThread(run->process.hThread) != (DWORD)-1)
@@ -347,14 +354,17 @@ static DWORD read_some(HANDLE pipe, struct np_buf *out, size_t limit)
     return reason == ERROR_BROKEN_PIPE ? 0 : reason;
 }
 
-/* 0, or why the program did not come to its end. */
-static DWORD read_to_end(struct run *run, struct np_buf *out, size_t limit, unsigned wait_ms, DWORD *ret_status)
+/* 0, or why the program did not come to its end. `log`: what it says of errors, where that is read. */
+static DWORD read_to_end(struct run *run, struct np_buf *out, struct np_buf *log, size_t limit, unsigned wait_ms,
+                         DWORD *ret_status)
 {
     enum { STEP_MS = 10 };
     const ULONGLONG deadline = GetTickCount64() + wait_ms;
     for (;;) {
         const DWORD state = WaitForSingleObject(run->process.hProcess, STEP_MS);
-        const DWORD reason = read_some(run->read, out, limit);
+        DWORD reason = read_some(run->read, out, limit);
+        if (!reason && run->read_log)
+            reason = read_some(run->read_log, log, limit);
         if (reason)
             return reason;
         if (state == WAIT_OBJECT_0)
@@ -383,7 +393,7 @@ enum nextport_status np_run_program(struct np_arena *arena, const wchar_t *progr
     *ret_status = (DWORD)-1;
     DWORD reason = start(&run, folder, file, line);
     if (!reason)
-        reason = read_to_end(&run, &out, limit, wait_ms, ret_status);
+        reason = read_to_end(&run, &out, NULL, limit, wait_ms, ret_status);
     end_run(&run);
     *ret = (struct np_text){.ptr = out.ptr, .len = out.len};
     if (reason == 0)
@@ -393,4 +403,82 @@ enum nextport_status np_run_program(struct np_arena *arena, const wchar_t *progr
     else
         np_fail(err, status, "%s", np_win32_text(arena, reason));
     return np_wrap(err, "run %s %s", np_narrow(arena, file), np_narrow(arena, arguments));
+}
+
+/* ---- Programs of others ---------------------------------------------------------------------------------------- */
+
+static bool read_log_too(struct run *run)
+{
+    SECURITY_ATTRIBUTES inherit = {.nLength = sizeof inherit, .bInheritHandle = TRUE};
+    return CreatePipe(&run->read_log, &run->write_log, &inherit, 1 << 16) &&
+           SetHandleInformation(run->read_log, HANDLE_FLAG_INHERIT, 0);
+}
+
+/* As the C runtime of most programs takes it apart again: a quote, and the backslashes before one, have a backslash. */
+static void add_quoted(struct np_buf *line, const char *word)
+{
+    np_buf_puts(line, line->len ? " \"" : "\"");
+    for (size_t n; *word; word += n) {
+        n = strspn(word, "\\");
+        for (size_t i = 0; i < n * (word[n] == '"' || !word[n] ? 2 : 1); i++)
+            np_buf_puts(line, "\\");
+        if (word[n])
+            np_buf_printf(line, word[n] == '"' ? "\\%c" : "%c", word[n]);
+        n += word[n] != '\0';
+    }
+    np_buf_puts(line, "\"");
+}
+
+/* Variables one behind the other, and an empty one; what programs of this system cannot do without comes first. */
+static const wchar_t *environment_block(struct np_arena *arena, const char *const *variables)
+{
+    static const char *const needed[] = {"SystemRoot", "SystemDrive", "TEMP", "PATH"};
+    size_t capacity = 1, n = 0;
+    const char **all = NULL;
+    size_t n_all = 0, all_capacity = 0;
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        const char *value = np_host_env(arena, needed[i]);
+        if (value)
+            *(const char **)np_push(arena, &all, &n_all, &all_capacity, sizeof *all) =
+                np_sprintf(arena, "%s=%s", needed[i], value);
+    }
+    for (size_t i = 0; variables[i]; i++)
+        if (strncmp(variables[i], "PATH=", 5) != 0) /* of this system the caller does not know it */
+            *(const char **)np_push(arena, &all, &n_all, &all_capacity, sizeof *all) = variables[i];
+    for (size_t i = 0; i < n_all; i++)
+        capacity += wcslen(np_wide(arena, all[i])) + 1;
+    wchar_t *block = np_alloc_array(arena, capacity + 1, sizeof *block);
+    for (size_t i = 0; i < n_all; n += wcslen(block + n) + 1, i++)
+        wcscpy(block + n, np_wide(arena, all[i]));
+    return block;
+}
+
+enum nextport_status np_host_run(struct np_arena *arena, const struct np_program *program, struct np_printed *ret,
+                                 struct nextport_error *err)
+{
+    struct run run = {.environment = environment_block(arena, program->environment)};
+    struct np_buf out = {.arena = arena}, log = {.arena = arena}, line = {.arena = arena};
+    DWORD status = (DWORD)-1;
+    add_quoted(&line, program->file);
+    for (size_t i = 0; program->words[i]; i++)
+        add_quoted(&line, program->words[i]);
+    np_buf_puts(&out, "");
+    np_buf_puts(&log, "");
+    const wchar_t *file = np_wide_path(arena, program->file);
+    DWORD reason = !file ? ERROR_INVALID_NAME : read_log_too(&run) ? 0 : np_last_error();
+    if (!reason)
+        reason = start(&run, np_system_folder(arena), file, np_wide(arena, line.ptr));
+    if (!reason)
+        reason = read_to_end(&run, &out, &log, program->limit, program->budget_ms, &status);
+    end_run(&run);
+    if (reason == ERROR_FILE_TOO_LARGE)
+        return np_fail(err, NEXTPORT_FAILED, "run %s: it printed more than %zu bytes", program->file, program->limit);
+    if (reason == WAIT_TIMEOUT)
+        return np_fail(err, NEXTPORT_FAILED, "run %s: it did not end within %u ms", program->file, program->budget_ms);
+    if (reason)
+        return np_fail_win32(err, reason == ERROR_ACCESS_DENIED ? NEXTPORT_DENIED : NEXTPORT_FAILED, reason, "run %s",
+                             program->file);
+    *ret = (struct np_printed){
+        .out = {out.ptr, out.len}, .log = {log.ptr, log.len}, .status = status <= INT_MAX ? (int)status : INT_MAX};
+    return NEXTPORT_OK;
 }

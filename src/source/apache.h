@@ -1,8 +1,8 @@
-/* Where a httpd lies, and with what it is started there: the places of distributions, their built-in modules, and the
- * files of shell assignments that give a server its environment and its command line.
+/* Apache httpd, what its files share. Where a httpd lies, and with what it is started there: the places of distributions,
+ * their built-in modules, and the files of shell assignments that give a server its environment and its command line.
  * SPDX-License-Identifier: MIT */
-#ifndef NP_APACHE_START_H
-#define NP_APACHE_START_H
+#ifndef NP_APACHE_H
+#define NP_APACHE_H
 
 #include "source/text_files.h"
 
@@ -66,11 +66,26 @@ extern const size_t np_apache_n_places;
 const struct np_apache_place *np_apache_place_of(const char *path, bool (*is_there)(void *ctx, const char *path),
                                                  void *ctx);
 
+/* The rows' patterns for this machine, or for an image of any; ends with NULL. */
+const char *const *np_apache_patterns(struct np_look *);
+
+/* ServerRoot of a main file until it says another. */
+const char *np_apache_root(struct np_arena *, const struct np_apache_place *, const char *main_file);
+
+/* Is anything there, or can it not be known? An is_there() of np_apache_place_of(). */
+bool np_apache_is_below(void *reader, const char *path);
+
 /* What the place's file assigns. Simple values only: any other may be anything. */
 void np_apache_environment(struct np_files *, const struct np_file *main_file, const struct np_apache_place *,
                            struct np_variables *ret);
 
 /* Takes the next word of a command line off its front: blanks part words, quotes join them. */
 bool np_apache_option_word(struct np_arena *, struct np_text *rest, struct np_text *ret);
+
+/* "[ADDRESS:]PORT [PROTOCOL]" of a Listen. *ret_address: NULL for a name. false: there is no port in it. */
+bool np_apache_listen(struct np_arena *, struct np_text args, uint16_t *ret_port, const char **ret_address);
+
+/* np_source.dump of the source (apache_dump.c). */
+enum nextport_status np_apache_dump(struct np_look *, struct nextport_error *);
 
 #endif
