@@ -82,6 +82,27 @@ FORMS = {
 }
 
 
+PLACES = {
+    "nat, hook prerouting": ("ip", "chain c { type nat hook prerouting priority -100; tcp dport 49000 redirect to :9; }"),
+    "nat, hook output": ("ip6", "chain c { type nat hook output priority -100; tcp dport 49000 redirect to :9; }"),
+    "nat, behind a jump": ("inet", "chain to { tcp dport 49000 redirect to :9; }\n"
+                                   "chain c { type nat hook prerouting priority -100; jump to; }"),
+    "filter, hook prerouting": ("ip", "chain c { type filter hook prerouting priority -150;\n"
+                                      "tcp dport 49000 tproxy to :9 meta mark set 1; }"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_rules_are_found_in_every_chain_that_can_hand_on(nextport, place):
+    family, chains = PLACES[place]
+    rules("table ip wall { chain input { type filter hook input priority 0; tcp dport 49000-49999 accept; }\n"
+          "chain forward { type filter hook forward priority 0; tcp dport 49000-49999 accept; } }\n"
+          f"table {family} wall2 {{ {chains} }}\n"
+          "table inet zero { chain output { type filter hook output priority 0; tcp dport 49001 accept; } }")
+    assert [row[:3] for row in shown(nextport)] == [(49000, 49000, "tcp")]
+    assert nextport("next").port == 49001
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_a_rule_takes_its_ports(nextport, form):
     text, expected = FORMS[form]

@@ -134,31 +134,52 @@ static int ask(int fd, struct np_nft *nft, const struct question *question, char
     return 0;
 }
 
-static bool takes_anything(const struct np_nat_rules *rules)
+/* Is there one that takes something, or one that may? */
+static bool any_table(const struct np_nat_rules *rules, bool takes)
 {
     for (size_t i = 0; i < rules->n_tables; i++)
-        if (rules->tables[i]->takes)
+        if (takes ? rules->tables[i]->takes : rules->tables[i]->may_take)
             return true;
     return false;
 }
 
-/* Where no rule takes anything, as on most machines, the rules are all that is asked for. A table or a set that went away
- * since is a change. */
-static int ask_all(int fd, struct np_nat_rules *rules, char *buf)
+/* The rules of tables that may hand something on: a firewall's own are thousands on some machines. */
+static int ask_for_rules(int fd, struct np_nft *nft, const struct np_nat_rules *rules, char *buf)
 {
-    struct np_nft *nft = np_nft_new(rules);
-    struct question question = {.type = NFT_MSG_GETRULE};
+    int failed = 0;
+    for (size_t i = 0; i < rules->n_tables && !failed; i++)
+        if (rules->tables[i]->may_take)
+            failed =
+                ask(fd, nft,
+                    &(struct question){
+                        .type = NFT_MSG_GETRULE, .family = rules->tables[i]->family, .table = rules->tables[i]->name},
+                    buf);
+    return failed;
+}
+
+static int ask_for_sets(int fd, struct np_nft *nft, char *buf)
+{
+    struct question question = {.type = NFT_MSG_GETSET};
     int failed = ask(fd, nft, &question, buf);
-    if (failed || !takes_anything(rules))
-        return failed;
-    static const unsigned more[] = {NFT_MSG_GETCHAIN, NFT_MSG_GETSET};
-    for (size_t i = 0; i < sizeof more / sizeof *more && !failed; i++) {
-        question.type = more[i];
-        failed = ask(fd, nft, &question, buf);
-    }
     question.type = NFT_MSG_GETSETELEM;
     for (size_t i = 0; !failed && np_nft_set(nft, i, &question.family, &question.table, &question.set); i++)
         failed = ask(fd, nft, &question, buf);
+    return failed;
+}
+
+/* Where no chain can hand anything on, as on most machines, the chains are all that is asked for. A table or a set that went
+ * away since is a change. The tables come last, for the generation that they carry: an answer without rules has none. */
+static int ask_all(int fd, struct np_nat_rules *rules, char *buf)
+{
+    struct np_nft *nft = np_nft_new(rules);
+    int failed = ask(fd, nft, &(struct question){.type = NFT_MSG_GETCHAIN}, buf);
+    if (failed || !any_table(rules, false))
+        return failed;
+    failed = ask_for_rules(fd, nft, rules, buf);
+    if (!failed && any_table(rules, true))
+        failed = ask_for_sets(fd, nft, buf);
+    if (!failed)
+        failed = ask(fd, nft, &(struct question){.type = NFT_MSG_GETTABLE}, buf);
     if (!failed)
         np_nft_finish(nft);
     return failed == ENOENT ? EAGAIN : failed;
