@@ -96,9 +96,9 @@ PLACES = {
 def test_rules_are_found_in_every_chain_that_can_hand_on(nextport, place):
     family, chains = PLACES[place]
     rules("table ip wall { chain input { type filter hook input priority 0; tcp dport 49000-49999 accept; }\n"
-          "chain forward { type filter hook forward priority 0; tcp dport 49000-49999 accept; } }\n"
-          f"table {family} wall2 {{ {chains} }}\n"
-          "table inet zero { chain output { type filter hook output priority 0; tcp dport 49001 accept; } }")
+          "chain forward { type filter hook forward priority 0; tcp dport 49000-49999 accept; }\n}\n"
+          f"table {family} wall2 {{ {chains}\n}}\n"
+          "table inet zero { chain output { type filter hook output priority 0; tcp dport 49001 accept; }\n}\n")
     assert [row[:3] for row in shown(nextport)] == [(49000, 49000, "tcp")]
     assert nextport("next").port == 49001
 
