@@ -13,9 +13,8 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
                                   const struct np_include *include, struct nextport_error *err)
 {
     const struct np_container_text inspection = {include && include->shown ? include->shown(include->ctx, file) : file,
-                                                 bytes},
-                                   none = {0};
-    return np_container_claim(ret, np_source_podman.name, "unnamed", &inspection, &none, err);
+                                                 bytes};
+    return np_container_claim(ret, np_source_podman.name, "unnamed", &inspection, NULL, NULL, err);
 }
 
 static const char *glob_one(struct np_look *look, const char *pattern, const char **why)

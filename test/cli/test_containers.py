@@ -205,6 +205,16 @@ def test_a_file_that_cannot_be_read_is_never_a_container_without_ports(machine, 
     assert machine("next", "--policy", "docker=require").status == 4
 
 
+def test_a_container_that_publishes_nothing_is_seen_by_one_file(machine):
+    """Its state cannot matter: of a thousand such containers half of the files are not even opened."""
+    os.mkfifo(machine.put(1, "inner", {}) / "config.v2.json.new")
+    os.rename(machine.data / "containers" / f"{1:064x}" / "config.v2.json.new",
+              machine.data / "containers" / f"{1:064x}" / "config.v2.json")
+    machine.put(2, "shop", bindings(49000))
+    claims, seen = machine.claims()
+    assert holders(claims) == {49000: "shop"} and seen["sight"] == "seen", seen
+
+
 def test_what_is_left_of_a_removed_container_is_none(machine):
     (machine.data / "containers" / ID / "mounts").mkdir(parents=True)
     (machine.data / "containers" / "a-file").touch()
