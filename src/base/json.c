@@ -316,6 +316,12 @@ static bool take_escape(struct np_json_reader *reader, uint32_t *ret)
     return true;
 }
 
+/* Stands for itself, and is all of itself? */
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
 /* The quote has been taken. A string without escapes is left where it is. */
 static bool take_string(struct np_json_reader *reader)
 {
@@ -323,6 +329,8 @@ static bool take_string(struct np_json_reader *reader)
     const char *plain = reader->at; /* not copied yet */
     bool copied = false;
     for (;;) {
+        while (reader->at < reader->end && is_plain((unsigned char)*reader->at))
+            reader->at++;
         if (reader->at == reader->end)
             return bad_here(reader, "a string does not end");
         const unsigned char c = (unsigned char)*reader->at;
@@ -501,8 +509,9 @@ static enum np_json_token read_key(struct np_json_reader *reader)
 static bool take_comma(struct np_json_reader *reader)
 {
     const bool object = in_object(reader), lax = reader->options & NP_JSON_TRAILING_COMMAS;
-    if (!take_byte(reader, ","))
+    if (reader->at == reader->end || *reader->at != ',')
         return bad_next(reader, object ? "',' or '}'" : "',' or ']'");
+    reader->at++;
     reader->expects = object ? (lax ? FIRST_KEY : KEY) : (lax ? FIRST_VALUE : VALUE);
     return pass_blanks(reader);
 }
@@ -615,8 +624,8 @@ int64_t np_json_read_int(struct np_json_reader *reader, int64_t least, int64_t m
 int np_json_which(struct np_json_reader *reader, const char *const keys[], uint64_t *seen)
 {
     int i = 0;
-    while (keys[i] && !np_text_is(reader->key, keys[i]))
-        i++;
+    while (keys[i] && !(reader->key.len && keys[i][0] == reader->key.ptr[0] && np_text_is(reader->key, keys[i])))
+        i++; /* most differ in their first byte */
     if (!keys[i])
         return -1;
     if (seen && *seen >> i & 1) {

@@ -258,13 +258,19 @@ void np_log_line(struct np_buf *log, bool ascii, const char *fmt, ...)
 static void log_unseen(struct np_buf *log, bool ascii, const struct nextport_result *res)
 {
     struct np_buf names = {.arena = log->arena};
+    const char *hint = NULL;
+    size_t n = 0;
     for (size_t i = 0; i < res->n_sources; i++) {
         const struct nextport_sighting *s = &res->sources[i];
-        if (np_unseen(s) && s->policy != NEXTPORT_REQUIRE)
-            np_buf_printf(&names, "%s%s (%s%s%s)", names.len ? ", " : "", s->source, np_sight_name(s->sight),
-                          s->why ? ": " : "", s->why ? s->why : "");
+        if (!np_unseen(s) || s->policy == NEXTPORT_REQUIRE)
+            continue;
+        np_buf_printf(&names, "%s%s (%s%s%s)", n++ ? ", " : "", s->source, np_sight_name(s->sight), s->why ? ": " : "",
+                      s->why ? s->why : "");
+        hint = s->hint;
     }
-    if (names.len)
+    if (n == 1 && hint)
+        np_log_line(log, ascii, "warning: not fully seen: %s. %s", names.ptr, hint);
+    else if (n)
         np_log_line(log, ascii, "warning: not fully seen: %s; 'nextport doctor' says how to see it", names.ptr);
 }
 

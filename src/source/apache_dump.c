@@ -124,18 +124,13 @@ static const char *const *environment_of(struct dump *dump, const struct np_vari
     return ret;
 }
 
-static enum np_read read_file(void *ctx, const char *path, struct np_text *ret, const char **why)
-{
-    return np_reader_read(ctx, path, NP_FILE_BYTES_MAX, ret, why);
-}
-
 /* What is wrong with the file of the environment has been said by the look. */
 static void read_environment(struct dump *dump, const struct np_apache_place *place, struct np_variables *ret)
 {
     struct np_log log = {.arena = dump->arena};
     struct np_evidence said = {.arena = dump->arena, .log = &log};
     struct nextport_error err = NEXTPORT_ERROR_INIT;
-    const struct np_include include = {.read = read_file, .ctx = dump->reader};
+    const struct np_include include = np_files_of(dump->reader);
     const struct np_file file = {.path = dump->main_file, .name = dump->main_file};
     struct np_files files;
     np_files_init(&files, "apache", &said, &include, &err);

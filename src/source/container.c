@@ -476,8 +476,14 @@ static void claim_all(struct container *c)
         np_note(c->ret->log, NEXTPORT_WARNING, "%s: %u more warnings", c->origin, c->n_warnings - WARNINGS_MAX);
 }
 
+/* Does anything that is said of it depend on its state or its name? Where thousands publish nothing, that saves half. */
+static bool matters(const struct container *c, enum nextport_status status)
+{
+    return c->asked.n || c->publishes_all || (c->mode && strcmp(c->mode, "host") == 0) || status != NEXTPORT_OK;
+}
+
 enum nextport_status np_container_claim(struct np_evidence *ret, const char *source, const char *id,
-                                        const struct np_container_text *ports, const struct np_container_text *state,
+                                        const struct np_container_text *ports, np_container_state_fn *state, void *ctx,
                                         struct nextport_error *err)
 {
     struct container c = {
@@ -486,7 +492,8 @@ enum nextport_status np_container_claim(struct np_evidence *ret, const char *sou
     enum nextport_status status = read_text(&c, ports, err);
     if (status == NEXTPORT_OK && !c.has_bindings)
         status = np_fail(err, NEXTPORT_BLIND, "%s: no PortBindings in it", ports->origin);
-    if (state->bytes.ptr && read_text(&c, state, &other) != NEXTPORT_OK && status == NEXTPORT_OK) {
+    const struct np_container_text more = state && matters(&c, status) ? state(ctx) : (struct np_container_text){0};
+    if (more.bytes.ptr && read_text(&c, &more, &other) != NEXTPORT_OK && status == NEXTPORT_OK) {
         *err = other;
         status = other.status;
     }

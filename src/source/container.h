@@ -24,12 +24,16 @@ struct np_container_text {
     struct np_text bytes;
 };
 
+/* Reads a container's config.v2.json: name, state, and the numbers that were chosen when it was started. bytes.ptr NULL:
+ * there is none. */
+typedef struct np_container_text np_container_state_fn(void *ctx);
+
 /* Claims what one container publishes, running or stopped. `id` names it while nothing else does. `ports` holds the port
- * bindings: hostconfig.json, or the engine's answer to an inspection, which has everything. `state` (bytes.ptr NULL: there
- * is none) is its config.v2.json: name, state, and the numbers that were chosen when it was started. A binding that is
- * none is a warning with its line. NEXTPORT_BLIND: a text is not what it should be; what it said until then is claimed. */
+ * bindings: hostconfig.json, or the engine's answer to an inspection, which has everything. `state` (NULL: there is none) is
+ * asked only for a container that publishes something. A binding that is none is a warning with its line. NEXTPORT_BLIND: a
+ * text is not what it should be; what it said until then is claimed. */
 enum nextport_status np_container_claim(struct np_evidence *, const char *source, const char *id,
-                                        const struct np_container_text *ports, const struct np_container_text *state,
+                                        const struct np_container_text *ports, np_container_state_fn *state, void *ctx,
                                         struct nextport_error *);
 
 /* Is there a Podman on this machine, or was there one? */

@@ -35,23 +35,41 @@ static const char *shown(const struct np_include *include, const char *path)
 
 /* ---- One container ---------------------------------------------------------------------------------------------- */
 
+/* The other file of a container, which may not be needed. */
+struct other {
+    struct np_arena *arena;
+    const char *path;
+    const struct np_include *include;
+    enum np_read outcome;
+    const char *why;
+};
+
+static struct np_container_text read_other(void *ctx)
+{
+    struct other *other = ctx;
+    struct np_container_text ret = {.origin = shown(other->include, other->path)};
+    if (other->include && other->include->read)
+        other->outcome = other->include->read(other->include->ctx, other->arena, other->path, &ret.bytes, &other->why);
+    if (other->outcome != NP_READ_OK)
+        ret.bytes.ptr = NULL;
+    return ret;
+}
+
 /* `file` is a hostconfig.json; what it does not say is in config.v2.json beside it. */
 static enum nextport_status parse(struct np_evidence *ret, const char *file, struct np_text bytes,
                                   const struct np_include *include, struct nextport_error *err)
 {
     const struct np_text folder = folder_of(file);
-    const char *path = np_sprintf(ret->arena, "%.*s/config.v2.json", (int)folder.len, folder.ptr), *why = NULL;
+    struct other other = {.arena = ret->arena,
+                          .path = np_sprintf(ret->arena, "%.*s/config.v2.json", (int)folder.len, folder.ptr),
+                          .include = include,
+                          .outcome = NP_READ_ABSENT};
     const char *id = np_text_dup(
         ret->arena, (struct np_text){last_part(folder), (size_t)(folder.ptr + folder.len - last_part(folder))});
     const struct np_container_text ports = {shown(include, file), bytes};
-    struct np_container_text state = {.origin = shown(include, path)};
-    const enum np_read outcome =
-        include && include->read ? include->read(include->ctx, ret->arena, path, &state.bytes, &why) : NP_READ_ABSENT;
-    if (outcome != NP_READ_OK)
-        state.bytes.ptr = NULL;
-    enum nextport_status status = np_container_claim(ret, np_source_docker.name, id, &ports, &state, err);
-    if (status == NEXTPORT_OK && (outcome == NP_READ_DENIED || outcome == NP_READ_BAD))
-        status = np_fail(err, NEXTPORT_BLIND, "%s: %s", state.origin, why);
+    enum nextport_status status = np_container_claim(ret, np_source_docker.name, id, &ports, read_other, &other, err);
+    if (status == NEXTPORT_OK && (other.outcome == NP_READ_DENIED || other.outcome == NP_READ_BAD))
+        status = np_fail(err, NEXTPORT_BLIND, "%s: %s", shown(include, other.path), other.why);
     return status;
 }
 

@@ -90,7 +90,7 @@ static bool inspect(struct np_engine_look *engine, struct np_http *http, const c
 {
     struct np_evidence *ret = engine->look->ret;
     const char *target = np_sprintf(ret->arena, "/containers/%s/json", id);
-    struct np_container_text inspection = {.origin = np_sprintf(ret->arena, "%s%s", endpoint, target)}, none = {0};
+    struct np_container_text inspection = {.origin = np_sprintf(ret->arena, "%s%s", endpoint, target)};
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     switch (np_http_get(http, target, INSPECTION_MAX, &inspection.bytes, why)) {
     case NP_READ_OK:
@@ -101,7 +101,7 @@ static bool inspect(struct np_engine_look *engine, struct np_http *http, const c
     case NP_READ_BAD:
         return false;
     }
-    if (np_container_claim(ret, engine->source->name, id, &inspection, &none, &err) != NEXTPORT_OK)
+    if (np_container_claim(ret, engine->source->name, id, &inspection, NULL, NULL, &err) != NEXTPORT_OK)
         np_engine_unseen(engine, np_strdup(ret->arena, err.text), NULL);
     return true;
 }

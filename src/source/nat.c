@@ -33,8 +33,9 @@ static void claim(struct np_look *look, const struct np_nat_row *row)
 static void sight_unseen(struct np_look *look, const struct np_nat *nat)
 {
     const char *how = np_host_privileged() ? "Give it the capability CAP_NET_ADMIN" : np_host_words.elevate;
-    sight(look, NEXTPORT_PARTIAL, np_sprintf(look->ret->arena, "NAT was not inspected (%s)", nat->unseen),
-          np_sprintf(look->ret->arena, "%s to see ports that NAT hands to somebody without a socket.", how));
+    np_note(look->ret->log, NEXTPORT_VERBOSE, "nat: this user may not read %s", nat->unseen);
+    sight(look, NEXTPORT_PARTIAL, "NAT was not inspected",
+          np_sprintf(look->ret->arena, "%s to see it, or do without: '--policy nat=off'.", how));
 }
 
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)

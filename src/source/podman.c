@@ -1,21 +1,28 @@
-/* Podman has no daemon. What its containers publish lies in a database of its own, which it alone reads; so it is asked,
- * by the socket that its service or systemd keeps, and only where there is such a database: to ask may start it.
+/* Podman has no daemon. What its containers publish lies in a database of its own. SQLite's, which it has since 4.8, is read;
+ * otherwise Podman is asked, by the socket that its service or systemd keeps, and only where there is a database: to ask may
+ * start it.
  * SPDX-License-Identifier: MIT */
 #include "source/container.h"
 #include "source/engine.h"
+#include "source/podman_state.h"
 
 #include <string.h>
 
 /* Below the folder of a storage; which one depends on its release. */
-static const char *const databases[] = {"libpod/bolt_state.db", "db.sql"};
+static const char sqlite[] = "db.sql";
+static const char *const databases[] = {"libpod/bolt_state.db", sqlite};
+
+enum { DATABASE_MAX = 64 * 1024 * 1024 };
 
 static enum nextport_status parse(struct np_evidence *ret, const char *file, struct np_text bytes,
                                   const struct np_include *include, struct nextport_error *err)
 {
+    if (np_podman_state_is_one(bytes))
+        return np_podman_state_claim(ret, include && include->shown ? include->shown(include->ctx, file) : file, bytes,
+                                     err);
     const struct np_container_text inspection = {include && include->shown ? include->shown(include->ctx, file) : file,
-                                                 bytes},
-                                   none = {0};
-    return np_container_claim(ret, np_source_podman.name, "unnamed", &inspection, &none, err);
+                                                 bytes};
+    return np_container_claim(ret, np_source_podman.name, "unnamed", &inspection, NULL, NULL, err);
 }
 
 static const char *glob_one(struct np_look *look, const char *pattern, const char **why)
@@ -23,7 +30,7 @@ static const char *glob_one(struct np_look *look, const char *pattern, const cha
     const char *const *found;
     size_t n;
     np_reader_glob(look->reader, pattern, &found, &n, why);
-    return n > 0 ? np_reader_shown(look->reader, found[0]) : NULL;
+    return n > 0 ? found[0] : NULL;
 }
 
 /* The first database below `storage`, a glob; NULL: none. *why: NULL, or what could not be looked into, and may have one.
@@ -40,10 +47,40 @@ static const char *find_database(struct np_look *look, const char *storage, cons
     return found;
 }
 
-static void look_at_storage(struct np_engine_look *engine, const char *database, const char *endpoint)
+/* While it is written there is a journal beside it. */
+static bool is_being_written(struct np_look *look, const char *database)
+{
+    const char *why;
+    struct np_text bytes;
+    return np_reader_read(look->reader, np_sprintf(look->ret->arena, "%s-journal", database), DATABASE_MAX, &bytes,
+                          &why) != NP_READ_ABSENT;
+}
+
+/* False: it is not SQLite's, is being written, or cannot be read. An older one beside it is found first, and may be the one
+ * in use. The reader sees to it that the file is not written while it is read; the journal tells of a write that began
+ * before, or that was broken off. */
+static bool read_database(struct np_look *look, const char *database)
+{
+    const size_t len = strlen(database), end = strlen(sqlite);
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_text bytes;
+    const char *why;
+    if (len < end || strcmp(database + len - end, sqlite) != 0 || is_being_written(look, database) ||
+        np_reader_read(look->reader, database, DATABASE_MAX, &bytes, &why) != NP_READ_OK ||
+        is_being_written(look, database))
+        return false;
+    if (np_podman_state_claim(look->ret, np_reader_shown(look->reader, database), bytes, &err) == NEXTPORT_OK)
+        return true;
+    np_note(look->ret->log, NEXTPORT_VERBOSE, "podman: %s", err.text);
+    return false;
+}
+
+static void look_at_storage(struct np_engine_look *engine, const char *place, bool is_database, const char *endpoint)
 {
     struct np_arena *arena = engine->look->ret->arena;
-    const char *why;
+    const char *why, *database = is_database ? np_reader_shown(engine->look->reader, place) : place;
+    if (is_database && (endpoint || engine->look->settings->root) && read_database(engine->look, place))
+        return;
     if (engine->look->settings->root)
         np_engine_unseen(engine, np_sprintf(arena, "%s: only Podman itself reads it", database), NULL);
     else if (!endpoint)
@@ -79,7 +116,7 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
         const char *why, *database = find_database(look, places[i].storage, &why);
         present = present || database || why;
         if (database || (why && places[i].endpoint && !look->settings->root))
-            look_at_storage(&engine, database ? database : why, places[i].endpoint);
+            look_at_storage(&engine, database ? database : why, database != NULL, places[i].endpoint);
         else if (why)
             np_engine_unseen(&engine, why, np_sprintf(look->ret->arena, "%s.", np_host_words.elevate));
     }

@@ -3,12 +3,14 @@
 
 What lies in /var/lib and /run is the test's own: each program is run with folders of the test's mounted there.
 """
+import contextlib
 import ctypes
 import json
 import os
 import pathlib
 import shutil
 import socket
+import sqlite3
 import subprocess
 import threading
 
@@ -203,6 +205,16 @@ def test_a_file_that_cannot_be_read_is_never_a_container_without_ports(machine, 
     done = machine("next")
     assert done.status == 0 and "containers not inspected" in done.log, done
     assert machine("next", "--policy", "docker=require").status == 4
+
+
+def test_a_container_that_publishes_nothing_is_seen_by_one_file(machine):
+    """Its state cannot matter: of a thousand such containers half of the files are not even opened."""
+    os.mkfifo(machine.put(1, "inner", {}) / "config.v2.json.new")
+    os.rename(machine.data / "containers" / f"{1:064x}" / "config.v2.json.new",
+              machine.data / "containers" / f"{1:064x}" / "config.v2.json")
+    machine.put(2, "shop", bindings(49000))
+    claims, seen = machine.claims()
+    assert holders(claims) == {49000: "shop"} and seen["sight"] == "seen", seen
 
 
 def test_what_is_left_of_a_removed_container_is_none(machine):
@@ -427,6 +439,103 @@ def test_podman_is_asked_only_where_it_has_containers(machine, engine, database)
     claims, seen = machine.claims(source="podman")
     assert holders(claims) == {49000: "shop"} and seen["sight"] == "seen"
     assert machine("next").port == 49001
+
+
+# As libpod/sqlite_state_internal.go makes them; only what a container's ports need.
+SCHEMA = """
+CREATE TABLE DBConfig(ID INTEGER PRIMARY KEY NOT NULL, SchemaVersion INTEGER NOT NULL, CHECK (ID IN (1)));
+CREATE TABLE ContainerConfig(ID TEXT PRIMARY KEY NOT NULL, Name TEXT UNIQUE NOT NULL, PodID TEXT, JSON TEXT NOT NULL);
+CREATE TABLE ContainerState(ID TEXT PRIMARY KEY NOT NULL, State INTEGER NOT NULL, ExitCode INTEGER, JSON TEXT NOT NULL);
+INSERT INTO DBConfig VALUES(1, 1);
+"""
+# As Podman 4.3.1 wrote it, of -p 49000:80 -p 49000:53/udp -p 127.0.0.1:49001-49003:81-83 -p [::1]:49010:90
+PORTS = [{"host_ip": "", "container_port": 80, "host_port": 49000, "range": 1, "protocol": "tcp"},
+         {"host_ip": "", "container_port": 53, "host_port": 49000, "range": 1, "protocol": "udp"},
+         {"host_ip": "127.0.0.1", "container_port": 81, "host_port": 49001, "range": 3, "protocol": "tcp"},
+         {"host_ip": "::1", "container_port": 90, "host_port": 49010, "range": 1, "protocol": "tcp"}]
+CONFIGURED, RUNNING = 1, 3
+
+
+def podman_state(place, *containers, version=1):
+    """A database of Podman's with these containers: (name, configuration, state)."""
+    place.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(place / "db.sql")) as db, db:
+        db.executescript(SCHEMA)
+        db.execute("UPDATE DBConfig SET SchemaVersion = ?", (version,))
+        for number, (name, config, state) in enumerate(containers):
+            text = config if isinstance(config, str) else json.dumps({"id": ID, "name": name, **config})
+            db.execute("INSERT INTO ContainerConfig VALUES(?, ?, NULL, ?)", (str(number), name, text))
+            db.execute("INSERT INTO ContainerState VALUES(?, ?, 0, '{}')", (str(number), state))
+    return place / "db.sql"
+
+
+def shop():
+    return ("shop", {"newPortMappings": PORTS, "networkMode": "bridge", "restart_policy": "always"}, CONFIGURED)
+
+
+def test_podmans_sqlite_is_read_without_podman(machine, engine):
+    double = engine(answering({}), "podman/podman.sock")
+    file = podman_state(machine.lib / "containers/storage", shop(), ("inner", {"networkMode": "bridge"}, RUNNING),
+                        ("blog", {"newPortMappings": [{**PORTS[0], "host_port": 49020}]}, RUNNING))
+    before = file.read_bytes(), sorted(file.parent.iterdir()), file.stat().st_mtime_ns
+    claims, seen = machine.claims(source="podman")
+    assert seen["sight"] == "seen" and double.asked == [], seen
+    assert holders(claims) == {**dict.fromkeys([49000, 49001, 49002, 49003, 49010], "shop"), 49020: "blog"}
+    assert {(c["first"], c["protocol"], c["address"], c["detail"]) for c in claims if c["first"] in (49000, 49003, 49010)} \
+        == {(49000, "tcp", "*", "80/tcp, created, not running, restart always"),
+            (49000, "udp", "*", "53/udp, created, not running, restart always"),
+            (49003, "tcp", "127.0.0.1", "83/tcp, created, not running, restart always"),
+            (49010, "tcp", "[::1]", "90/tcp, created, not running, restart always")}
+    assert [c["detail"] for c in claims if c["first"] == 49020] == ["80/tcp, running"]
+    assert {c["file"] for c in claims} == {"/var/lib/containers/storage/db.sql"}
+    assert machine("next").port == 49004
+    assert (file.read_bytes(), sorted(file.parent.iterdir()), file.stat().st_mtime_ns) == before
+
+
+def test_podmans_sqlite_of_an_image_is_read(nextport, tmp_path):
+    podman_state(tmp_path / "var/lib/containers/storage", shop())
+    used = nextport("used", "--source", "podman", "--root", tmp_path, "--format", "json").json
+    assert used["sources"][0]["sight"] == "seen" and holders(used["claims"])[49003] == "shop"
+
+
+def with_journal(file):
+    """A write that was broken off, or goes on."""
+    file.with_name("db.sql-journal").write_bytes(b"\xd9\xd5\x05\xf9 \xa1c\xd7")
+
+
+def with_log(file):
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+
+
+def with_older_state(file):
+    (file.parent / "libpod").mkdir()
+    (file.parent / "libpod/bolt_state.db").touch()
+
+
+def cut_off(file):
+    os.truncate(file, 5000)
+
+
+def of_no_known_form(file):
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE DBConfig SET SchemaVersion = 2")
+
+
+def with_a_container_that_is_none(file):
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.execute("""INSERT INTO ContainerConfig VALUES('9', 'a', NULL, '{"newPortMappings":[{"host_port":"49005"}]}')""")
+
+
+@pytest.mark.parametrize("spoil", [with_journal, with_log, with_older_state, cut_off, of_no_known_form,
+                                   with_a_container_that_is_none])
+def test_podman_is_asked_where_its_sqlite_cannot_be_trusted(machine, engine, spoil):
+    spoil(podman_state(machine.lib / "containers/storage", shop()))
+    _, seen = machine.claims(source="podman")
+    assert seen["sight"] == "partial" and "/var/lib/containers/storage" in seen["why"], seen
+    engine(answering({"a1": inspection("blog", bindings(49011))}), "podman/podman.sock")
+    claims, seen = machine.claims(source="podman")
+    assert seen["sight"] == "seen" and holders(claims)[49011] == "blog", seen
 
 
 def test_podman_that_does_not_answer_and_other_users_are_said(machine, nextport, tmp_path):

@@ -82,6 +82,27 @@ FORMS = {
 }
 
 
+PLACES = {
+    "nat, hook prerouting": ("ip", "chain c { type nat hook prerouting priority -100; tcp dport 49000 redirect to :9; }"),
+    "nat, hook output": ("ip6", "chain c { type nat hook output priority -100; tcp dport 49000 redirect to :9; }"),
+    "nat, behind a jump": ("inet", "chain to { tcp dport 49000 redirect to :9; }\n"
+                                   "chain c { type nat hook prerouting priority -100; jump to; }"),
+    "filter, hook prerouting": ("ip", "chain c { type filter hook prerouting priority -150;\n"
+                                      "tcp dport 49000 tproxy to :9 meta mark set 1; }"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_rules_are_found_in_every_chain_that_can_hand_on(nextport, place):
+    family, chains = PLACES[place]
+    rules("table ip wall { chain input { type filter hook input priority 0; tcp dport 49000-49999 accept; }\n"
+          "chain forward { type filter hook forward priority 0; tcp dport 49000-49999 accept; }\n}\n"
+          f"table {family} wall2 {{ {chains}\n}}\n"
+          "table inet zero { chain output { type filter hook output priority 0; tcp dport 49001 accept; }\n}\n")
+    assert [row[:3] for row in shown(nextport)] == [(49000, 49000, "tcp")]
+    assert nextport("next").port == 49001
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_a_rule_takes_its_ports(nextport, form):
     text, expected = FORMS[form]
@@ -171,14 +192,53 @@ def as_nobody(program, tmp_path_factory):
 
 def test_an_ordinary_user_is_told_that_nat_was_not_inspected(as_nobody):
     nat("chain pre { PREROUTING; tcp dport 49000 redirect to :8080; }")
-    done = as_nobody("next", "--dry-run", "--ledger", "/nonexistent/ledger.db")
-    assert "NAT was not inspected" in done.stderr, done
+    words = ("next", "--dry-run", "--policy", "podman=off", "--ledger", "/nonexistent/ledger.db")
+    done = as_nobody(*words)
+    assert done.stderr.count("NAT") == 1, done
+    assert "NAT was not inspected). Run as root to see it, or do without: '--policy nat=off'." in done.stderr, done
+    quiet = as_nobody(*words, "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("49000\n", ""), quiet
     done = as_nobody("used", "--source", "nat")
     assert done.returncode == 0 and "nat (partial)" in done.stdout and "Run as root" in done.stdout, done
     refused = as_nobody("used", "--source", "nat", "--policy", "nat=require")
     assert refused.returncode == 4 and "NAT was not inspected" in refused.stderr, refused
     silent = as_nobody("used", "--source", "nat", "--policy", "nat=off")
     assert silent.returncode == 0 and "NAT was not inspected" not in silent.stdout + silent.stderr, silent
+
+
+MODULES = """
+set -e
+mkdir -p top/modules/$(uname -r) work
+printf '%s' "$1" > top/modules/$(uname -r)/modules.builtin
+mount -t overlay none -o lowerdir=/usr/lib,upperdir=top,workdir=work /usr/lib 2>/dev/null || exit 77
+test -e /lib/modules/$(uname -r)/modules.builtin || exit 77
+shift
+setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+"""
+
+
+@pytest.mark.parametrize("built_in, told", [
+    ("kernel/fs/ext4/ext4.ko\nkernel/net/netfilter/x_tables.ko\n", False),
+    ("kernel/fs/ext4/ext4.ko\nkernel/net/netfilter/nf_nat.ko\n", True),
+    ("kernel/net/ipv4/netfilter/nf_tproxy_ipv4.ko\n", True),
+    ("", True),
+])
+def test_who_may_not_look_is_told_nothing_where_no_module_can_hand_on(as_nobody, tmp_path, built_in, told):
+    """A list of this kernel's modules is laid over its own, for one process to see."""
+    needs("unshare", "setpriv")
+    if pathlib.Path("/sys/module/nf_nat").exists():
+        pytest.skip("nf_nat is loaded")
+    program = as_nobody("--version").args[0]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", 'd=$1; shift; mount -t tmpfs none "$d"; cd "$d"\n' + MODULES, "sh", disk, built_in,
+         program, "next", "--dry-run", "--ledger", "/nonexistent/ledger.db", "--policy", "podman=off"],
+        capture_output=True, text=True, timeout=60)
+    if done.returncode == 77:
+        pytest.skip("no overlay file system")
+    assert done.returncode == 0 and done.stdout == "49000\n", done
+    assert ("NAT was not inspected" in done.stderr) == told, done
 
 
 def change(ledger, statement):

@@ -25,7 +25,7 @@ ARROWS = {
     "cli": {"cli"},
 }
 # what else each part may include, beside standard C
-LIBRARIES = {"ledger": {"sqlite3.h"}, "source": {"expat.h"}, "cli": {"getopt.h"}}
+LIBRARIES = {"ledger": {"sqlite3.h"}, "source": {"expat.h", "sqlite3.h"}, "cli": {"getopt.h"}}
 # files for one system: everything in a folder of its name, or ending in it
 SYSTEM_FILE = re.compile(r"/(linux|windows)/|_(linux|windows)\.c$")
 SYSTEM_CONDITION = re.compile(r"^\s*#\s*(?:el)?if(?:n?def)?\b.*\b"

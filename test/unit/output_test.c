@@ -234,11 +234,16 @@ static void what_was_not_seen_is_a_warning(void **state)
     struct nextport_result res = granted();
     (void)state;
     res.sources = half_seen, res.n_sources = 2;
-    static const char line[] = "nextport: warning: not fully seen: iis (partial: line 7: malformed); "
-                               "'nextport doctor' says how to see it\n";
+    static const char line[] = "nextport: warning: not fully seen: iis (partial: line 7: malformed). Mend the file.\n";
     assert_true(has(written("plain", &usual, &res).log.ptr, line));
     assert_string_equal(written("json", &usual, &res).log.ptr, line);
     assert_true(has(written("octopus", &usual, &res).out.ptr, line));
+    const struct nextport_sighting two[] = {half_seen[1],
+                                            {"nat", NEXTPORT_PARTIAL, NEXTPORT_WARN, "denied", "Be root."}};
+    res.sources = two;
+    assert_true(has(written("plain", &usual, &res).log.ptr,
+                    "nextport: warning: not fully seen: iis (partial: line 7: malformed), nat (partial: denied); "
+                    "'nextport doctor' says how to see it\n"));
 }
 
 static void a_failure_leaves_standard_output_empty(void **state)

@@ -3,7 +3,8 @@
  *
  * A question may make the kernel load the module that it is for. ip_tables is asked only for tables that it has already, or
  * the question itself would make them. nf_tables, which has no such list, is not asked where it is known to be a module that
- * is not loaded.
+ * is not loaded. Where the same is known of every module that can hand something on, there is nothing to ask: a rule keeps
+ * those that it needs. Anyone may see that, unlike the rules.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
 #include "host/linux/linux.h"
@@ -48,6 +49,33 @@ static int slurp(struct np_arena *arena, const char *path, struct np_text *ret)
     close(fd);
     *ret = (struct np_text){buf.ptr, buf.len};
     return failed;
+}
+
+/* ---- Modules -------------------------------------------------------------------------------------------------- */
+
+/* Are all of these modules, and none of them loaded? What cannot be known is not so. */
+static bool is_without(struct np_arena *arena, const char *const *modules)
+{
+    struct utsname system;
+    struct np_text built_in;
+    for (size_t i = 0; modules[i]; i++)
+        if (access(np_sprintf(arena, "/sys/module/%s", modules[i]), F_OK) == 0 || errno != ENOENT)
+            return false;
+    if (access("/sys/module", F_OK) != 0 || uname(&system) != 0 ||
+        slurp(arena, np_sprintf(arena, "/lib/modules/%s/modules.builtin", system.release), &built_in) != 0)
+        return false;
+    for (size_t i = 0; modules[i]; i++)
+        if (strstr(built_in.ptr, np_sprintf(arena, "/%s.ko", modules[i])))
+            return false;
+    return built_in.len > 0;
+}
+
+/* One of these is needed by whatever hands on; which one TPROXY needs, depends on the kernel's age. */
+static bool cannot_hand_on(struct np_arena *arena)
+{
+    static const char *const modules[] = {
+        "nf_nat", "nf_tproxy_ipv4", "nf_tproxy_ipv6", "nf_tproxy_core", "xt_TPROXY", "nft_tproxy", NULL};
+    return is_without(arena, modules);
 }
 
 /* ---- nf_tables ------------------------------------------------------------------------------------------------ */
@@ -106,53 +134,62 @@ static int ask(int fd, struct np_nft *nft, const struct question *question, char
     return 0;
 }
 
-static bool takes_anything(const struct np_nat_rules *rules)
+/* Is there one that takes something, or one that may? */
+static bool any_table(const struct np_nat_rules *rules, bool takes)
 {
     for (size_t i = 0; i < rules->n_tables; i++)
-        if (rules->tables[i]->takes)
+        if (takes ? rules->tables[i]->takes : rules->tables[i]->may_take)
             return true;
     return false;
 }
 
-/* Where no rule takes anything, as on most machines, the rules are all that is asked for. A table or a set that went away
- * since is a change. */
-static int ask_all(int fd, struct np_nat_rules *rules, char *buf)
+/* The rules of tables that may hand something on: a firewall's own are thousands on some machines. */
+static int ask_for_rules(int fd, struct np_nft *nft, const struct np_nat_rules *rules, char *buf)
 {
-    struct np_nft *nft = np_nft_new(rules);
-    struct question question = {.type = NFT_MSG_GETRULE};
+    int failed = 0;
+    for (size_t i = 0; i < rules->n_tables && !failed; i++)
+        if (rules->tables[i]->may_take)
+            failed =
+                ask(fd, nft,
+                    &(struct question){
+                        .type = NFT_MSG_GETRULE, .family = rules->tables[i]->family, .table = rules->tables[i]->name},
+                    buf);
+    return failed;
+}
+
+static int ask_for_sets(int fd, struct np_nft *nft, char *buf)
+{
+    struct question question = {.type = NFT_MSG_GETSET};
     int failed = ask(fd, nft, &question, buf);
-    if (failed || !takes_anything(rules))
-        return failed;
-    static const unsigned more[] = {NFT_MSG_GETCHAIN, NFT_MSG_GETSET};
-    for (size_t i = 0; i < sizeof more / sizeof *more && !failed; i++) {
-        question.type = more[i];
-        failed = ask(fd, nft, &question, buf);
-    }
     question.type = NFT_MSG_GETSETELEM;
     for (size_t i = 0; !failed && np_nft_set(nft, i, &question.family, &question.table, &question.set); i++)
         failed = ask(fd, nft, &question, buf);
+    return failed;
+}
+
+/* Where no chain can hand anything on, as on most machines, the chains are all that is asked for. A table or a set that went
+ * away since is a change. The tables come last, for the generation that they carry: an answer without rules has none. */
+static int ask_all(int fd, struct np_nat_rules *rules, char *buf)
+{
+    struct np_nft *nft = np_nft_new(rules);
+    int failed = ask(fd, nft, &(struct question){.type = NFT_MSG_GETCHAIN}, buf);
+    if (failed || !any_table(rules, false))
+        return failed;
+    failed = ask_for_rules(fd, nft, rules, buf);
+    if (!failed && any_table(rules, true))
+        failed = ask_for_sets(fd, nft, buf);
+    if (!failed)
+        failed = ask(fd, nft, &(struct question){.type = NFT_MSG_GETTABLE}, buf);
     if (!failed)
         np_nft_finish(nft);
     return failed == ENOENT ? EAGAIN : failed;
-}
-
-/* Is nf_tables a module, and not loaded? What cannot be known is not so. */
-static bool is_not_loaded(struct np_arena *arena)
-{
-    struct utsname system;
-    struct np_text built_in;
-    if (access("/sys/module/nf_tables", F_OK) == 0 || errno != ENOENT || access("/sys/module", F_OK) != 0 ||
-        uname(&system) != 0 ||
-        slurp(arena, np_sprintf(arena, "/lib/modules/%s/modules.builtin", system.release), &built_in) != 0)
-        return false;
-    return built_in.len && !strstr(built_in.ptr, "/nf_tables.ko");
 }
 
 /* Each try on a socket and with rules of its own: what is left of a disturbed one goes away with it. */
 static int ask_nft(struct np_arena *arena, struct np_nat_rules *ret)
 {
     const struct np_nat_rules before = *ret;
-    if (is_not_loaded(arena))
+    if (is_without(arena, (const char *const[]){"nf_tables", NULL}))
         return EOPNOTSUPP;
     char *buf = np_alloc(arena, RECEIVE_SIZE);
     int failed = EAGAIN;
@@ -286,23 +323,29 @@ static enum nextport_status settle(struct np_arena *arena, const char *what, int
     return NEXTPORT_OK;
 }
 
-enum nextport_status np_host_nat(struct np_arena *arena, bool thorough, struct np_nat *ret, struct nextport_error *err)
+static enum nextport_status ask_netfilter(struct np_nat_rules *rules, struct np_nat *ret, struct nextport_error *err)
 {
     static const struct xt kinds[] = {
         {NFPROTO_IPV4, AF_INET, IPPROTO_IP, IPT_SO_GET_INFO, IPT_SO_GET_ENTRIES, "/proc/net/ip_tables_names"},
         {NFPROTO_IPV6, AF_INET6, IPPROTO_IPV6, IP6T_SO_GET_INFO, IP6T_SO_GET_ENTRIES, "/proc/net/ip6_tables_names"}};
     static const char *const names[] = {"ip_tables", "ip6_tables"};
+    if (rules->thorough && !find_own(rules))
+        return np_fail_errno(err, NEXTPORT_BLIND, errno, "read this machine's addresses");
+    enum nextport_status status = settle(rules->arena, "nf_tables", ask_nft(rules->arena, rules), ret, err);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && status == NEXTPORT_OK; i++)
+        status = settle(rules->arena, names[i], ask_xt(rules, &kinds[i]), ret, err);
+    if (status == NEXTPORT_OK)
+        np_nat_rows(rules);
+    return status;
+}
+
+enum nextport_status np_host_nat(struct np_arena *arena, bool thorough, struct np_nat *ret, struct nextport_error *err)
+{
     struct np_nat_rules rules = {.arena = arena, .thorough = thorough};
     struct np_text services;
     *ret = (struct np_nat){0};
-    if (thorough && !find_own(&rules))
-        return np_fail_errno(err, NEXTPORT_BLIND, errno, "read this machine's addresses");
-    if (settle(arena, "nf_tables", ask_nft(arena, &rules), ret, err) != NEXTPORT_OK)
+    if (!cannot_hand_on(arena) && ask_netfilter(&rules, ret, err) != NEXTPORT_OK)
         return err->status;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (settle(arena, names[i], ask_xt(&rules, &kinds[i]), ret, err) != NEXTPORT_OK)
-            return err->status;
-    np_nat_rows(&rules);
     int failed = slurp(arena, "/proc/net/ip_vs", &services);
     if (!failed && !np_ipvs_parse(&rules, services))
         failed = EBADMSG;

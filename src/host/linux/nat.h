@@ -33,6 +33,7 @@ struct np_nat_table {
     int family; /* NFPROTO_* */
     const char *name;
     bool takes;    /* a rule in it does */
+    bool may_take; /* of nf_tables: it has a chain where packets can be handed on */
     bool is_older; /* of ip_tables, which number their rules and give them no handles */
 };
 
@@ -130,7 +131,7 @@ void np_nat_mark(const struct np_nat_rules *, const struct np_nat_rule *, const 
 struct np_nft;
 
 struct np_nft *np_nft_new(struct np_nat_rules *);
-/* One or more netlink messages: rules, chains, sets and elements, in this order. 0, or an errno value: EAGAIN: the rules were
+/* One or more netlink messages: chains and rules, sets and elements, in this order. 0, or an errno value: EAGAIN: the rules were
  * changed meanwhile, so all must be read again. *ret_done: the end of a dump was among them. */
 int np_nft_take(struct np_nft *, const void *bytes, size_t len, bool *ret_done);
 /* The i-th set whose elements are needed; false when there are no more. To be asked when all rules were taken. */

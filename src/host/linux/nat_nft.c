@@ -583,14 +583,14 @@ static const struct {
     const char *name;
     void (*run)(struct machine *, struct np_text attributes);
 } expressions[] = {
+    {"cmp", compare},
     {"payload", load_payload},
+    {"immediate", load_immediate},
     {"meta", load_meta},
     {"ct", load_ct},
-    {"immediate", load_immediate},
     {"bitwise", compute_bitwise},
     {"byteorder", compute_byteorder},
     {"fib", load_fib},
-    {"cmp", compare},
     {"range", compare_range},
     {"lookup", look_up},
     {"nat", do_nat},
@@ -613,10 +613,12 @@ static const struct {
 };
 
 /* An expression that is not known may have changed any register. */
-static void run(struct machine *m, const char *name, struct np_text attributes)
+static void run(struct machine *m, struct np_text name, struct np_text attributes)
 {
+    while (name.len && !name.ptr[name.len - 1])
+        name.len--;
     for (size_t i = 0; i < sizeof expressions / sizeof *expressions; i++)
-        if (strcmp(expressions[i].name, name) == 0) {
+        if (np_text_is(name, expressions[i].name)) {
             expressions[i].run(m, attributes);
             return;
         }
@@ -662,14 +664,16 @@ static void take_rule(struct np_nft *nft, int family, struct np_text e)
         number(compat, NFTA_RULE_COMPAT_PROTO))
         np_nat_protocol(m.rule, number(compat, NFTA_RULE_COMPAT_PROTO));
     while (next_attribute(&list, &item))
-        run(&m, string(arena, item.value, NFTA_EXPR_NAME), find(item.value, NFTA_EXPR_DATA));
+        run(&m, find(item.value, NFTA_EXPR_NAME), find(item.value, NFTA_EXPR_DATA));
 }
 
 static void take_chain(struct np_nft *nft, int family, struct np_text e)
 {
     struct np_arena *arena = nft->rules->arena;
-    const struct np_nat_table *table = np_nat_table(nft->rules, family, string(arena, e, NFTA_CHAIN_TABLE), false);
+    struct np_nat_table *table = np_nat_table(nft->rules, family, string(arena, e, NFTA_CHAIN_TABLE), false);
     const struct np_text hook = find(e, NFTA_CHAIN_HOOK);
+    const bool is_early = hook.ptr && (number(hook, NFTA_HOOK_HOOKNUM) & 0xff) == NF_INET_PRE_ROUTING;
+    table->may_take = table->may_take || is_early || strcmp(string(arena, e, NFTA_CHAIN_TYPE), "nat") == 0;
     np_nat_chain(nft->rules, table, string(arena, e, NFTA_CHAIN_NAME),
                  hook.ptr ? (int)(number(hook, NFTA_HOOK_HOOKNUM) & 0xff) : -1);
 }
