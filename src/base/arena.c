@@ -2,6 +2,7 @@
 #include "base/arena.h"
 
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +11,17 @@
 /* A first block that holds a usual request whole; later ones double up to a bound. */
 enum { FIRST_BLOCK = 32 * 1024, LARGEST_BLOCK = 1024 * 1024 };
 
+/* Blocks from this size on come from the system, which clears a page when it is first touched. Smaller ones are cleared as
+ * they are given out, for the same reason: to touch a page costs more than to clear it. */
+enum { LAZY_BLOCK = 128 * 1024 };
+
 /* From here on an array grows faster: what it grew out of stays in the arena, and room that is not used yet costs nothing. */
 enum { MANY_ITEMS = 1024 };
 
 struct block {
     struct block *next;
     size_t used, size;
+    bool cleared;
     alignas(max_align_t) char bytes[];
 };
 
@@ -56,25 +62,35 @@ void np_arena_free(struct np_arena *arena)
     free(arena);
 }
 
-void *np_alloc(struct np_arena *arena, size_t size)
+static struct block *block_new(struct np_arena *arena, size_t least)
+{
+    const size_t room = least > arena->next_size ? least : arena->next_size;
+    const bool cleared = room >= LAZY_BLOCK;
+    struct block *b = must(cleared ? calloc(1, sizeof *b + room) : malloc(sizeof *b + room));
+    *b = (struct block){.next = arena->blocks, .size = room, .cleared = cleared};
+    if (arena->next_size < LARGEST_BLOCK)
+        arena->next_size *= 2;
+    return arena->blocks = b;
+}
+
+void *np_room(struct np_arena *arena, size_t size)
 {
     const size_t align = alignof(max_align_t);
     if (size > SIZE_MAX / 4)
         must(NULL);
     size = (size + align - 1) / align * align;
     struct block *b = arena->blocks;
-    if (!b || b->size - b->used < size) {
-        size_t room = size > arena->next_size ? size : arena->next_size;
-        b = must(calloc(1, sizeof *b + room));
-        b->size = room;
-        b->next = arena->blocks;
-        arena->blocks = b;
-        if (arena->next_size < LARGEST_BLOCK)
-            arena->next_size *= 2;
-    }
+    if (!b || b->size - b->used < size)
+        b = block_new(arena, size);
     void *ptr = b->bytes + b->used;
     b->used += size;
     return ptr;
+}
+
+void *np_alloc(struct np_arena *arena, size_t size)
+{
+    void *ptr = np_room(arena, size);
+    return arena->blocks->cleared ? ptr : memset(ptr, 0, size);
 }
 
 void *np_alloc_array(struct np_arena *arena, size_t n, size_t size)
@@ -91,9 +107,10 @@ char *np_strdup(struct np_arena *arena, const char *text)
 
 char *np_strndup(struct np_arena *arena, const char *text, size_t n)
 {
-    char *copy = np_alloc(arena, n + 1);
+    char *copy = np_room(arena, n + 1);
     if (n)
         memcpy(copy, text, n);
+    copy[n] = '\0';
     return copy;
 }
 
@@ -104,7 +121,8 @@ char *np_vsprintf(struct np_arena *arena, const char *fmt, va_list ap)
     int n = vsnprintf(NULL, 0, fmt, ap);
     if (n < 0)
         n = 0;
-    char *text = np_alloc(arena, (size_t)n + 1);
+    char *text = np_room(arena, (size_t)n + 1);
+    text[0] = '\0';
     vsnprintf(text, (size_t)n + 1, fmt, again);
     va_end(again);
     return text;
@@ -141,7 +159,7 @@ void np_buf_add(struct np_buf *buf, const char *bytes, size_t n)
         size_t bigger = buf->capacity ? buf->capacity * 2 : 512;
         while (bigger <= buf->len + n)
             bigger *= 2;
-        char *grown = np_alloc(buf->arena, bigger);
+        char *grown = np_room(buf->arena, bigger);
         if (buf->len)
             memcpy(grown, buf->ptr, buf->len);
         buf->ptr = grown;

@@ -20,6 +20,8 @@ void np_arena_free(struct np_arena *); /* NULL allowed */
 /* Zeroed and aligned for any type; size 0 gives a valid pointer. */
 void *np_alloc(struct np_arena *, size_t size) __attribute__((returns_nonnull, malloc, alloc_size(2)));
 void *np_alloc_array(struct np_arena *, size_t n, size_t size) __attribute__((returns_nonnull, malloc));
+/* The same for bytes that the caller writes before it reads them: nothing is zeroed. */
+void *np_room(struct np_arena *, size_t size) __attribute__((returns_nonnull, malloc, alloc_size(2)));
 /* NULL for NULL. */
 char *np_strdup(struct np_arena *, const char *);
 char *np_strndup(struct np_arena *, const char *, size_t n) __attribute__((returns_nonnull));

@@ -137,7 +137,7 @@ static enum np_read read_bytes(struct np_reader *reader, intptr_t file, size_t e
                                struct np_text *ret, const char **why)
 {
     size_t len = 0, n = 0, capacity = expected ? expected + 1 : FIRST_READ;
-    char *bytes = np_alloc(reader->into, capacity + 1);
+    char *bytes = np_room(reader->into, capacity + 1);
     for (;;) {
         const int reason = np_disk_read(file, bytes + len, capacity - len, &n);
         if (reason)
@@ -148,7 +148,7 @@ static enum np_read read_bytes(struct np_reader *reader, intptr_t file, size_t e
         if (n == 0 || (expected && len == expected)) /* had it grown meanwhile, its times would tell */
             break;
         if (len == capacity) {
-            char *larger = np_alloc(reader->into, 2 * capacity + 1);
+            char *larger = np_room(reader->into, 2 * capacity + 1);
             bytes = memcpy(larger, bytes, len);
             capacity *= 2;
         }

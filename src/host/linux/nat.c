@@ -191,7 +191,7 @@ static int ask_nft(struct np_arena *arena, struct np_nat_rules *ret)
     const struct np_nat_rules before = *ret;
     if (is_without(arena, (const char *const[]){"nf_tables", NULL}))
         return EOPNOTSUPP;
-    char *buf = np_alloc(arena, RECEIVE_SIZE);
+    char *buf = np_room(arena, RECEIVE_SIZE);
     int failed = EAGAIN;
     for (int i = 0; i < TRIES && failed == EAGAIN; i++) {
         const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
