@@ -18,7 +18,8 @@
  * An answer that could not be handed on (the pipe was closed, say) is given back with nextport_withdraw().
  *
  * Threads. A handle belongs to one thread at a time; several handles may live in one process. The library starts a
- * thread only while it waits for the ledger's lock, installs no signal handler and changes no process-wide state.
+ * thread only while it waits for the ledger's lock or looks into another network namespace, installs no signal handler
+ * and changes no process-wide state.
  *
  * Errors. Every function that can fail returns a status and fills the error it was given: `text` says what happened,
  * from the task down to the system call, `hint` what to do about it (it may be empty). Statuses are also the program's
@@ -509,10 +510,11 @@ NEXTPORT_API enum nextport_status nextport_export(struct nextport *, struct next
                                                   struct nextport_error *);
 /* Adds the leases of an export, all or none; those that are here already, unchanged, are passed over. `origin` names the
  * bytes in errors ("FILE:3: ..."). NEXTPORT_INPUT: cut short, not an export, of a newer nextport; NEXTPORT_CONFLICT: a
- * port or an owner has another lease here. */
+ * port or an owner has another lease here, or somebody else than the lease's holder is seen on its port, unless `in_use`
+ * says that who uses the ports is who they are leased to. */
 NEXTPORT_API enum nextport_status nextport_import(struct nextport *, const char *bytes, size_t n, const char *origin,
-                                                  bool dry_run, const char *text, struct nextport_result **ret,
-                                                  struct nextport_error *);
+                                                  bool dry_run, bool in_use, const char *text,
+                                                  struct nextport_result **ret, struct nextport_error *);
 
 /* What keeps the system's own outgoing connections out of the pool: shown, done, or undone. NEXTPORT_DENIED without the
  * privilege. Safe to repeat. */

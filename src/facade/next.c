@@ -26,8 +26,11 @@ static enum nextport_status request_names(struct np_run *run, const struct nextp
     const char *format;
     if (nextport_format(run->np, NEXTPORT_ANSWER_NEXT, &format, err) != NEXTPORT_OK)
         return err->status;
-    if (request->count && n_given > 1)
-        return np_fail(err, NEXTPORT_INPUT, "a count goes with one name, not with %zu", n_given);
+    if (request->count && n_given > 1) {
+        np_fail(err, NEXTPORT_INPUT, "a count goes with one name, not with %zu", n_given);
+        np_hint(err, "Give each --name, or one and --count: its ports are NAME, NAME2, NAME3.");
+        return err->status;
+    }
     if (n > COUNT_LIMIT)
         return np_fail(err, NEXTPORT_INPUT, "%zu ports are asked at once, %d are the most", n, COUNT_LIMIT);
     const struct np_writer *writer = np_writer_find(format);
@@ -202,6 +205,8 @@ static enum nextport_status plan(struct np_run *run, const struct np_wants *want
         last = limit;
         if (run->ledger && np_run_steps(run, &wants->ports, limit, &stepped, err) != NEXTPORT_OK)
             return np_wrap(err, "ledger %s", run->path);
+        if (!run->ledger && run->probe && np_run_foresee(run, &wants->ports, limit, &stepped, err) != NEXTPORT_OK)
+            return np_wrap(err, "foresee what ends");
         if (ask->count > 0)
             status = np_plan_make(ret, ask, &run->evidence, &run->leases, run->arena, err);
         limit = SIZE_MAX; /* nobody is refused while there is a lease to end */
@@ -215,7 +220,7 @@ static enum nextport_status look_at_leases(struct np_run *run, const struct np_w
     if (run->ledger)
         status = np_run_look_at_leases(run, &wants->ports, err);
     else if (run->probe)
-        status = np_run_foresee(run, &wants->ports, err);
+        status = np_run_look_ahead(run, &wants->ports, err);
     return status == NEXTPORT_OK ? status : np_wrap(err, "look for the use of leases");
 }
 

@@ -249,6 +249,8 @@ enum nextport_status np_run_ledger_begin(struct np_run *run, bool make, bool *re
         return np_wrap(err, "make ledger %s", run->path);
     if (run->ops->open(&run->ledger, run->path, NP_LEDGER_WRITE, &run->actor, err) != NEXTPORT_OK)
         return np_wrap(err, "open ledger %s", run->path);
+    if (np_run_mark_scope(run, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
     *ret_present = true;
     return NEXTPORT_OK;
 }
@@ -265,6 +267,8 @@ static enum nextport_status ledger_peek(struct np_run *run, const char *path, en
     enum nextport_status status = run->ops->open(&ledger, path, NP_LEDGER_READ, &run->actor, err);
     if (status == NEXTPORT_OK)
         status = run->ops->leases(ledger, run->actor.scope, limit, ret, err);
+    if (status == NEXTPORT_OK && ret == &run->leases)
+        status = np_run_is_look_due(run, ledger, err);
     run->ops->close(ledger);
     return status == NEXTPORT_OK ? status : np_wrap(err, "read ledger %s", path);
 }
