@@ -440,14 +440,6 @@ enum nextport_status np_settings_set(struct np_settings *s, const char *key, str
     return slot < 0 ? unknown(s, key, origin, err) : set(s, slot, value, strength, origin, origin, err);
 }
 
-bool np_settings_is_list(const char *key)
-{
-    for (int i = 0; i < N_SETTINGS; i++)
-        if (strcmp(table[i].key, key) == 0)
-            return table[i].list;
-    return false;
-}
-
 /* ---- The file ------------------------------------------------------------------------------------------------ */
 
 struct ini {
@@ -511,7 +503,7 @@ static enum nextport_status parse_value(struct ini *ini, struct np_text line, st
     int slot = slot_of(s, full);
     if (slot < 0)
         return unknown(s, full, origin, err);
-    if (ini->set_in[slot] && !np_settings_is_list(full))
+    if (ini->set_in[slot] && !table[slot].list)
         return np_fail(err, NEXTPORT_INPUT, "%s: %s was set already in line %u", origin, full, ini->set_in[slot]);
     ini->set_in[slot] = ini->line;
     const char *what = np_sprintf(s->arena, "%s: %s", origin, full);

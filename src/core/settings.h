@@ -63,9 +63,6 @@ void np_settings_init(struct np_settings *, struct np_arena *, const struct np_p
 enum nextport_status np_settings_set(struct np_settings *, const char *key, struct np_text value, enum np_strength,
                                      const char *origin, struct nextport_error *);
 
-/* Is this key one of the lists, to which each value adds? */
-bool np_settings_is_list(const char *key);
-
 /* INI: "[section]" lines, "key = value" lines, comments from # or ; at the start of a line, blank lines. Values run to
  * the end of the line, blanks trimmed. Errors name FILE:LINE. */
 enum nextport_status np_settings_parse(struct np_settings *, const char *file, struct np_text bytes,

@@ -63,6 +63,5 @@ void np_table_map(struct np_page *, const struct nextport_result *);
 void np_table_unseen(struct np_page *, const struct nextport_result *);
 /* "iis: configured for Shop, tcp, *:49001, applicationHost.config:12" */
 const char *np_claim_text(struct np_page *, const struct nextport_claim *);
-bool np_claim_doubtful(const struct nextport_claim *);
 
 #endif

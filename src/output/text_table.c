@@ -37,7 +37,7 @@ static const char *expiry(struct np_page *page, const struct nextport_lease *lea
     return lease->expires ? np_time_text(page->arena, lease->expires) : NULL;
 }
 
-bool np_claim_doubtful(const struct nextport_claim *claim)
+static bool is_doubtful(const struct nextport_claim *claim)
 {
     return claim->kind == NEXTPORT_SUSPECT || claim->certainty == NEXTPORT_UNRESOLVED;
 }
@@ -87,7 +87,7 @@ static void write_used(struct np_page *page, const struct nextport_result *res)
     for (size_t i = 0; i < res->n_claims; i++) {
         const struct nextport_claim *claim = &res->claims[i];
         struct np_row *row = np_grid_row(&grid);
-        row->tint = np_claim_doubtful(claim) ? NP_YELLOW : NP_PLAIN;
+        row->tint = is_doubtful(claim) ? NP_YELLOW : NP_PLAIN;
         row->cells[PORT] = claim_range(page, claim);
         row->cells[ADDRESS] = np_safe(page, claim->address);
         row->cells[PROTOCOL] = np_protocol_name(claim->protocol);
@@ -195,7 +195,7 @@ const char *np_claim_text(struct np_page *page, const struct nextport_claim *cla
 
 static void print_reason(struct np_page *page, const struct nextport_claim *claim)
 {
-    np_line(page, np_claim_doubtful(claim) ? NP_YELLOW : NP_PLAIN,
+    np_line(page, is_doubtful(claim) ? NP_YELLOW : NP_PLAIN,
             np_sprintf(page->arena, "  %s", np_claim_text(page, claim)));
 }
 

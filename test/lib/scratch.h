@@ -18,6 +18,8 @@ void scratch_make(char *ret, const char *name);
 bool scratch_remove(const char *folder);
 /* One folder; it may be there already. */
 void scratch_add_folder(const char *path);
+/* A file with these bytes, whatever was in it. */
+void scratch_write(const char *path, const char *text);
 
 /* The names in a folder that end with `suffix`, in the order of their bytes, and how many. Free each, and the list. */
 size_t scratch_list(const char *folder, const char *suffix, char ***ret);

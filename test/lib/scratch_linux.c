@@ -49,6 +49,15 @@ void scratch_add_folder(const char *path)
         fail_msg("%s: %s", path, strerror(errno));
 }
 
+void scratch_write(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+    if (!file)
+        fail_msg("%s: %s", path, strerror(errno));
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
 static int by_bytes(const struct dirent **a, const struct dirent **b)
 {
     return strcmp((*a)->d_name, (*b)->d_name);

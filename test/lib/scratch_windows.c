@@ -94,6 +94,19 @@ void scratch_add_folder(const char *path)
         failed(path);
 }
 
+void scratch_write(const char *path, const char *text)
+{
+    struct np_arena *arena = np_arena_new();
+    DWORD n;
+    HANDLE file = CreateFileW(np_wide_path(arena, path), GENERIC_WRITE, 0, NULL, CREATE_ALWAYS, 0, NULL);
+    np_arena_free(arena);
+    if (file == INVALID_HANDLE_VALUE)
+        failed(path);
+    assert_true(WriteFile(file, text, (DWORD)strlen(text), &n, NULL));
+    assert_int_equal(n, strlen(text));
+    CloseHandle(file);
+}
+
 static int by_bytes(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

@@ -1,113 +1,32 @@
 /* The reader: what is read, what is refused, and that nothing leads out of an image.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "host/host.h"
+#include "lib/image.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { LIMIT = 64 * 1024, NOBODY = 65534, PATIENCE = 200 };
+enum { NOBODY = 65534, PATIENCE = 200 };
 
-/* An image in a temporary folder, with a secret beside it. */
-struct image {
-    char top[64], root[80];
-    struct np_arena *arena;
-    struct np_reader *reader;
-};
-
-static const char *in(const struct image *image, const char *path)
+/* In a folder that everyone may pass, so that what is denied is denied by the image. */
+static int make_image(void **state)
 {
-    return np_sprintf(image->arena, "%s%s", image->root, path);
-}
-
-static void write_to(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void add_folder(const struct image *image, const char *path)
-{
-    assert_int_equal(mkdir(in(image, path), 0755), 0);
-}
-
-static void add_file(const struct image *image, const char *path, const char *text)
-{
-    write_to(in(image, path), text);
+    image_make(state);
+    const struct image *image = *state;
+    assert_int_equal(chmod(image->top, 0755), 0);
+    return 0;
 }
 
 static void add_link(const struct image *image, const char *path, const char *target)
 {
-    assert_int_equal(symlink(target, in(image, path)), 0);
-}
-
-static void open_reader(struct image *image, const char *root)
-{
-    struct nextport_error err = NEXTPORT_ERROR_INIT;
-    np_reader_close(image->reader);
-    if (np_reader_open(&image->reader, root, image->arena, &err) != NEXTPORT_OK)
-        fail_msg("%s", err.text);
-}
-
-static int make_image(void **state)
-{
-    struct image *image = calloc(1, sizeof *image);
-    image->arena = np_arena_new();
-    strcpy(image->top, "/tmp/nextport-files-XXXXXX");
-    assert_non_null(mkdtemp(image->top));
-    assert_int_equal(chmod(image->top, 0755), 0);
-    snprintf(image->root, sizeof image->root, "%s/root", image->top);
-    add_folder(image, "");
-    add_folder(image, "/etc");
-    write_to(np_sprintf(image->arena, "%s/secret", image->top), "secret");
-    open_reader(image, image->root);
-    *state = image;
-    return 0;
-}
-
-static int drop_image(void **state)
-{
-    struct image *image = *state;
-    char *command = np_sprintf(image->arena, "rm -rf '%s'", image->top);
-    int failed = system(command);
-    np_reader_close(image->reader);
-    np_arena_free(image->arena);
-    free(image);
-    return failed;
-}
-
-static enum np_read outcome_of(struct image *image, const char *path, const char **why)
-{
-    struct np_text text;
-    return np_reader_read(image->reader, path, LIMIT, &text, why);
-}
-
-static void reads(struct image *image, const char *path, const char *expected)
-{
-    struct np_text text;
-    const char *why = NULL;
-    if (np_reader_read(image->reader, path, LIMIT, &text, &why) != NP_READ_OK)
-        fail_msg("%s: %s", path, why);
-    assert_null(why);
-    assert_string_equal(text.ptr, expected);
-    assert_int_equal(text.len, strlen(expected));
-}
-
-static void refuses(struct image *image, const char *path, enum np_read expected, const char *expected_why)
-{
-    const char *why = NULL;
-    assert_int_equal(outcome_of(image, path, &why), expected);
-    assert_string_equal(why, expected_why);
+    assert_int_equal(symlink(target, image_in(image, path)), 0);
 }
 
 /* ---- Reading ---------------------------------------------------------------------------------------------------- */
@@ -115,38 +34,38 @@ static void refuses(struct image *image, const char *path, enum np_read expected
 static void a_file_is_read_whole(void **state)
 {
     struct image *image = *state;
-    char *long_text = np_alloc(image->arena, LIMIT + 1);
-    memset(long_text, 'x', LIMIT);
-    add_file(image, "/etc/empty", "");
-    add_file(image, "/etc/short", "port 49000\n");
-    add_file(image, "/etc/long", long_text);
-    reads(image, "/etc/empty", "");
-    reads(image, "/etc/short", "port 49000\n");
-    reads(image, "/etc/long", long_text);
-    assert_string_equal(np_reader_shown(image->reader, "/etc/short"), in(image, "/etc/short"));
+    char *long_text = np_alloc(image->arena, IMAGE_LIMIT + 1);
+    memset(long_text, 'x', IMAGE_LIMIT);
+    image_add_file(image, "/etc/empty", "");
+    image_add_file(image, "/etc/short", "port 49000\n");
+    image_add_file(image, "/etc/long", long_text);
+    image_reads(image, "/etc/empty", "");
+    image_reads(image, "/etc/short", "port 49000\n");
+    image_reads(image, "/etc/long", long_text);
+    assert_string_equal(np_reader_shown(image->reader, "/etc/short"), image_in(image, "/etc/short"));
 }
 
 static void what_is_no_file_is_refused_by_its_kind_and_nothing_waits(void **state)
 {
     struct image *image = *state;
-    char *too_long = np_alloc(image->arena, LIMIT + 2);
-    memset(too_long, 'x', LIMIT + 1);
-    add_file(image, "/etc/long", too_long);
-    assert_int_equal(mkfifo(in(image, "/etc/fifo"), 0644), 0);
+    char *too_long = np_alloc(image->arena, IMAGE_LIMIT + 2);
+    memset(too_long, 'x', IMAGE_LIMIT + 1);
+    image_add_file(image, "/etc/long", too_long);
+    assert_int_equal(mkfifo(image_in(image, "/etc/fifo"), 0644), 0);
     add_link(image, "/etc/loop", "loop");
-    refuses(image, "/etc/none", NP_READ_ABSENT, "no such file or directory");
-    refuses(image, "/etc/fifo/none", NP_READ_ABSENT, "not a directory");
-    refuses(image, "/etc", NP_READ_BAD, "a folder, not a file");
-    refuses(image, "/etc/fifo", NP_READ_BAD, "a FIFO, not a file");
-    refuses(image, "/etc/long", NP_READ_BAD, "larger than 65536 bytes, the most that is read");
-    refuses(image, "/etc/loop", NP_READ_BAD, "too many levels of symbolic links");
+    image_refuses(image, "/etc/none", NP_READ_ABSENT, "no such file or directory");
+    image_refuses(image, "/etc/fifo/none", NP_READ_ABSENT, "not a directory");
+    image_refuses(image, "/etc", NP_READ_BAD, "a folder, not a file");
+    image_refuses(image, "/etc/fifo", NP_READ_BAD, "a FIFO, not a file");
+    image_refuses(image, "/etc/long", NP_READ_BAD, "larger than 65536 bytes, the most that is read");
+    image_refuses(image, "/etc/loop", NP_READ_BAD, "too many levels of symbolic links");
 }
 
 static void a_device_is_refused(void **state)
 {
     struct image *image = *state;
-    open_reader(image, NULL);
-    refuses(image, "/dev/zero", NP_READ_BAD, "a device, not a file");
+    image_open_reader(image, NULL);
+    image_refuses(image, "/dev/zero", NP_READ_BAD, "a device, not a file");
 }
 
 static void a_file_that_may_not_be_read_is_not_absent(void **state)
@@ -155,12 +74,12 @@ static void a_file_that_may_not_be_read_is_not_absent(void **state)
     if (geteuid() != 0)
         skip();
     const char *why = NULL, *why_below = NULL;
-    add_file(image, "/etc/private", "x");
-    add_folder(image, "/etc/closed");
-    assert_int_equal(chmod(in(image, "/etc/private"), 0600) | chmod(in(image, "/etc/closed"), 0700), 0);
+    image_add_file(image, "/etc/private", "x");
+    image_add_folder(image, "/etc/closed");
+    assert_int_equal(chmod(image_in(image, "/etc/private"), 0600) | chmod(image_in(image, "/etc/closed"), 0700), 0);
     assert_int_equal(seteuid(NOBODY), 0);
-    enum np_read outcome = outcome_of(image, "/etc/private", &why);
-    enum np_read below = outcome_of(image, "/etc/closed/x", &why_below);
+    enum np_read outcome = image_read(image, "/etc/private", &why);
+    enum np_read below = image_read(image, "/etc/closed/x", &why_below);
     assert_int_equal(seteuid(0), 0);
     assert_int_equal(outcome, NP_READ_DENIED);
     assert_int_equal(below, NP_READ_DENIED);
@@ -172,8 +91,8 @@ static void a_file_that_does_not_say_its_size_is_read_whole(void **state)
     struct image *image = *state;
     struct np_text text;
     const char *why;
-    open_reader(image, NULL);
-    assert_int_equal(np_reader_read(image->reader, "/proc/self/status", LIMIT, &text, &why), NP_READ_OK);
+    image_open_reader(image, NULL);
+    assert_int_equal(np_reader_read(image->reader, "/proc/self/status", IMAGE_LIMIT, &text, &why), NP_READ_OK);
     assert_true(text.len > 100);
     assert_int_equal(np_reader_read(image->reader, "/proc/self/status", 100, &text, &why), NP_READ_BAD);
 }
@@ -183,22 +102,22 @@ static void a_file_that_does_not_say_its_size_is_read_whole(void **state)
 static void no_link_leads_out_of_the_root(void **state)
 {
     struct image *image = *state;
-    add_file(image, "/etc/inside", "inside");
+    image_add_file(image, "/etc/inside", "inside");
     add_link(image, "/etc/absolute", "/etc/inside");
     add_link(image, "/etc/up", "../../../../etc/inside");
     add_link(image, "/etc/out", "../../secret");
     add_link(image, "/etc/passwd", "/etc/passwd-of-the-host");
     add_link(image, "/etc/folder", "/../..");
     add_link(image, "/etc/proc", "/proc/self/root/etc/passwd");
-    reads(image, "/etc/absolute", "inside");
-    reads(image, "/etc/up", "inside");
-    reads(image, "/../../etc/inside", "inside");
-    reads(image, "/etc/folder/etc/inside", "inside");
-    refuses(image, "/etc/out", NP_READ_ABSENT, "no such file or directory");
-    refuses(image, "/../secret", NP_READ_ABSENT, "no such file or directory");
-    refuses(image, "/etc/folder/secret", NP_READ_ABSENT, "no such file or directory");
-    refuses(image, "/etc/passwd", NP_READ_ABSENT, "no such file or directory");
-    refuses(image, "/etc/proc", NP_READ_ABSENT, "no such file or directory");
+    image_reads(image, "/etc/absolute", "inside");
+    image_reads(image, "/etc/up", "inside");
+    image_reads(image, "/../../etc/inside", "inside");
+    image_reads(image, "/etc/folder/etc/inside", "inside");
+    image_refuses(image, "/etc/out", NP_READ_ABSENT, "no such file or directory");
+    image_refuses(image, "/../secret", NP_READ_ABSENT, "no such file or directory");
+    image_refuses(image, "/etc/folder/secret", NP_READ_ABSENT, "no such file or directory");
+    image_refuses(image, "/etc/passwd", NP_READ_ABSENT, "no such file or directory");
+    image_refuses(image, "/etc/proc", NP_READ_ABSENT, "no such file or directory");
 }
 
 /* /proc/PID/root and /proc/PID/cwd are links that no path resolution confines. */
@@ -206,8 +125,8 @@ static void links_of_the_kernel_are_not_followed_in_an_image(void **state)
 {
     struct image *image = *state;
     const char *why = NULL;
-    open_reader(image, "/");
-    assert_int_equal(outcome_of(image, "/proc/self/root/etc/passwd", &why), NP_READ_BAD);
+    image_open_reader(image, "/");
+    assert_int_equal(image_read(image, "/proc/self/root/etc/passwd", &why), NP_READ_BAD);
 }
 
 static void a_root_that_is_none_is_refused(void **state)
@@ -217,43 +136,36 @@ static void a_root_that_is_none_is_refused(void **state)
     struct np_reader *reader;
     assert_int_equal(np_reader_open(&reader, "/nowhere", image->arena, &err), NEXTPORT_INPUT);
     assert_string_equal(err.text, "open root '/nowhere': no such file or directory");
-    add_file(image, "/etc/file", "");
-    assert_int_equal(np_reader_open(&reader, in(image, "/etc/file"), image->arena, &err), NEXTPORT_INPUT);
+    image_add_file(image, "/etc/file", "");
+    assert_int_equal(np_reader_open(&reader, image_in(image, "/etc/file"), image->arena, &err), NEXTPORT_INPUT);
 }
 
 static void a_root_with_a_slash_is_shown_with_one(void **state)
 {
     struct image *image = *state;
-    open_reader(image, in(image, "/"));
-    assert_string_equal(np_reader_shown(image->reader, "/etc"), in(image, "/etc"));
-    open_reader(image, "/");
+    image_open_reader(image, image_in(image, "/"));
+    assert_string_equal(np_reader_shown(image->reader, "/etc"), image_in(image, "/etc"));
+    image_open_reader(image, "/");
     assert_string_equal(np_reader_shown(image->reader, "/etc"), "/etc");
 }
 
 /* ---- Names without regard to case ------------------------------------------------------------------------------- */
 
-static const char *found(struct image *image, const char *path)
-{
-    const char *why = NULL, *name = np_reader_find_nocase(image->reader, path, &why);
-    assert_null(why);
-    return name;
-}
-
 static void names_are_found_without_regard_to_case(void **state)
 {
     struct image *image = *state;
-    add_folder(image, "/WINDOWS");
-    add_folder(image, "/WINDOWS/System32");
-    add_file(image, "/WINDOWS/System32/ApplicationHost.Config", "");
-    add_file(image, "/etc/b", "");
-    add_file(image, "/etc/B", "");
-    assert_string_equal(found(image, "/windows/system32/applicationhost.config"),
+    image_add_folder(image, "/WINDOWS");
+    image_add_folder(image, "/WINDOWS/System32");
+    image_add_file(image, "/WINDOWS/System32/ApplicationHost.Config", "");
+    image_add_file(image, "/etc/b", "");
+    image_add_file(image, "/etc/B", "");
+    assert_string_equal(image_find(image, "/windows/system32/applicationhost.config"),
                         "/WINDOWS/System32/ApplicationHost.Config");
-    assert_string_equal(found(image, "//Windows//SYSTEM32/"), "/WINDOWS/System32");
-    assert_string_equal(found(image, "/ETC/b"), "/etc/b");
-    assert_string_equal(found(image, "/ETC/B"), "/etc/B");
-    assert_null(found(image, "/windows/none/applicationhost.config"));
-    assert_null(found(image, "/etc/b/below-a-file"));
+    assert_string_equal(image_find(image, "//Windows//SYSTEM32/"), "/WINDOWS/System32");
+    assert_string_equal(image_find(image, "/ETC/b"), "/etc/b");
+    assert_string_equal(image_find(image, "/ETC/B"), "/etc/B");
+    assert_null(image_find(image, "/windows/none/applicationhost.config"));
+    assert_null(image_find(image, "/etc/b/below-a-file"));
 }
 
 static void an_unreadable_folder_on_the_way_is_said(void **state)
@@ -261,49 +173,37 @@ static void an_unreadable_folder_on_the_way_is_said(void **state)
     struct image *image = *state;
     if (geteuid() != 0)
         skip();
-    add_folder(image, "/Closed");
-    assert_int_equal(chmod(in(image, "/Closed"), 0700), 0);
+    image_add_folder(image, "/Closed");
+    assert_int_equal(chmod(image_in(image, "/Closed"), 0700), 0);
     const char *why = NULL;
     assert_int_equal(seteuid(NOBODY), 0);
     const char *name = np_reader_find_nocase(image->reader, "/closed/file", &why);
     assert_int_equal(seteuid(0), 0);
     assert_null(name);
-    assert_string_equal(why, in(image, "/Closed: permission denied"));
+    assert_string_equal(why, image_in(image, "/Closed: permission denied"));
 }
 
 /* ---- Globs ------------------------------------------------------------------------------------------------------ */
 
-static const char *matches(struct image *image, const char *pattern)
-{
-    const char *const *paths, *why;
-    size_t n;
-    struct np_buf all = {.arena = image->arena};
-    np_reader_glob(image->reader, pattern, &paths, &n, &why);
-    np_buf_puts(&all, why ? why : "");
-    for (size_t i = 0; i < n; i++)
-        np_buf_printf(&all, " %s", paths[i]);
-    return all.ptr;
-}
-
 static void globs_match_below_the_root_in_order(void **state)
 {
     struct image *image = *state;
-    add_folder(image, "/etc/sites");
-    add_folder(image, "/etc/sites/dir");
-    add_file(image, "/etc/sites/b.conf", "");
-    add_file(image, "/etc/sites/a.conf", "");
-    add_file(image, "/etc/sites/.hidden.conf", "");
-    add_file(image, "/etc/sites/c.txt", "");
-    add_file(image, "/etc/sites/dir/d.conf", "");
+    image_add_folder(image, "/etc/sites");
+    image_add_folder(image, "/etc/sites/dir");
+    image_add_file(image, "/etc/sites/b.conf", "");
+    image_add_file(image, "/etc/sites/a.conf", "");
+    image_add_file(image, "/etc/sites/.hidden.conf", "");
+    image_add_file(image, "/etc/sites/c.txt", "");
+    image_add_file(image, "/etc/sites/dir/d.conf", "");
     add_link(image, "/etc/enabled", "/etc/sites");
     add_link(image, "/etc/sites/gone.conf", "/nowhere");
-    assert_string_equal(matches(image, "/etc/sites/*.conf"), " /etc/sites/a.conf /etc/sites/b.conf");
-    assert_string_equal(matches(image, "/etc/enabled/[ab].conf"), " /etc/enabled/a.conf /etc/enabled/b.conf");
-    assert_string_equal(matches(image, "/e?c//s*/*/*.conf"), " /etc/sites/dir/d.conf");
-    assert_string_equal(matches(image, "/etc/sites/c.txt"), " /etc/sites/c.txt");
-    assert_string_equal(matches(image, "/etc/sites/none"), "");
-    assert_string_equal(matches(image, "/*/../../secret"), "");
-    assert_string_equal(matches(image, "/etc/sites/a.conf/*"), "");
+    assert_string_equal(image_match(image, "/etc/sites/*.conf"), " /etc/sites/a.conf /etc/sites/b.conf");
+    assert_string_equal(image_match(image, "/etc/enabled/[ab].conf"), " /etc/enabled/a.conf /etc/enabled/b.conf");
+    assert_string_equal(image_match(image, "/e?c//s*/*/*.conf"), " /etc/sites/dir/d.conf");
+    assert_string_equal(image_match(image, "/etc/sites/c.txt"), " /etc/sites/c.txt");
+    assert_string_equal(image_match(image, "/etc/sites/none"), "");
+    assert_string_equal(image_match(image, "/*/../../secret"), "");
+    assert_string_equal(image_match(image, "/etc/sites/a.conf/*"), "");
 }
 
 static void a_glob_says_what_it_could_not_look_into(void **state)
@@ -311,39 +211,23 @@ static void a_glob_says_what_it_could_not_look_into(void **state)
     struct image *image = *state;
     if (geteuid() != 0)
         skip();
-    add_folder(image, "/etc/closed");
-    add_folder(image, "/etc/open");
-    add_file(image, "/etc/open/a", "");
-    assert_int_equal(chmod(in(image, "/etc/closed"), 0700), 0);
+    image_add_folder(image, "/etc/closed");
+    image_add_folder(image, "/etc/open");
+    image_add_file(image, "/etc/open/a", "");
+    assert_int_equal(chmod(image_in(image, "/etc/closed"), 0700), 0);
     assert_int_equal(seteuid(NOBODY), 0);
-    const char *all = matches(image, "/etc/*/*");
+    const char *all = image_match(image, "/etc/*/*");
     assert_int_equal(seteuid(0), 0);
     assert_string_equal(all, np_sprintf(image->arena, "%s/etc/closed: permission denied /etc/open/a", image->root));
 }
 
 /* ---- Changes ---------------------------------------------------------------------------------------------------- */
 
-/* A fresh file counts as changed until its time has passed. */
-static bool settles(struct image *image)
-{
-    for (int i = 0; i < PATIENCE; i++) {
-        const char *why;
-        outcome_of(image, "/etc/watched", &why);
-        outcome_of(image, "/etc/none", &why);
-        matches(image, "/etc/sites/*");
-        found(image, "/etc/SITES/wanted");
-        if (!np_reader_changed(image->reader))
-            return true;
-        np_host_pause_ms(5);
-    }
-    return false;
-}
-
 static void watch(struct image *image)
 {
-    add_file(image, "/etc/watched", "one");
-    add_folder(image, "/etc/sites");
-    assert_true(settles(image));
+    image_add_file(image, "/etc/watched", "one");
+    image_add_folder(image, "/etc/sites");
+    assert_true(image_settles(image));
 }
 
 /* Again where the machine was too busy to read it at once. */
@@ -352,8 +236,8 @@ static void what_was_written_just_now_counts_as_changed(void **state)
     struct image *image = *state;
     bool changed = false;
     for (int i = 0; i < PATIENCE && !changed; i++) {
-        add_file(image, "/etc/watched", "one");
-        reads(image, "/etc/watched", "one");
+        image_add_file(image, "/etc/watched", "one");
+        image_reads(image, "/etc/watched", "one");
         changed = np_reader_changed(image->reader);
     }
     assert_true(changed);
@@ -363,17 +247,17 @@ static void a_file_written_again_is_noticed(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/watched", "two");
+    image_add_file(image, "/etc/watched", "two");
     assert_true(np_reader_changed(image->reader));
-    assert_true(settles(image));
+    assert_true(image_settles(image));
 }
 
 static void a_file_put_in_the_place_of_another_is_noticed(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/other", "one");
-    assert_int_equal(rename(in(image, "/etc/other"), in(image, "/etc/watched")), 0);
+    image_add_file(image, "/etc/other", "one");
+    assert_int_equal(rename(image_in(image, "/etc/other"), image_in(image, "/etc/watched")), 0);
     assert_true(np_reader_changed(image->reader));
 }
 
@@ -381,7 +265,7 @@ static void a_file_that_was_absent_is_noticed_when_it_comes(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/none", "");
+    image_add_file(image, "/etc/none", "");
     assert_true(np_reader_changed(image->reader));
 }
 
@@ -389,7 +273,7 @@ static void a_file_that_goes_is_noticed(void **state)
 {
     struct image *image = *state;
     watch(image);
-    assert_int_equal(unlink(in(image, "/etc/watched")), 0);
+    assert_int_equal(unlink(image_in(image, "/etc/watched")), 0);
     assert_true(np_reader_changed(image->reader));
 }
 
@@ -397,7 +281,7 @@ static void a_new_name_in_a_folder_that_was_searched_is_noticed(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/sites/new", "");
+    image_add_file(image, "/etc/sites/new", "");
     assert_true(np_reader_changed(image->reader));
 }
 
@@ -407,7 +291,7 @@ static void a_reader_that_read_nothing_has_nothing_to_notice(void **state)
     assert_false(np_reader_changed(image->reader));
 }
 
-#define image_test(f) cmocka_unit_test_setup_teardown(f, make_image, drop_image)
+#define image_test(f) cmocka_unit_test_setup_teardown(f, make_image, image_drop)
 
 int main(void)
 {

@@ -1,5 +1,7 @@
 /* The reader on Windows: what is read, what is refused, and that nothing leads out of an image.
  * SPDX-License-Identifier: MIT */
+#include "lib/image.h"
+
 #include "host/windows/win32.h"
 
 #include <aclapi.h>
@@ -12,19 +14,7 @@
 
 #include <cmocka.h>
 
-enum { LIMIT = 64 * 1024, PATIENCE = 200, HELD_MS = 100, WAIT_MS = 60000 };
-
-/* An image in a temporary folder, with a secret beside it. */
-struct image {
-    char *top, *root;
-    struct np_arena *arena;
-    struct np_reader *reader;
-};
-
-static const char *in(const struct image *image, const char *path)
-{
-    return np_sprintf(image->arena, "%s%s", image->root, path);
-}
+enum { PATIENCE = 200, HELD_MS = 100, WAIT_MS = 60000 };
 
 static wchar_t *wide(const struct image *image, const char *path)
 {
@@ -41,156 +31,47 @@ static HANDLE open_file(const struct image *image, const char *path, DWORD acces
     return file;
 }
 
-static void write_to(const struct image *image, const char *path, const char *text)
-{
-    DWORD n;
-    HANDLE file = open_file(image, path, GENERIC_WRITE, 0, CREATE_ALWAYS, 0);
-    assert_true(WriteFile(file, text, (DWORD)strlen(text), &n, NULL));
-    assert_int_equal(n, strlen(text));
-    CloseHandle(file);
-}
-
-static void add_folder(const struct image *image, const char *path)
-{
-    assert_true(CreateDirectoryW(wide(image, in(image, path)), NULL));
-}
-
-static void add_file(const struct image *image, const char *path, const char *text)
-{
-    write_to(image, in(image, path), text);
-}
-
-static void open_reader(struct image *image, const char *root)
-{
-    struct nextport_error err = NEXTPORT_ERROR_INIT;
-    np_reader_close(image->reader);
-    if (np_reader_open(&image->reader, root, image->arena, &err) != NEXTPORT_OK)
-        fail_msg("%s", err.text);
-}
-
-static int make_image(void **state)
-{
-    static unsigned number;
-    struct image *image = calloc(1, sizeof *image);
-    wchar_t folder[MAX_PATH + 1];
-    image->arena = np_arena_new();
-    assert_in_range(GetTempPathW(MAX_PATH + 1, folder), 1, MAX_PATH);
-    image->top = np_sprintf(image->arena, "%snextport-files-%lu-%llx-%u", np_narrow(image->arena, folder),
-                            GetCurrentProcessId(), GetTickCount64(), number++);
-    for (char *p = image->top; *p; p++)
-        *p = *p == '\\' ? '/' : *p;
-    image->root = np_sprintf(image->arena, "%s/root", image->top);
-    assert_true(CreateDirectoryW(wide(image, image->top), NULL));
-    add_folder(image, "");
-    add_folder(image, "/etc");
-    write_to(image, np_sprintf(image->arena, "%s/secret", image->top), "secret");
-    open_reader(image, image->root);
-    *state = image;
-    return 0;
-}
-
-/* Removes a folder and what is in it, but of a link only the link. */
-static void remove_folder(struct np_arena *arena, const wchar_t *folder) /* NOLINT(misc-no-recursion) */
-{
-    WIN32_FIND_DATAW entry;
-    const size_t size = wcslen(folder) + MAX_PATH + 2;
-    wchar_t *path = np_alloc_array(arena, size, sizeof *path);
-    wcscat(wcscpy(path, folder), L"\\*");
-    HANDLE find = FindFirstFileW(path, &entry);
-    if (find == INVALID_HANDLE_VALUE)
-        return;
-    do {
-        const DWORD kind = entry.dwFileAttributes & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT);
-        wcscat(wcscat(wcscpy(path, folder), L"\\"), entry.cFileName);
-        if (!(kind & FILE_ATTRIBUTE_DIRECTORY))
-            DeleteFileW(path);
-        else if (kind & FILE_ATTRIBUTE_REPARSE_POINT)
-            RemoveDirectoryW(path);
-        else if (wcscmp(entry.cFileName, L".") != 0 && wcscmp(entry.cFileName, L"..") != 0)
-            remove_folder(arena, path);
-    } while (FindNextFileW(find, &entry));
-    FindClose(find);
-    RemoveDirectoryW(folder);
-}
-
-static int drop_image(void **state)
-{
-    struct image *image = *state;
-    np_reader_close(image->reader);
-    remove_folder(image->arena, wide(image, image->top));
-    bool left = np_host_exists(image->top);
-    np_arena_free(image->arena);
-    free(image);
-    return left;
-}
-
-static enum np_read outcome_of(struct image *image, const char *path, const char **why)
-{
-    struct np_text text;
-    return np_reader_read(image->reader, path, LIMIT, &text, why);
-}
-
-static void reads(struct image *image, const char *path, const char *expected)
-{
-    struct np_text text;
-    const char *why = NULL;
-    if (np_reader_read(image->reader, path, LIMIT, &text, &why) != NP_READ_OK)
-        fail_msg("%s: %s", path, why);
-    assert_null(why);
-    assert_string_equal(text.ptr, expected);
-    assert_int_equal(text.len, strlen(expected));
-}
-
-static void refuses(struct image *image, const char *path, enum np_read expected, const char *expected_why)
-{
-    const char *why = NULL;
-    enum np_read outcome = outcome_of(image, path, &why);
-    if (outcome != expected || !why || strcmp(why, expected_why) != 0)
-        fail_msg("%s: outcome %d, \"%s\", not %d, \"%s\"", path, (int)outcome, why ? why : "", (int)expected,
-                 expected_why);
-}
-
 /* ---- Reading ---------------------------------------------------------------------------------------------------- */
 
 static void a_file_is_read_whole(void **state)
 {
     struct image *image = *state;
-    char *long_text = np_alloc(image->arena, LIMIT + 1);
-    memset(long_text, 'x', LIMIT);
-    add_file(image, "/etc/empty", "");
-    add_file(image, "/etc/short", "port 49000\r\n\x1a");
-    add_file(image, "/etc/long", long_text);
+    char *long_text = np_alloc(image->arena, IMAGE_LIMIT + 1);
+    memset(long_text, 'x', IMAGE_LIMIT);
+    image_add_file(image, "/etc/empty", "");
+    image_add_file(image, "/etc/short", "port 49000\r\n\x1a");
+    image_add_file(image, "/etc/long", long_text);
     for (int here = 0; here < 2; here++) {
-        open_reader(image, here ? NULL : image->root);
+        image_open_reader(image, here ? NULL : image->root);
         const char *before = here ? image->root : "";
-        reads(image, np_sprintf(image->arena, "%s/etc/empty", before), "");
-        reads(image, np_sprintf(image->arena, "%s/etc/short", before), "port 49000\r\n\x1a");
-        reads(image, np_sprintf(image->arena, "%s\\ETC\\long", before), long_text);
+        image_reads(image, np_sprintf(image->arena, "%s/etc/empty", before), "");
+        image_reads(image, np_sprintf(image->arena, "%s/etc/short", before), "port 49000\r\n\x1a");
+        image_reads(image, np_sprintf(image->arena, "%s\\ETC\\long", before), long_text);
         const char *shown = np_reader_shown(image->reader, np_sprintf(image->arena, "%s\\etc/short", before));
-        assert_string_equal(shown, in(image, "/etc/short"));
+        assert_string_equal(shown, image_in(image, "/etc/short"));
     }
 }
 
 static void what_is_no_file_is_refused_by_its_kind(void **state)
 {
     struct image *image = *state;
-    char *too_long = np_alloc(image->arena, LIMIT + 2);
-    memset(too_long, 'x', LIMIT + 1);
-    add_file(image, "/etc/long", too_long);
-    refuses(image, "/etc/none", NP_READ_ABSENT, "no such file (error 2)");
-    refuses(image, "/none/none", NP_READ_ABSENT, "no such file (error 2)");
-    refuses(image, "/etc/long/none", NP_READ_ABSENT, "not a folder (error 267)");
-    refuses(image, "/etc", NP_READ_BAD, "a folder, not a file");
-    refuses(image, "/", NP_READ_BAD, "a folder, not a file");
-    refuses(image, "/etc/long", NP_READ_BAD, "larger than 65536 bytes, the most that is read");
-    open_reader(image, NULL);
-    refuses(image, in(image, "/etc/none"), NP_READ_ABSENT, "no such file (error 2)");
-    refuses(image, in(image, "/none/none"), NP_READ_ABSENT, "no such folder (error 3)");
-    refuses(image, "C:/", NP_READ_BAD, "a folder, not a file");
-    refuses(image, "NUL", NP_READ_BAD, "not a valid path (error 123)");
-    refuses(image, "\\\\.\\pipe\\x", NP_READ_BAD, "not a valid path (error 123)");
-    refuses(image, in(image, "/etc/long:stream"), NP_READ_BAD, "not a valid path (error 123)");
-    refuses(image, "", NP_READ_BAD, "not a valid path (error 123)");
+    char *too_long = np_alloc(image->arena, IMAGE_LIMIT + 2);
+    memset(too_long, 'x', IMAGE_LIMIT + 1);
+    image_add_file(image, "/etc/long", too_long);
+    image_refuses(image, "/etc/none", NP_READ_ABSENT, "no such file (error 2)");
+    image_refuses(image, "/none/none", NP_READ_ABSENT, "no such file (error 2)");
+    image_refuses(image, "/etc/long/none", NP_READ_ABSENT, "not a folder (error 267)");
+    image_refuses(image, "/etc", NP_READ_BAD, "a folder, not a file");
+    image_refuses(image, "/", NP_READ_BAD, "a folder, not a file");
+    image_refuses(image, "/etc/long", NP_READ_BAD, "larger than 65536 bytes, the most that is read");
+    image_open_reader(image, NULL);
+    image_refuses(image, image_in(image, "/etc/none"), NP_READ_ABSENT, "no such file (error 2)");
+    image_refuses(image, image_in(image, "/none/none"), NP_READ_ABSENT, "no such folder (error 3)");
+    image_refuses(image, "C:/", NP_READ_BAD, "a folder, not a file");
+    image_refuses(image, "NUL", NP_READ_BAD, "not a valid path (error 123)");
+    image_refuses(image, "\\\\.\\pipe\\x", NP_READ_BAD, "not a valid path (error 123)");
+    image_refuses(image, image_in(image, "/etc/long:stream"), NP_READ_BAD, "not a valid path (error 123)");
+    image_refuses(image, "", NP_READ_BAD, "not a valid path (error 123)");
 }
 
 static void a_file_that_does_not_fit_into_260_characters_is_read(void **state)
@@ -199,21 +80,21 @@ static void a_file_that_does_not_fit_into_260_characters_is_read(void **state)
     const char *path = "";
     for (int i = 0; i < 4; i++) {
         path = np_sprintf(image->arena, "%s/%0100d", path, i);
-        add_folder(image, path);
+        image_add_folder(image, path);
     }
     path = np_sprintf(image->arena, "%s/file", path);
-    add_file(image, path, "far");
-    reads(image, path, "far");
-    open_reader(image, NULL);
-    reads(image, in(image, path), "far");
+    image_add_file(image, path, "far");
+    image_reads(image, path, "far");
+    image_open_reader(image, NULL);
+    image_reads(image, image_in(image, path), "far");
 }
 
 /* Everyone is denied; where that does not keep this user out (as under Wine), there is nothing to see. */
 static void a_file_that_may_not_be_read_is_not_absent(void **state)
 {
     struct image *image = *state;
-    add_file(image, "/etc/private", "x");
-    wchar_t *path = wide(image, in(image, "/etc/private"));
+    image_add_file(image, "/etc/private", "x");
+    wchar_t *path = wide(image, image_in(image, "/etc/private"));
     ACL *nobody = np_alloc(image->arena, sizeof *nobody);
     assert_true(InitializeAcl(nobody, sizeof *nobody, ACL_REVISION));
     const DWORD what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
@@ -225,9 +106,9 @@ static void a_file_that_may_not_be_read_is_not_absent(void **state)
         skip();
     }
     const ULONGLONG before = GetTickCount64();
-    refuses(image, "/etc/private", NP_READ_DENIED, "access denied (error 5)");
+    image_refuses(image, "/etc/private", NP_READ_DENIED, "access denied (error 5)");
     assert_true(GetTickCount64() - before < 200);
-    assert_true(np_host_exists(in(image, "/etc/private")));
+    assert_true(np_host_exists(image_in(image, "/etc/private")));
 }
 
 /* ---- Files that others have open -------------------------------------------------------------------------------- */
@@ -242,11 +123,11 @@ static DWORD WINAPI let_go(void *handle)
 static void a_file_that_is_held_for_a_moment_is_read(void **state)
 {
     struct image *image = *state;
-    add_file(image, "/etc/held", "held");
-    HANDLE file = open_file(image, in(image, "/etc/held"), GENERIC_READ, 0, OPEN_EXISTING, 0);
+    image_add_file(image, "/etc/held", "held");
+    HANDLE file = open_file(image, image_in(image, "/etc/held"), GENERIC_READ, 0, OPEN_EXISTING, 0);
     HANDLE thread = CreateThread(NULL, 0, let_go, file, 0, NULL);
     assert_non_null(thread);
-    reads(image, "/etc/held", "held");
+    image_reads(image, "/etc/held", "held");
     assert_int_equal(WaitForSingleObject(thread, WAIT_MS), WAIT_OBJECT_0);
     CloseHandle(thread);
 }
@@ -255,10 +136,10 @@ static void a_file_that_is_held_is_not_absent(void **state)
 {
     struct image *image = *state;
     const char *why = NULL;
-    add_file(image, "/etc/held", "held");
-    HANDLE file = open_file(image, in(image, "/etc/held"), GENERIC_READ, 0, OPEN_EXISTING, 0);
-    refuses(image, "/etc/held", NP_READ_BAD, "another program has it open (error 32)");
-    assert_true(np_host_exists(in(image, "/etc/held")));
+    image_add_file(image, "/etc/held", "held");
+    HANDLE file = open_file(image, image_in(image, "/etc/held"), GENERIC_READ, 0, OPEN_EXISTING, 0);
+    image_refuses(image, "/etc/held", NP_READ_BAD, "another program has it open (error 32)");
+    assert_true(np_host_exists(image_in(image, "/etc/held")));
     assert_non_null(np_reader_find_nocase(image->reader, "/etc/held", &why));
     CloseHandle(file);
 }
@@ -266,10 +147,10 @@ static void a_file_that_is_held_is_not_absent(void **state)
 static void a_file_that_another_writes_is_read(void **state)
 {
     struct image *image = *state;
-    add_file(image, "/etc/written", "text");
+    image_add_file(image, "/etc/written", "text");
     const DWORD all = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
-    HANDLE file = open_file(image, in(image, "/etc/written"), GENERIC_WRITE, all, OPEN_EXISTING, 0);
-    reads(image, "/etc/written", "text");
+    HANDLE file = open_file(image, image_in(image, "/etc/written"), GENERIC_WRITE, all, OPEN_EXISTING, 0);
+    image_reads(image, "/etc/written", "text");
     CloseHandle(file);
 }
 
@@ -277,12 +158,12 @@ static void a_file_that_another_writes_is_read(void **state)
 static void a_file_that_is_being_deleted_is_not_called_denied(void **state)
 {
     struct image *image = *state;
-    const char *why = NULL, *path = in(image, "/etc/going");
+    const char *why = NULL, *path = image_in(image, "/etc/going");
     const DWORD all = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
-    add_file(image, "/etc/going", "x");
+    image_add_file(image, "/etc/going", "x");
     HANDLE file = open_file(image, path, GENERIC_READ, all, OPEN_EXISTING, 0);
     CloseHandle(open_file(image, path, DELETE, all, OPEN_EXISTING, FILE_FLAG_DELETE_ON_CLOSE));
-    enum np_read outcome = outcome_of(image, "/etc/going", &why);
+    enum np_read outcome = image_read(image, "/etc/going", &why);
     const bool exists = np_host_exists(path);
     CloseHandle(file);
     assert_false(np_host_exists(path));
@@ -298,11 +179,11 @@ static void a_file_that_is_being_deleted_is_not_called_denied(void **state)
 static void what_is_there_exists(void **state)
 {
     struct image *image = *state;
-    add_file(image, "/etc/file", "");
-    assert_true(np_host_exists(in(image, "/etc/file")));
-    assert_true(np_host_exists(in(image, "/ETC")));
-    assert_false(np_host_exists(in(image, "/etc/none")));
-    assert_false(np_host_exists(in(image, "/none/none")));
+    image_add_file(image, "/etc/file", "");
+    assert_true(np_host_exists(image_in(image, "/etc/file")));
+    assert_true(np_host_exists(image_in(image, "/ETC")));
+    assert_false(np_host_exists(image_in(image, "/etc/none")));
+    assert_false(np_host_exists(image_in(image, "/none/none")));
     assert_true(np_host_exists("NUL")); /* what cannot be looked at counts as there */
 }
 
@@ -314,16 +195,16 @@ static void no_name_leads_out_of_the_root(void **state)
     static const char *const others[] = {"/etc/inside:stream", "/etc/inside::$DATA", "/C:/Windows/win.ini", "C:/x",
                                          "/etc/NUL",           "/etc/con.txt",       "/aux/inside",         "/etc/*",
                                          "/etc/\xFF"};
-    add_file(image, "/etc/inside", "inside");
-    reads(image, "/../../etc/inside", "inside");
-    reads(image, "/etc/../../etc/./inside", "inside");
-    reads(image, "\\etc\\..\\..\\ETC//inside", "inside");
-    refuses(image, "/../secret", NP_READ_ABSENT, "no such file (error 2)");
-    refuses(image, "/etc/../../secret", NP_READ_ABSENT, "no such file (error 2)");
-    refuses(image, "..\\secret", NP_READ_ABSENT, "no such file (error 2)");
-    refuses(image, image->top + 2, NP_READ_ABSENT, "no such file (error 2)");
+    image_add_file(image, "/etc/inside", "inside");
+    image_reads(image, "/../../etc/inside", "inside");
+    image_reads(image, "/etc/../../etc/./inside", "inside");
+    image_reads(image, "\\etc\\..\\..\\ETC//inside", "inside");
+    image_refuses(image, "/../secret", NP_READ_ABSENT, "no such file (error 2)");
+    image_refuses(image, "/etc/../../secret", NP_READ_ABSENT, "no such file (error 2)");
+    image_refuses(image, "..\\secret", NP_READ_ABSENT, "no such file (error 2)");
+    image_refuses(image, image->top + 2, NP_READ_ABSENT, "no such file (error 2)");
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        refuses(image, others[i], NP_READ_BAD, "not a valid path (error 123)");
+        image_refuses(image, others[i], NP_READ_BAD, "not a valid path (error 123)");
 }
 
 /* A symbolic link needs a permission, and Wine has no links of this kind; *ret says whether one was made. */
@@ -332,50 +213,39 @@ static bool add_link(const struct image *image, const char *kind, const char *pa
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     struct np_text text;
     DWORD status;
-    char *words = np_sprintf(image->arena, "/d /s /c \"mklink %s \"%s\" \"%s\"\"", kind, in(image, path), target);
+    char *words = np_sprintf(image->arena, "/d /s /c \"mklink %s \"%s\" \"%s\"\"", kind, image_in(image, path), target);
     for (char *p = words + strlen("/d /s /c \"mklink /D "); *p; p++)
         *p = *p == '/' ? '\\' : *p;
-    if (np_run_program(image->arena, L"cmd.exe", np_wide(image->arena, words), LIMIT, WAIT_MS, &text, &status,
+    if (np_run_program(image->arena, L"cmd.exe", np_wide(image->arena, words), IMAGE_LIMIT, WAIT_MS, &text, &status,
                        NEXTPORT_FAILED, &err) != NEXTPORT_OK)
         fail_msg("%s", err.text);
-    const DWORD attributes = GetFileAttributesW(wide(image, in(image, path)));
+    const DWORD attributes = GetFileAttributesW(wide(image, image_in(image, path)));
     return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_REPARSE_POINT);
-}
-
-static const char *matches(struct image *image, const char *pattern)
-{
-    const char *const *paths, *why;
-    size_t n;
-    struct np_buf all = {.arena = image->arena};
-    np_reader_glob(image->reader, pattern, &paths, &n, &why);
-    np_buf_puts(&all, why ? why : "");
-    for (size_t i = 0; i < n; i++)
-        np_buf_printf(&all, " %s", paths[i]);
-    return all.ptr;
 }
 
 static void a_link_is_followed_here_and_refused_below_a_root(void **state)
 {
     static const char refused[] = "a link, which is not followed below a root";
     struct image *image = *state;
-    add_file(image, "/etc/inside", "inside");
-    if (!add_link(image, "/J", "/way", in(image, "/etc"))) {
+    image_add_file(image, "/etc/inside", "inside");
+    if (!add_link(image, "/J", "/way", image_in(image, "/etc"))) {
         print_message("# this system makes no junctions\n");
         skip();
     }
     const char *why = NULL;
-    refuses(image, "/way", NP_READ_BAD, refused);
-    refuses(image, "/way/inside", NP_READ_BAD, refused);
-    refuses(image, "/way/none", NP_READ_BAD, refused);
+    image_refuses(image, "/way", NP_READ_BAD, refused);
+    image_refuses(image, "/way/inside", NP_READ_BAD, refused);
+    image_refuses(image, "/way/none", NP_READ_BAD, refused);
     assert_null(np_reader_find_nocase(image->reader, "/WAY/inside", &why));
     assert_non_null(strstr(why, refused));
-    assert_string_equal(matches(image, "/*/inside"),
-                        np_sprintf(image->arena, "%s: %s /etc/inside", in(image, "/way/inside"), refused));
-    assert_string_equal(matches(image, "/way/*"), np_sprintf(image->arena, "%s: %s", in(image, "/way"), refused));
-    if (add_link(image, "  ", "/etc/name", in(image, "/etc/inside")))
-        refuses(image, "/etc/name", NP_READ_BAD, refused);
-    open_reader(image, NULL);
-    reads(image, in(image, "/way/inside"), "inside");
+    assert_string_equal(image_match(image, "/*/inside"),
+                        np_sprintf(image->arena, "%s: %s /etc/inside", image_in(image, "/way/inside"), refused));
+    assert_string_equal(image_match(image, "/way/*"),
+                        np_sprintf(image->arena, "%s: %s", image_in(image, "/way"), refused));
+    if (add_link(image, "  ", "/etc/name", image_in(image, "/etc/inside")))
+        image_refuses(image, "/etc/name", NP_READ_BAD, refused);
+    image_open_reader(image, NULL);
+    image_reads(image, image_in(image, "/way/inside"), "inside");
 }
 
 static void a_root_that_is_none_is_refused(void **state)
@@ -385,46 +255,39 @@ static void a_root_that_is_none_is_refused(void **state)
     struct np_reader *reader;
     assert_int_equal(np_reader_open(&reader, "C:/nowhere", image->arena, &err), NEXTPORT_INPUT);
     assert_string_equal(err.text, "open root 'C:/nowhere': no such file (error 2)");
-    add_file(image, "/etc/file", "");
-    assert_int_equal(np_reader_open(&reader, in(image, "/etc/file"), image->arena, &err), NEXTPORT_INPUT);
+    image_add_file(image, "/etc/file", "");
+    assert_int_equal(np_reader_open(&reader, image_in(image, "/etc/file"), image->arena, &err), NEXTPORT_INPUT);
     assert_int_equal(np_reader_open(&reader, "NUL", image->arena, &err), NEXTPORT_INPUT);
 }
 
 static void a_root_with_a_slash_is_shown_with_one(void **state)
 {
     struct image *image = *state;
-    open_reader(image, in(image, "/"));
-    assert_string_equal(np_reader_shown(image->reader, "/etc"), in(image, "/etc"));
-    open_reader(image, in(image, "\\"));
-    assert_string_equal(np_reader_shown(image->reader, "\\etc"), in(image, "/etc"));
-    open_reader(image, "C:\\");
+    image_open_reader(image, image_in(image, "/"));
+    assert_string_equal(np_reader_shown(image->reader, "/etc"), image_in(image, "/etc"));
+    image_open_reader(image, image_in(image, "\\"));
+    assert_string_equal(np_reader_shown(image->reader, "\\etc"), image_in(image, "/etc"));
+    image_open_reader(image, "C:\\");
     assert_string_equal(np_reader_shown(image->reader, "/etc"), "C:/etc");
 }
 
 /* ---- Names without regard to case ------------------------------------------------------------------------------- */
 
-static const char *found(struct image *image, const char *path)
-{
-    const char *why = NULL, *name = np_reader_find_nocase(image->reader, path, &why);
-    assert_null(why);
-    return name;
-}
-
 static void names_are_found_without_regard_to_case(void **state)
 {
     struct image *image = *state;
-    add_folder(image, "/WINDOWS");
-    add_file(image, "/WINDOWS/ApplicationHost.Config", "one");
-    assert_string_equal(found(image, "/windows/applicationhost.config"), "/WINDOWS/ApplicationHost.Config");
-    assert_string_equal(found(image, "//Windows//"), "/WINDOWS");
-    assert_null(found(image, "/windows/none"));
-    assert_null(found(image, "/none/applicationhost.config"));
-    assert_null(found(image, "/WINDOWS/ApplicationHost.Config/below-a-file"));
-    reads(image, "/windows/applicationhost.config", "one");
-    open_reader(image, NULL);
-    assert_string_equal(found(image, in(image, "\\windows\\applicationhost.config")),
-                        in(image, "/windows/applicationhost.config"));
-    assert_null(found(image, in(image, "/none")));
+    image_add_folder(image, "/WINDOWS");
+    image_add_file(image, "/WINDOWS/ApplicationHost.Config", "one");
+    assert_string_equal(image_find(image, "/windows/applicationhost.config"), "/WINDOWS/ApplicationHost.Config");
+    assert_string_equal(image_find(image, "//Windows//"), "/WINDOWS");
+    assert_null(image_find(image, "/windows/none"));
+    assert_null(image_find(image, "/none/applicationhost.config"));
+    assert_null(image_find(image, "/WINDOWS/ApplicationHost.Config/below-a-file"));
+    image_reads(image, "/windows/applicationhost.config", "one");
+    image_open_reader(image, NULL);
+    assert_string_equal(image_find(image, image_in(image, "\\windows\\applicationhost.config")),
+                        image_in(image, "/windows/applicationhost.config"));
+    assert_null(image_find(image, image_in(image, "/none")));
 }
 
 static void what_cannot_be_looked_at_is_not_simply_not_found(void **state)
@@ -432,7 +295,7 @@ static void what_cannot_be_looked_at_is_not_simply_not_found(void **state)
     struct image *image = *state;
     const char *why = NULL;
     assert_null(np_reader_find_nocase(image->reader, "/etc/con", &why));
-    assert_string_equal(why, in(image, "/etc/con: not a valid path (error 123)"));
+    assert_string_equal(why, image_in(image, "/etc/con: not a valid path (error 123)"));
 }
 
 /* ---- Globs ------------------------------------------------------------------------------------------------------ */
@@ -440,23 +303,23 @@ static void what_cannot_be_looked_at_is_not_simply_not_found(void **state)
 static void globs_match_below_the_root_in_order(void **state)
 {
     struct image *image = *state;
-    add_folder(image, "/etc/sites");
-    add_folder(image, "/etc/sites/dir");
-    add_file(image, "/etc/sites/b.conf", "");
-    add_file(image, "/etc/sites/a.conf", "");
-    add_file(image, "/etc/sites/.hidden.conf", "");
-    add_file(image, "/etc/sites/c.txt", "");
-    add_file(image, "/etc/sites/dir/d.conf", "");
-    assert_string_equal(matches(image, "/etc/sites/*.conf"), " /etc/sites/a.conf /etc/sites/b.conf");
-    assert_string_equal(matches(image, "\\etc\\sites\\[ab].CONF"), " /etc/sites/a.conf /etc/sites/b.conf");
-    assert_string_equal(matches(image, "/e?c//s*/*/*.conf"), " /etc/sites/dir/d.conf");
-    assert_string_equal(matches(image, "/etc/sites/c.txt"), " /etc/sites/c.txt");
-    assert_string_equal(matches(image, "/*"), " /etc");
-    assert_string_equal(matches(image, "/etc/sites/none"), "");
-    assert_string_equal(matches(image, "/none/*"), "");
-    assert_string_equal(matches(image, "/*/../../secret"), "");
-    assert_string_equal(matches(image, "/etc/sites/a.conf/*"), "");
-    assert_string_equal(matches(image, "/etc/NUL/*"), in(image, "/etc/NUL: not a valid path (error 123)"));
+    image_add_folder(image, "/etc/sites");
+    image_add_folder(image, "/etc/sites/dir");
+    image_add_file(image, "/etc/sites/b.conf", "");
+    image_add_file(image, "/etc/sites/a.conf", "");
+    image_add_file(image, "/etc/sites/.hidden.conf", "");
+    image_add_file(image, "/etc/sites/c.txt", "");
+    image_add_file(image, "/etc/sites/dir/d.conf", "");
+    assert_string_equal(image_match(image, "/etc/sites/*.conf"), " /etc/sites/a.conf /etc/sites/b.conf");
+    assert_string_equal(image_match(image, "\\etc\\sites\\[ab].CONF"), " /etc/sites/a.conf /etc/sites/b.conf");
+    assert_string_equal(image_match(image, "/e?c//s*/*/*.conf"), " /etc/sites/dir/d.conf");
+    assert_string_equal(image_match(image, "/etc/sites/c.txt"), " /etc/sites/c.txt");
+    assert_string_equal(image_match(image, "/*"), " /etc");
+    assert_string_equal(image_match(image, "/etc/sites/none"), "");
+    assert_string_equal(image_match(image, "/none/*"), "");
+    assert_string_equal(image_match(image, "/*/../../secret"), "");
+    assert_string_equal(image_match(image, "/etc/sites/a.conf/*"), "");
+    assert_string_equal(image_match(image, "/etc/NUL/*"), image_in(image, "/etc/NUL: not a valid path (error 123)"));
 }
 
 static void a_pattern_is_that_of_a_shell(void **state)
@@ -487,10 +350,10 @@ static void a_pattern_is_that_of_a_shell(void **state)
     struct image *image = *state;
     static const char *const names[] = {"/a.conf", "/aXbXc", "/b[1].txt", "/caf\xC3\xA9", "/q-r", "/.hidden"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        add_file(image, np_sprintf(image->arena, "/etc%s", names[i]), "");
-    open_reader(image, in(image, "/etc"));
+        image_add_file(image, np_sprintf(image->arena, "/etc%s", names[i]), "");
+    image_open_reader(image, image_in(image, "/etc"));
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        const char *all = matches(image, np_sprintf(image->arena, "/%s", patterns[i][0]));
+        const char *all = image_match(image, np_sprintf(image->arena, "/%s", patterns[i][0]));
         struct np_buf names_only = {.arena = image->arena};
         np_buf_puts(&names_only, "");
         for (const char *p = all; *p; p++)
@@ -505,26 +368,26 @@ static void globs_of_this_machine_begin_where_paths_do(void **state)
 {
     struct image *image = *state;
     wchar_t before[MAX_PATH];
-    add_file(image, "/etc/a.config", "");
-    const char *expected = np_sprintf(image->arena, " %s", in(image, "/etc/a.config"));
-    open_reader(image, NULL);
-    assert_string_equal(matches(image, in(image, "/etc/*.config")), expected);
-    assert_string_equal(matches(image, in(image, "\\e?c\\*.config")),
-                        np_sprintf(image->arena, " %s", in(image, "/etc/a.config")));
-    assert_string_equal(matches(image, in(image, "/etc/A.CONFIG")),
-                        np_sprintf(image->arena, " %s", in(image, "/etc/A.CONFIG")));
+    image_add_file(image, "/etc/a.config", "");
+    const char *expected = np_sprintf(image->arena, " %s", image_in(image, "/etc/a.config"));
+    image_open_reader(image, NULL);
+    assert_string_equal(image_match(image, image_in(image, "/etc/*.config")), expected);
+    assert_string_equal(image_match(image, image_in(image, "\\e?c\\*.config")),
+                        np_sprintf(image->arena, " %s", image_in(image, "/etc/a.config")));
+    assert_string_equal(image_match(image, image_in(image, "/etc/A.CONFIG")),
+                        np_sprintf(image->arena, " %s", image_in(image, "/etc/A.CONFIG")));
     assert_in_range(GetCurrentDirectoryW(MAX_PATH, before), 1, MAX_PATH - 1);
     assert_true(SetCurrentDirectoryW(np_wide(image->arena, image->root)));
-    const char *relative = matches(image, "etc/*.config");
-    const char *of_the_drive = matches(image, np_sprintf(image->arena, "%.2setc/*.config", image->root));
-    const char *from_the_top = matches(image, np_sprintf(image->arena, "%s/etc/*.config", image->root + 2));
+    const char *relative = image_match(image, "etc/*.config");
+    const char *of_the_drive = image_match(image, np_sprintf(image->arena, "%.2setc/*.config", image->root));
+    const char *from_the_top = image_match(image, np_sprintf(image->arena, "%s/etc/*.config", image->root + 2));
     assert_true(SetCurrentDirectoryW(before));
     assert_string_equal(relative, expected);
     assert_string_equal(of_the_drive, expected);
     if (wide(image, "/")[4] == (wchar_t)image->root[0]) /* Wine takes "/" for the top of the system below it */
         assert_string_equal(from_the_top, expected);
-    assert_string_equal(matches(image, "//"), "//: not a valid path (error 123)");
-    assert_non_null(strstr(matches(image, "C:/*"), " C:/"));
+    assert_string_equal(image_match(image, "//"), "//: not a valid path (error 123)");
+    assert_non_null(strstr(image_match(image, "C:/*"), " C:/"));
 }
 
 /* A name that is half a pair of surrogates has no UTF-8, so it could not be opened again. */
@@ -532,18 +395,18 @@ static void a_name_that_is_no_unicode_is_said(void **state)
 {
     struct image *image = *state;
     wchar_t path[MAX_PATH];
-    swprintf(path, MAX_PATH, L"%ls\\x\xD83D.conf", wide(image, in(image, "/etc")));
+    swprintf(path, MAX_PATH, L"%ls\\x\xD83D.conf", wide(image, image_in(image, "/etc")));
     HANDLE file = CreateFileW(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, 0, NULL);
     if (file == INVALID_HANDLE_VALUE) {
         print_message("# this system makes no such name\n");
         skip();
     }
     CloseHandle(file);
-    add_file(image, "/etc/a.conf", "");
-    const char *all = matches(image, "/etc/*.conf");
+    image_add_file(image, "/etc/a.conf", "");
+    const char *all = image_match(image, "/etc/*.conf");
     assert_non_null(strstr(all, " /etc/a.conf"));
     assert_non_null(strstr(all, ": a name that is not Unicode"));
-    assert_string_equal(matches(image, "/etc/a*"), " /etc/a.conf");
+    assert_string_equal(image_match(image, "/etc/a*"), " /etc/a.conf");
 }
 
 static void a_folder_of_many_names_is_listed_whole(void **state)
@@ -553,7 +416,7 @@ static void a_folder_of_many_names_is_listed_whole(void **state)
     const char *const *paths, *why;
     size_t n;
     for (int i = 0; i < NAMES; i++)
-        add_file(image, np_sprintf(image->arena, "/etc/a-name-that-takes-some-room-%d", i), "");
+        image_add_file(image, np_sprintf(image->arena, "/etc/a-name-that-takes-some-room-%d", i), "");
     np_reader_glob(image->reader, "/etc/a*", &paths, &n, &why);
     assert_null(why);
     assert_int_equal(n, NAMES);
@@ -561,27 +424,11 @@ static void a_folder_of_many_names_is_listed_whole(void **state)
 
 /* ---- Changes ---------------------------------------------------------------------------------------------------- */
 
-/* A fresh file counts as changed until its time has passed. */
-static bool settles(struct image *image)
-{
-    for (int i = 0; i < PATIENCE; i++) {
-        const char *why;
-        outcome_of(image, "/etc/watched", &why);
-        outcome_of(image, "/etc/none", &why);
-        matches(image, "/etc/sites/*");
-        found(image, "/etc/sites/wanted");
-        if (!np_reader_changed(image->reader))
-            return true;
-        np_host_pause_ms(5);
-    }
-    return false;
-}
-
 static void watch(struct image *image)
 {
-    add_file(image, "/etc/watched", "one");
-    add_folder(image, "/etc/sites");
-    if (!settles(image)) {
+    image_add_file(image, "/etc/watched", "one");
+    image_add_folder(image, "/etc/sites");
+    if (!image_settles(image)) {
         print_message("# the temporary folder's file system does not tell when a file was changed\n");
         skip();
     }
@@ -593,8 +440,8 @@ static void what_was_written_just_now_counts_as_changed(void **state)
     struct image *image = *state;
     bool changed = false;
     for (int i = 0; i < PATIENCE && !changed; i++) {
-        add_file(image, "/etc/watched", "one");
-        reads(image, "/etc/watched", "one");
+        image_add_file(image, "/etc/watched", "one");
+        image_reads(image, "/etc/watched", "one");
         changed = np_reader_changed(image->reader);
     }
     assert_true(changed);
@@ -604,9 +451,9 @@ static void a_file_written_again_is_noticed(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/watched", "two");
+    image_add_file(image, "/etc/watched", "two");
     assert_true(np_reader_changed(image->reader));
-    assert_true(settles(image));
+    assert_true(image_settles(image));
 }
 
 /* Its size and its last write time are those of before. */
@@ -615,7 +462,7 @@ static void a_file_written_again_with_its_old_time_is_noticed(void **state)
     struct image *image = *state;
     FILETIME written;
     watch(image);
-    const char *path = in(image, "/etc/watched");
+    const char *path = image_in(image, "/etc/watched");
     HANDLE file = open_file(image, path, GENERIC_READ | GENERIC_WRITE, 0, OPEN_EXISTING, 0);
     DWORD n;
     assert_true(GetFileTime(file, NULL, NULL, &written));
@@ -629,8 +476,8 @@ static void a_file_put_in_the_place_of_another_is_noticed(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/other", "one");
-    assert_true(MoveFileExW(wide(image, in(image, "/etc/other")), wide(image, in(image, "/etc/watched")),
+    image_add_file(image, "/etc/other", "one");
+    assert_true(MoveFileExW(wide(image, image_in(image, "/etc/other")), wide(image, image_in(image, "/etc/watched")),
                             MOVEFILE_REPLACE_EXISTING));
     assert_true(np_reader_changed(image->reader));
 }
@@ -639,7 +486,7 @@ static void a_file_that_was_absent_is_noticed_when_it_comes(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/none", "");
+    image_add_file(image, "/etc/none", "");
     assert_true(np_reader_changed(image->reader));
 }
 
@@ -647,7 +494,7 @@ static void a_file_that_was_looked_for_is_noticed_when_it_comes(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/sites/wanted", "");
+    image_add_file(image, "/etc/sites/wanted", "");
     assert_true(np_reader_changed(image->reader));
 }
 
@@ -655,7 +502,7 @@ static void a_file_that_goes_is_noticed(void **state)
 {
     struct image *image = *state;
     watch(image);
-    assert_true(DeleteFileW(wide(image, in(image, "/etc/watched"))));
+    assert_true(DeleteFileW(wide(image, image_in(image, "/etc/watched"))));
     assert_true(np_reader_changed(image->reader));
 }
 
@@ -663,7 +510,7 @@ static void a_new_name_in_a_folder_that_was_searched_is_noticed(void **state)
 {
     struct image *image = *state;
     watch(image);
-    add_file(image, "/etc/sites/new", "");
+    image_add_file(image, "/etc/sites/new", "");
     assert_true(np_reader_changed(image->reader));
 }
 
@@ -677,16 +524,16 @@ static void nothing_is_left_open(void **state)
 {
     struct image *image = *state;
     DWORD before = 0, after = 0;
-    add_file(image, "/etc/watched", "one");
-    settles(image);
+    image_add_file(image, "/etc/watched", "one");
+    image_settles(image);
     assert_true(GetProcessHandleCount(GetCurrentProcess(), &before));
     for (int i = 0; i < PATIENCE; i++) {
         const char *why;
-        reads(image, "/etc/watched", "one");
-        outcome_of(image, "/etc/none/none", &why);
-        outcome_of(image, "/etc", &why);
-        matches(image, "/*/*");
-        found(image, "/etc/WATCHED");
+        image_reads(image, "/etc/watched", "one");
+        image_read(image, "/etc/none/none", &why);
+        image_read(image, "/etc", &why);
+        image_match(image, "/*/*");
+        image_find(image, "/etc/WATCHED");
         np_reader_changed(image->reader);
         np_host_exists(image->root);
     }
@@ -694,7 +541,7 @@ static void nothing_is_left_open(void **state)
     assert_true(after < before + PATIENCE);
 }
 
-#define image_test(f) cmocka_unit_test_setup_teardown(f, make_image, drop_image)
+#define image_test(f) cmocka_unit_test_setup_teardown(f, image_make, image_drop)
 
 int main(void)
 {

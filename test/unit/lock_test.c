@@ -1,11 +1,12 @@
 /* The queue before the ledger, and the promises of its file, folder and neighbours. Each test has a folder of its own.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
+#include "lib/scratch.h"
+
 #include "host/host.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -27,7 +28,7 @@
 
 enum { NOBODY = 65534, SKIP = 77 };
 
-static char folder[PATH_MAX], path[PATH_MAX];
+static char folder[SCRATCH_PATH], path[PATH_MAX];
 static struct nextport_error err;
 
 /* ---- Fixture ------------------------------------------------------------------------------------------------- */
@@ -35,25 +36,16 @@ static struct nextport_error err;
 static int make_folder(void **state)
 {
     (void)state;
-    const char *tmp = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/nextport-lock-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    snprintf(path, sizeof path, "%.4000s/ledger.db", folder);
+    scratch_make(folder, "lock");
+    snprintf(path, sizeof path, "%s/ledger.db", folder);
     err = (struct nextport_error)NEXTPORT_ERROR_INIT;
     return 0;
-}
-
-static int remove_entry(const char *file, const struct stat *st, int type, struct FTW *walk)
-{
-    (void)st, (void)type, (void)walk;
-    return remove(file);
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
-    return nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return scratch_remove(folder) ? 0 : -1;
 }
 
 static const char *beside(const char *suffix)
