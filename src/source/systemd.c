@@ -107,19 +107,12 @@ static void take_socket(void *ctx, const struct np_setting *setting)
         take_namespace(r, setting);
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-/* As strtoul() reads it: zeros and a plus may stand before it. */
+/* As systemd reads numbers: a plus may stand before it, and zeros may not. */
 static bool read_port(struct np_text text, uint16_t *ret)
 {
     if (text.len && text.ptr[0] == '+')
         text = (struct np_text){text.ptr + 1, text.len - 1};
-    while (text.len > 1 && text.ptr[0] == '0' && is_digit(text.ptr[1]))
-        text = (struct np_text){text.ptr + 1, text.len - 1};
-    return np_text_port(text, ret);
+    return text.len && text.ptr[0] != '0' && np_text_port(text, ret);
 }
 
 static bool is_ipv4(struct np_text text)
@@ -535,7 +528,7 @@ static void read_home(struct systemd *s, struct np_position whole, const char *h
     for (size_t i = 0; np_units_user_folders[i]; i++)
         folders[n++] = np_units_user_folders[i];
     folders[n] = NULL;
-    const struct np_units_place place = {.folders = folders, .suffixes = suffixes, .home = home, .is_foreign = true};
+    const struct np_units_place place = {.folders = folders, .suffixes = suffixes, .home = home};
     read_manager(s, whole, &place);
 }
 

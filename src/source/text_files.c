@@ -134,7 +134,7 @@ void np_files_claim(struct np_files *files, struct np_position at, struct nextpo
 
 /* ---- Files ---------------------------------------------------------------------------------------------------- */
 
-static const char *shown(const struct np_files *files, const char *path)
+const char *np_files_shown(const struct np_files *files, const char *path)
 {
     return files->include && files->include->shown ? files->include->shown(files->include->ctx, path) : path;
 }
@@ -193,7 +193,7 @@ static struct known *known_at(struct np_files *files, const char *path)
     if (!known) {
         *at = known = np_alloc(files->ret->arena, sizeof *known);
         known->file.path = path;
-        known->file.name = shown(files, path);
+        known->file.name = np_files_shown(files, path);
     }
     return known;
 }
@@ -311,7 +311,7 @@ void np_files_glob(struct np_files *files, struct np_position from, const char *
             search->known.outcome = files->include->glob(files->include->ctx, pattern, &search->paths, &search->n_paths,
                                                          &search->known.why);
     }
-    say_unread(files, from, &search->known, shown(files, pattern));
+    say_unread(files, from, &search->known, np_files_shown(files, pattern));
     *ret = search->paths;
     *ret_n = search->n_paths;
 }
@@ -329,7 +329,7 @@ void np_files_list(struct np_files *files, struct np_position from, const char *
                 files->include->list(files->include->ctx, folder, &list->entries, &list->n, &list->known.why);
     }
     if (list->known.outcome != NP_READ_ABSENT)
-        say_unread(files, from, &list->known, shown(files, folder));
+        say_unread(files, from, &list->known, np_files_shown(files, folder));
     *ret = list->entries;
     *ret_n = list->n;
 }
@@ -396,7 +396,7 @@ static enum nextport_status parse_one(struct np_files *files, struct np_position
 void np_files_main(struct np_files *files, const char *path, struct np_text bytes, np_file_fn *each, void *ctx)
 {
     struct np_file *file = np_alloc(files->ret->arena, sizeof *file);
-    *file = (struct np_file){.path = path, .name = shown(files, path), .bytes = without_mark(bytes)};
+    *file = (struct np_file){.path = path, .name = np_files_shown(files, path), .bytes = without_mark(bytes)};
     const struct np_position whole = {.file = file};
     files->open[0] = file; /* stays, for np_files_finish() */
     enum nextport_status status = NEXTPORT_OK;
@@ -412,7 +412,7 @@ static enum nextport_status include_one(struct np_files *files, struct np_positi
                                         np_file_fn *each, void *ctx)
 {
     if (is_open(files, path)) {
-        np_files_warn(files, from, "%s includes itself", shown(files, path));
+        np_files_warn(files, from, "%s includes itself", np_files_shown(files, path));
         return NEXTPORT_OK;
     }
     if (files->depth > NP_FILES_DEPTH_MAX) {

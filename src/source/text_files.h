@@ -113,6 +113,8 @@ void np_files_gap(struct np_files *, struct np_position, const char *hint, const
 enum nextport_status np_files_fail(struct np_files *, enum nextport_status status, struct np_position, const char *fmt,
                                    ...) NP_PRINTF(4, 5);
 
+/* How a person would name the path. */
+const char *np_files_shown(const struct np_files *, const char *path);
 /* Foreign text, cut to what is worth repeating in every claim. In the arena. */
 const char *np_files_text(struct np_files *, struct np_text);
 

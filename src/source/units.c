@@ -657,23 +657,26 @@ void np_settings_of(struct np_files *files, const struct np_file *file, np_setti
     }
 }
 
-/* What lies in the way of one unit is no reason to give no port at all, unless its file is there and cannot be read. */
+/* What cannot be read is missing; but one unit, which systemd may be unable to read as well, is no reason to give no port at
+ * all. */
 static const struct np_file *open_file(struct np_units *units, const char *path)
 {
+    struct np_files *files = units->files;
     const struct np_file *file;
-    const char *why;
-    if (!units->place->is_foreign)
-        return np_files_open(units->files, units->from, path);
-    switch (np_files_try(units->files, path, &file, &why)) {
+    const char *why, *hint = NULL;
+    switch (np_files_try(files, path, &file, &why)) {
     case NP_READ_OK:
         return file;
     case NP_READ_ABSENT:
         return NULL;
     case NP_READ_DENIED:
+        hint = np_sprintf(units->arena, "%s: this user may not read it.", np_host_words.elevate);
+        break;
     case NP_READ_BAD:
         break;
     }
-    np_files_gap(units->files, units->from, NULL, "%s: %s", path, why);
+    const struct np_file unread = {.path = path, .name = np_files_shown(files, path)};
+    np_files_gap(files, (struct np_position){.file = &unread}, hint, "%s", why);
     return NULL;
 }
 

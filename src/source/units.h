@@ -20,7 +20,6 @@ struct np_units_place {
     const char *const *suffixes; /* of the units that are wanted: ".socket"; ends with NULL */
     bool is_system;              /* the machine's manager: its specifiers have the values of root */
     const char *home;            /* of the user whose manager it is; NULL: not known */
-    bool is_foreign;             /* another user's: whatever cannot be read there is a gap, and no failure */
 };
 
 /* The folders of the machine's manager, and of all users' managers behind the folders of their homes. End with NULL. */

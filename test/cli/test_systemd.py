@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: MIT
+"""Source systemd: what it claims is what the real systemd takes from the same unit files, while no systemd runs here."""
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+ANALYZE = shutil.which("systemd-analyze")
+ACTIVATE = shutil.which("systemd-socket-activate")
+pytestmark = pytest.mark.linux("systemd does not run on Windows")
+needs_analyze = pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is not installed")
+SYSTEM, VENDOR = "etc/systemd/system", "usr/lib/systemd/system"
+RUNS_TRUE = "[Service]\nExecStart=/bin/true\n"
+
+# listening lines of one socket unit, and the ports that are claimed; what systemd itself says of them is asked below
+LISTENERS = {
+    "port": ("ListenStream=8000", {("tcp", 8000)}),
+    "zeros": ("ListenStream=008000", set()),
+    "plus": ("ListenStream=+8000", {("tcp", 8000)}),
+    "zero": ("ListenStream=0", set()),
+    "too large": ("ListenStream=65536", set()),
+    "minus": ("ListenStream=-1", set()),
+    "name": ("ListenStream=http", set()),
+    "hexadecimal": ("ListenStream=0x50", set()),
+    "two": ("ListenStream=8000 8001", set()),
+    "quoted": ("ListenStream=\"8000\"", set()),
+    "v4": ("ListenStream=127.0.0.1:8000", {("tcp", 8000)}),
+    "v4 any": ("ListenStream=0.0.0.0:8000", {("tcp", 8000)}),
+    "v4 without a port": ("ListenStream=127.0.0.1", set()),
+    "v4 with port 0": ("ListenStream=127.0.0.1:0", set()),
+    "v4 too short": ("ListenStream=127.1:8000", set()),
+    "v4 too large": ("ListenStream=127.0.0.256:8000", set()),
+    "v4 zeros": ("ListenStream=127.0.0.01:8000", set()),
+    "v6": ("ListenStream=[::1]:8000", {("tcp", 8000)}),
+    "v6 any": ("ListenStream=[::]:8000", {("tcp", 8000)}),
+    "v6 without brackets": ("ListenStream=::1:8000", set()),
+    "v6 without a port": ("ListenStream=[::1]", set()),
+    "v4 in brackets": ("ListenStream=[127.0.0.1]:8000", set()),
+    "v4 mapped": ("ListenStream=[::ffff:127.0.0.1]:8000", {("tcp", 8000)}),
+    "with an interface": ("ListenStream=[fe80::1%%lo]:8000", {("tcp", 8000)}),
+    "host": ("ListenStream=localhost:8000", set()),
+    "star": ("ListenStream=*:8000", set()),
+    "colon": ("ListenStream=:8000", set()),
+    "template that nobody filled in": ("ListenStream={{ port }}", set()),
+    "datagram": ("ListenDatagram=8000", {("udp", 8000)}),
+    "datagram v4": ("ListenDatagram=192.0.2.1:8000", {("udp", 8000)}),
+    "packets": ("ListenSequentialPacket=8000", set()),
+    "specifier": ("ListenStream=80%%00", set()),
+    "unit's name": ("ListenStream=%p", set()),
+    "no instance": ("ListenStream=8000%i", {("tcp", 8000)}),
+    "reset": ("ListenStream=8000\nListenStream=", set()),
+    "reset by another": ("ListenStream=8000\nListenDatagram=8001\nListenFIFO=", set()),
+    "reset and again": ("ListenStream=8000\nListenStream=\nListenStream=8001", {("tcp", 8001)}),
+    "blanks": ("  ListenStream  =  8000  ", {("tcp", 8000)}),
+    "tabs": ("\tListenStream\t=\t8000\t", {("tcp", 8000)}),
+    "carriage return": ("ListenStream=8000\r", {("tcp", 8000)}),
+    "lone carriage return": ("X=1\rListenStream=8000", {("tcp", 8000)}),
+    "continued": ("ListenStream=\\\n8000", {("tcp", 8000)}),
+    "continued over a comment": ("ListenStream=\\\n# 1\n; 2\n  8000", {("tcp", 8000)}),
+    "continued into another": ("ListenStream=8000 \\\nListenStream=8001", set()),
+    "blank behind the backslash": ("ListenStream=8000\\ \nListenStream=8001", {("tcp", 8001)}),
+    "two backslashes": ("X=\\\\\nListenStream=8000", {("tcp", 8000)}),
+    "comment": ("#ListenStream=8000\n ;ListenStream=8001", set()),
+    "comment behind": ("ListenStream=8000 # web", set()),
+    "case": ("listenstream=8000", set()),
+    "no value": ("ListenStream", set()),
+    "another section": ("[Service]\nListenStream=8000\n[Socket]", set()),
+    "section of nobody": ("[X-Socket]\nListenStream=8000", set()),
+    "section twice": ("[Unit]\n[Socket]\nListenStream=8000", {("tcp", 8000)}),
+    "blanks in a section": ("[ Socket ]\nListenStream=8000", set()),
+    "section with a comment": ("[Socket] # x\nListenStream=8000", set()),
+    "path": ("ListenStream=/run/x", set()),
+    "abstract": ("ListenStream=@x", set()),
+}
+
+
+def write(root, files):
+    for path, text in files.items():
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(text, bytes):
+            file.write_bytes(text)
+        elif text.startswith("-> "):
+            file.symlink_to(text[3:])
+        else:
+            file.write_bytes(text.encode())
+    return root
+
+
+def used(nextport, *options):
+    done = nextport("used", "--source", "systemd", "--protocol", "both", "--range", "1-65535", "--format", "json",
+                    "--all", *options)
+    assert done.status == 0, done
+    return done
+
+
+def ports(nextport, *options):
+    return {(row["protocol"], row["first"]) for row in used(nextport, *options).json["claims"] if row["first"]}
+
+
+def of_each(nextport, *options):
+    """The ports of each holder."""
+    found = {}
+    for row in used(nextport, *options).json["claims"]:
+        if row["first"]:
+            found.setdefault(row["holder"], set()).add((row["protocol"], row["first"]))
+    return found
+
+
+def verify(root, units, *folders):
+    """What systemd says of units below `root`."""
+    path = ":".join(str(root / folder) for folder in folders or (SYSTEM, VENDOR))
+    done = subprocess.run([ANALYZE, "verify", "--man=no", "--generators=no", *units], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+                          env=dict(os.environ, SYSTEMD_UNIT_PATH=f"{path}:/usr/lib/systemd/system", LC_ALL="C",
+                                   SYSTEMD_LOG_COLOR="0"))
+    return done.stdout.decode(errors="replace")
+
+
+# ---- Beside the real systemd ----------------------------------------------------------------------------------------
+
+def test_listening_lines_mean_what_systemd_takes_them_for(nextport, tmp_path):
+    names = {f"unit{i}": name for i, name in enumerate(LISTENERS)}
+    files = {}
+    for unit, name in names.items():
+        files[f"{SYSTEM}/{unit}.socket"] = f"[Socket]\n{LISTENERS[name][0]}\n"
+        files[f"{SYSTEM}/{unit}.service"] = RUNS_TRUE
+    claimed = of_each(nextport, "--root", write(tmp_path / "root", files))
+    assert {name: claimed.get(f"{unit}.socket", set()) for unit, name in names.items()} == {
+        name: wanted for name, (_, wanted) in LISTENERS.items()}
+    if not ANALYZE:
+        pytest.skip("systemd-analyze is not installed, so that only half of it was tested")
+    said = verify(tmp_path / "root", [f"{unit}.socket" for unit in names])
+    no_listener = "has no Listen setting|failed to load properly"
+    refused = {name for unit, name in names.items() if re.search(rf"{unit}\.socket:? (Unit )?({no_listener})", said)}
+    assert refused == {name for name, (text, wanted) in LISTENERS.items() if not wanted and not re.search("=[/@]", text)}
+
+
+@needs_analyze
+def test_lines_that_systemd_ignores_are_named_by_file_and_line(nextport, tmp_path):
+    text = ("[Socket]\n# a comment\nListenStream=8000\nListenStream=a\n\n  ListenDatagram = b:1 \r\n; x\n"
+            "ListenStream=99999\nListenStream=[::1\nListenStream=/run/x\n[Socket]\nListenStream=c c\n")
+    root = write(tmp_path / "root", {f"{SYSTEM}/a.socket": text, f"{SYSTEM}/a.service": RUNS_TRUE,
+                                     f"{VENDOR}/a.socket.d/b.conf": "\n[Socket]\nListenStream=d\n"})
+    lines = re.compile(rf"{re.escape(str(root))}\S+?:\d+")
+    systemd = set(lines.findall(verify(root, ["a.socket"])))
+    ours = set(lines.findall(used(nextport, "--root", root).log))
+    assert ours == systemd and len(ours) == 6
+
+
+@needs_analyze
+def test_folders_count_in_systemds_order(nextport, tmp_path):
+    said = subprocess.run([ANALYZE, "unit-paths"], stdout=subprocess.PIPE, check=True, text=True,
+                          env={k: v for k, v in os.environ.items() if k != "SYSTEMD_UNIT_PATH"}).stdout
+    folders = [folder.lstrip("/") for folder in said.split()]
+    assert VENDOR in folders and len(folders) > 8
+    root = write(tmp_path / "root", {f"{folder}/a.socket": f"[Socket]\nListenStream={8000 + i}\n"
+                                     for i, folder in enumerate(folders)})
+    for i, folder in enumerate(folders):
+        assert ports(nextport, "--root", root) == {("tcp", 8000 + i)}
+        (root / folder / "a.socket").unlink()
+    assert ports(nextport, "--root", root) == set()
+
+
+@needs_analyze
+def test_drop_ins_count_in_systemds_order(nextport, tmp_path):
+    """Each drop-in resets all before it, so that only the last one's port is left. It is taken away, and so on."""
+    files = {f"{VENDOR}/shop-web@.socket": "[Socket]\nListenStream=8000\nAccept=no\n",
+             f"{VENDOR}/shop-web@.service": RUNS_TRUE, f"{SYSTEM}/web@.socket": f"-> ../../../{VENDOR}/shop-web@.socket",
+             f"{SYSTEM}/sockets.target.wants/shop-web@1.socket": "-> /nowhere"}
+    port = 8000
+    for folder in (SYSTEM, VENDOR):
+        for name in ("shop-web@1.socket", "shop-web@.socket", "shop-.socket", "socket", "web@.socket", "web@1.socket",
+                     "other.socket", "shop-web-.socket", "shop.socket"):
+            for file in ("50.conf", f"{port % 7}.conf", "notes.txt", f"{name}.conf"):
+                port += 1
+                files[f"{folder}/{name}.d/{file}"] = f"[Socket]\nListenStream=\nListenStream={port}\nX{port}=1\n"
+    root = write(tmp_path / "root", files)
+    for _ in range(40):
+        said = re.findall(r"(\S+\.conf):4: Unknown key", verify(root, ["shop-web@1.socket"]).split("shop-web@1.service")[0])
+        order = [file for file in said if file.startswith(str(root))]
+        names = [os.path.basename(file) for file in order]
+        ends = [i for i in range(1, len(names)) if names[i] <= names[i - 1]]  # where it reads the next unit
+        order = order[:ends[0]] if ends else order
+        if not order:
+            break
+        text = open(order[-1]).read()
+        assert ports(nextport, "--root", root) == {("tcp", int(re.search(r"ListenStream=(\d+)", text)[1]))}, order
+        os.unlink(order[-1])
+    assert ports(nextport, "--root", root) == {("tcp", 8000)}
+
+
+@needs_analyze
+def test_masks_links_and_what_is_no_file_are_what_they_are_to_systemd(nextport, tmp_path):
+    def unit(port):
+        return f"[Socket]\nListenStream={port}\n"
+
+    names = ("plain", "null", "empty", "dangling", "linked", "alias", "circle", "fifo", "folder", "out")
+    files = {f"{VENDOR}/{name}.socket": unit(8000 + i) for i, name in enumerate(names) if name not in ("alias", "out")}
+    files.update({f"{VENDOR}/{name}.service": RUNS_TRUE for name in names})
+    files.update({f"{SYSTEM}/null.socket": "-> /dev/null", f"{SYSTEM}/empty.socket": "",
+                  f"{SYSTEM}/dangling.socket": "-> /nowhere/x.socket", "srv/x.socket": unit(8100),
+                  f"{SYSTEM}/linked.socket": "-> ../../../srv/x.socket", f"{SYSTEM}/circle.socket": "-> round.socket",
+                  f"{SYSTEM}/alias.socket": f"-> ../../../{VENDOR}/plain.socket",
+                  f"{SYSTEM}/round.socket": "-> circle.socket", f"{SYSTEM}/folder.socket/x": "",
+                  f"{SYSTEM}/out.socket": "-> ../../../srv/x.socket", f"{SYSTEM}/not~valid.socket": unit(8200)})
+    root = write(tmp_path / "root", files)
+    os.mkfifo(root / SYSTEM / "fifo.socket")
+    claimed = of_each(nextport, "--root", root)
+    for name in names:
+        said = verify(root, [f"{name}.socket"])
+        gone = f"Unit {name}.socket is masked" in said or f"Unit {name}.socket not found" in said
+        assert gone == (f"{name}.socket" not in claimed and name != "alias"), said
+    assert claimed["linked.socket"] == claimed["out.socket"] == {("tcp", 8100)}
+    assert ("tcp", 8200) not in ports(nextport, "--root", root)
+
+
+@pytest.mark.skipif(not ACTIVATE, reason="systemd-socket-activate is not installed")
+@pytest.mark.parametrize("address", ["8000", "127.0.0.1:8001", "[::1]:8002", "0.0.0.0:8003", "[::]:8004"])
+def test_systemd_itself_binds_what_is_claimed(nextport, tmp_path, address):
+    root = write(tmp_path / "root", {f"{SYSTEM}/a.socket": f"[Socket]\nListenStream={address}\n"})
+    child = subprocess.Popen([ACTIVATE, "-l", address, "/bin/true"], stderr=subprocess.PIPE, text=True)
+    try:
+        assert "Listening on" in child.stderr.readline()
+        done = nextport("used", "--source", "sockets", "--range", "1-65535", "--format", "json")
+        bound = {row["first"] for row in done.json["claims"]}
+    finally:
+        child.kill()
+        child.communicate()
+    assert {port for _, port in ports(nextport, "--root", root)} == bound
+
+
+# ---- What it is for -------------------------------------------------------------------------------------------------
+
+def test_next_avoids_the_ports_of_what_is_stopped(nextport, tmp_path):
+    root = write(tmp_path / "root", {
+        f"{VENDOR}/off.socket": "[Socket]\nListenStream=49000\n",
+        f"{SYSTEM}/shop.service": "[Service]\nEnvironment=\"PORT=49001\"\nExecStart=/srv/shop\n",
+        f"{SYSTEM}/net.service": "[Service]\nEnvironmentFile=-/etc/net.env\nExecStart=/usr/bin/dotnet /srv/net.dll\n",
+        "etc/net.env": "ASPNETCORE_URLS='http://*:49002;https://[::]:49003'\n",
+        f"{SYSTEM}/app@.service": "[Service]\nEnvironment=PORT=%i\n",
+        f"{SYSTEM}/multi-user.target.wants/app@49004.service": "-> ../app@.service",
+        "etc/systemd/user/all.socket": "[Socket]\nListenStream=49005\n",
+        "home/alice/.config/systemd/user/own.service": "[Service]\nEnvironment=PORT=49006\n",
+        "home/alice/.config/systemd/user/all.socket": "[Socket]\nListenStream=49007\n",
+        f"{SYSTEM}/dns.socket": "[Socket]\nListenDatagram=49008\n"})
+    given = nextport("next", "--dry-run", "--root", root)
+    assert given.port == 49008
+    for holder in ("systemd: off.socket", "systemd: shop.service", "systemd: net.service"):
+        assert holder in given.log
+    assert nextport("next", "--dry-run", "--root", root, "--protocol", "both").port == 49009
+
+
+def test_a_named_file_is_read_wherever_it_lies(nextport, tmp_path):
+    unit = tmp_path / "shop.socket"
+    unit.write_text("[Socket]\nListenStream=49000\n")
+    (tmp_path / "shop.socket.d").mkdir()
+    (tmp_path / "shop.socket.d" / "more.conf").write_text("[Socket]\nListenStream=49001\n")
+    assert nextport("next", "--systemd-config", unit).port == 49002
+    missing = nextport("next", "--systemd-config", tmp_path / "missing.socket")
+    assert missing.status == 4 and "missing.socket" in missing.log
+
+
+def test_adopt_leases_to_the_unit(nextport, tmp_path):
+    unit, conf = tmp_path / "shop.service", tmp_path / "nextport.conf"
+    unit.write_text("[Service]\nEnvironment=PORT=49000\n")
+    conf.write_text(f"[systemd]\nfiles = {unit}\n")
+    assert nextport("adopt", "--apply").status == 0
+    lease, = nextport("leases", "--format", "json").json["leases"]
+    assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "shop.service", "systemd: shop.service")
+
+
+def test_what_nothing_enables_is_conditional(nextport, tmp_path):
+    unit = "[Socket]\nListenStream=%s\n"
+    root = write(tmp_path / "root", {f"{VENDOR}/on.socket": unit % 8000, f"{VENDOR}/off.socket": unit % 8001,
+                                     f"{SYSTEM}/sockets.target.wants/on.socket": f"-> ../../../{VENDOR}/on.socket"})
+    claims = used(nextport, "--root", root).json["claims"]
+    assert {row["holder"]: row["certainty"] for row in claims} == {"on.socket": "declared", "off.socket": "conditional"}
+
+
+def test_no_units_are_no_systemd(nextport, tmp_path):
+    (tmp_path / "root").mkdir()
+    sources = used(nextport, "--root", tmp_path / "root").json["sources"]
+    assert [row["sight"] for row in sources] == ["absent"]
+
+
+# ---- Bad input ------------------------------------------------------------------------------------------------------
+
+def test_one_broken_unit_stops_nothing(nextport, tmp_path):
+    units = {"binary.socket": b"\x7fELF\0\1\2[Socket]\nListenStream=\xff\xfe\n", "header.socket": "[Socket\nListenStream=1\n",
+             "long.socket": "[Socket]\nListenStream=" + "8" * (1 << 20) + "\nListenStream=49000\n",
+             "huge.service": "[Service]\nEnvironment=" + "A=b " * 100000 + "PORT=49001\n",
+             "zero.socket": "[Socket]\nListenStream=0\nListenStream=65536\nListenStream=-1\nListenStream=http\n",
+             "values.service": "[Service]\nEnvironment=PORT=0 HTTP_PORT=http API_PORT=-1 WEB_PORT=65536\n",
+             "quotes.service": "[Service]\nEnvironment=\"PORT=49002\nEnvironment='API_PORT=49003\n",
+             "files.service": "[Service]\nEnvironmentFile=/dev/zero\nEnvironmentFile=/etc\nEnvironmentFile=-/etc/loop\n",
+             "good.socket": "[Socket]\nListenStream=49004\n"}
+    root = write(tmp_path / "root", {f"{SYSTEM}/{name}": text for name, text in units.items()})
+    write(root, {"etc/loop": "-> loop", f"{SYSTEM}/device.socket": "-> /dev/zero", f"{SYSTEM}/loop.socket": "-> loop.socket",
+                 f"{SYSTEM}/good.socket.d/loop.conf": "-> loop.conf"})
+    os.mkfifo(root / SYSTEM / "pipe.socket")
+    os.mkfifo(root / SYSTEM / "good.socket.d" / "pipe.conf")
+    given = nextport("next", "--dry-run", "--root", root, "--range", "49000-49004,49010")
+    assert given.port == 49000
+    given = nextport("next", "--dry-run", "--root", root, "--range", "49001,49004,49010")
+    assert given.port == 49010 and "systemd: good.socket" in given.log
+    assert nextport("next", "--dry-run", "--root", root, "--policy", "systemd=require").status == 4
+
+
+def test_a_hundred_thousand_units_are_read(nextport, tmp_path):
+    folder = tmp_path / "root" / SYSTEM
+    folder.mkdir(parents=True)
+    for i in range(30000):
+        (folder / f"unit{i}.socket").write_text(f"[Socket]\nListenStream={49000 + i % 1000}\n")
+    for i in range(60000):
+        os.link(folder / "unit0.socket", folder / f"unit{i}.target")
+        if i % 6 == 0:
+            (folder / f"link{i}.socket").symlink_to(f"unit{i}.target")
+    given = nextport("next", "--dry-run", "--root", tmp_path / "root")
+    assert given.port == 50000
+
+
+def test_an_environment_file_that_only_root_may_read_is_a_gap_to_others(nextport, tmp_path):
+    root = write(tmp_path / "root", {f"{SYSTEM}/a.service": "[Service]\nEnvironmentFile=/etc/secret\nEnvironment=PORT=49000\n",
+                                     "etc/secret": "PASSWORD=xyzzy\nHTTP_PORT=49001\n"})
+    (root / "etc" / "secret").chmod(0)
+    if os.geteuid() == 0:
+        assert nextport("next", "--dry-run", "--root", root).port == 49002
+        pytest.skip("root may read everything")
+    given = nextport("next", "--dry-run", "--root", root)
+    assert given.port == 49001 and "secret" in given.log
+    assert nextport("next", "--dry-run", "--strict", "--root", root).status == 4
+
+
+def test_what_a_file_of_the_environment_keeps_secret_is_never_said(nextport, tmp_path):
+    root = write(tmp_path / "root", {f"{SYSTEM}/a.service": "[Service]\nEnvironmentFile=/etc/secret\n",
+                                     "etc/secret": "PASSWORD=xyzzy\nxyzzy\nexport xyzzy=xyzzy\n\"xyzzy\nPORT=1"})
+    done = nextport("used", "--all", "--root", root, "--verbose", "--range", "1-65535")
+    assert "xyzzy" not in done.text + done.log
