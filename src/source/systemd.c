@@ -155,11 +155,10 @@ static enum address read_address(struct np_text text, struct np_text *ret_host, 
     const struct np_text port = {colon + 1, text.len - (size_t)(colon + 1 - text.ptr)};
     struct np_text host = {text.ptr, (size_t)(colon - text.ptr)};
     *ret_host = host;
-    if (host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
+    const bool has_brackets = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (has_brackets)
         host = (struct np_text){host.ptr + 1, host.len - 2};
-    else if (!is_ipv4(host))
-        return NONSENSE;
-    return (is_ipv4(host) || is_ipv6(host)) && read_port(port, ret_port) ? A_PORT : NONSENSE;
+    return (has_brackets ? is_ipv6(host) : is_ipv4(host)) && read_port(port, ret_port) ? A_PORT : NONSENSE;
 }
 
 /* A bare port, and [::], are both families', unless the unit says otherwise. */
