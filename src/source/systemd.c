@@ -107,12 +107,34 @@ static void take_socket(void *ctx, const struct np_setting *setting)
         take_namespace(r, setting);
 }
 
-/* As systemd reads numbers: a plus may stand before it, and zeros may not. */
+static bool begins_with(struct np_text text, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+    return text.len >= n && np_text_is_nocase((struct np_text){text.ptr, n}, prefix);
+}
+
+/* As systemd reads numbers: a plus or the prefix of another base may stand before them, and zeros may not. */
 static bool read_port(struct np_text text, uint16_t *ret)
 {
+    static const struct {
+        const char *prefix, *digits;
+    } bases[] = {{"0x", "0123456789abcdef"}, {"0o", "01234567"}, {"0b", "01"}, {"", "0123456789"}};
+    size_t base = 0;
+    uint32_t port = 0;
     if (text.len && text.ptr[0] == '+')
         text = (struct np_text){text.ptr + 1, text.len - 1};
-    return text.len && text.ptr[0] != '0' && np_text_port(text, ret);
+    while (!begins_with(text, bases[base].prefix))
+        base++;
+    text = (struct np_text){text.ptr + strlen(bases[base].prefix), text.len - strlen(bases[base].prefix)};
+    for (size_t i = 0; i < text.len && port <= UINT16_MAX; i++) {
+        const char *digits = bases[base].digits;
+        const char c = text.ptr[i], *digit = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c) : NULL;
+        if (!digit || (i == 0 && c == '0'))
+            return false;
+        port = port * (uint32_t)strlen(digits) + (uint32_t)(digit - digits);
+    }
+    *ret = (uint16_t)port;
+    return port > 0 && port <= UINT16_MAX;
 }
 
 static bool is_ipv4(struct np_text text)
@@ -129,7 +151,7 @@ static bool is_ipv4(struct np_text text)
 static bool is_ipv6(struct np_text text)
 {
     bool has_colon = false;
-    for (size_t i = 0; i < text.len && text.ptr[i] != '%'; i++) {
+    for (size_t i = 0; i < text.len; i++) {
         has_colon = has_colon || text.ptr[i] == ':';
         if (!strchr("0123456789abcdefABCDEF:.", text.ptr[i]))
             return false;
@@ -152,9 +174,10 @@ static enum address read_address(struct np_text text, struct np_text *ret_host, 
     *ret_host = (struct np_text){0};
     if (!colon)
         return read_port(text, ret_port) ? A_PORT : NONSENSE;
-    const struct np_text port = {colon + 1, text.len - (size_t)(colon + 1 - text.ptr)};
+    struct np_text rest = {colon + 1, text.len - (size_t)(colon + 1 - text.ptr)}, port = rest;
     struct np_text host = {text.ptr, (size_t)(colon - text.ptr)};
     *ret_host = host;
+    np_text_split(&rest, '%', &port); /* behind it stands an interface */
     const bool has_brackets = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
     if (has_brackets)
         host = (struct np_text){host.ptr + 1, host.len - 2};
@@ -298,12 +321,6 @@ static void read_host(struct reading *r, const struct np_variable *variable, str
     uint16_t number;
     if (np_text_port(port, &number))
         claim_variable(r, variable, host, number);
-}
-
-static bool begins_with(struct np_text text, const char *prefix)
-{
-    const size_t n = strlen(prefix);
-    return text.len >= n && np_text_is_nocase((struct np_text){text.ptr, n}, prefix);
 }
 
 /* Without a port it is the scheme's. */

@@ -23,7 +23,11 @@ LISTENERS = {
     "too large": ("ListenStream=65536", set()),
     "minus": ("ListenStream=-1", set()),
     "name": ("ListenStream=http", set()),
-    "hexadecimal": ("ListenStream=0x50", set()),
+    "hexadecimal": ("ListenStream=0x1F40", {("tcp", 8000)}),
+    "octal": ("ListenStream=0o17500", {("tcp", 8000)}),
+    "binary": ("ListenStream=0b101", {("tcp", 5)}),
+    "digits of another base": ("ListenStream=0b2", set()),
+    "prefix alone": ("ListenStream=0x", set()),
     "two": ("ListenStream=8000 8001", set()),
     "quoted": ("ListenStream=\"8000\"", set()),
     "v4": ("ListenStream=127.0.0.1:8000", {("tcp", 8000)}),
@@ -39,7 +43,12 @@ LISTENERS = {
     "v6 without a port": ("ListenStream=[::1]", set()),
     "v4 in brackets": ("ListenStream=[127.0.0.1]:8000", set()),
     "v4 mapped": ("ListenStream=[::ffff:127.0.0.1]:8000", {("tcp", 8000)}),
-    "with an interface": ("ListenStream=[fe80::1%%lo]:8000", {("tcp", 8000)}),
+    "interface in the brackets": ("ListenStream=[fe80::1%%lo]:8000", set()),
+    "interface": ("ListenStream=[fe80::1]:8000%%lo", {("tcp", 8000)}),
+    "interface v4": ("ListenStream=127.0.0.1:8000%%lo", {("tcp", 8000)}),
+    "interface alone": ("ListenStream=8000%%lo", set()),
+    "server name": ("ListenStream=127.0.0.1:8000#x", set()),
+    "vsock": ("ListenStream=vsock:2:1234", set()),
     "host": ("ListenStream=localhost:8000", set()),
     "star": ("ListenStream=*:8000", set()),
     "colon": ("ListenStream=:8000", set()),
@@ -135,7 +144,7 @@ def test_listening_lines_mean_what_systemd_takes_them_for(nextport, tmp_path):
     said = verify(tmp_path / "root", [f"{unit}.socket" for unit in names])
     no_listener = "has no Listen setting|failed to load properly"
     refused = {name for unit, name in names.items() if re.search(rf"{unit}\.socket:? (Unit )?({no_listener})", said)}
-    assert refused == {name for name, (text, wanted) in LISTENERS.items() if not wanted and not re.search("=[/@]", text)}
+    assert refused == {name for name, (text, wanted) in LISTENERS.items() if not wanted and not re.search("=[/@v]", text)}
 
 
 @needs_analyze
