@@ -371,6 +371,43 @@ def haproxy(rounds, idle):
             row("the same, in memory", f"{two.mib:.1f} MiB", f"no frontends: {bare.mib:.1f} MiB", two.mib / bare.mib)]
 
 
+def unit_files(root, sockets, services):
+    """A machine's root with units, one port of the pool for each socket and every tenth service, and the list of the files."""
+    folder = root / "usr" / "lib" / "systemd" / "system"
+    wants = root / "etc" / "systemd" / "system" / "sockets.target.wants"
+    folder.mkdir(parents=True)
+    wants.mkdir(parents=True)
+    files = []
+    for number in range(sockets):
+        files.append(folder / f"listen{number}.socket")
+        files[-1].write_text(f"[Unit]\nDescription=Listener {number}\n\n[Socket]\nListenStream={FIRST + number}\n"
+                             "Accept=no\n\n[Install]\nWantedBy=sockets.target\n")
+        (wants / files[-1].name).symlink_to(f"/usr/lib/systemd/system/{files[-1].name}")
+    for number in range(services):
+        files.append(folder / f"serve{number}.service")
+        port = f"Environment=PORT={FIRST + sockets + number}\n" if number % 10 == 0 else ""
+        files[-1].write_text(f"[Unit]\nDescription=Service {number}\nAfter=network.target\n\n[Service]\nType=simple\n"
+                             f"User=www-data\n{port}ExecStart=/srv/serve{number}/bin/serve --config /etc/serve{number}\n"
+                             "Restart=on-failure\nProtectSystem=strict\nPrivateTmp=yes\nNoNewPrivileges=yes\n\n"
+                             "[Install]\nWantedBy=multi-user.target\n")
+    names = root.parent / "files"
+    names.write_text("".join(f"{file}\n" for file in files))
+    return names
+
+
+def systemd(rounds, idle):
+    """Reading what the units of a server declare against only reading the same files."""
+    sockets, services, ledger = 30, 270, Ledger("systemd")
+    root = ledger.folder / "root"
+    names = unit_files(root, sockets, services)
+    look = [NEXTPORT, "next", "--dry-run", *ledger.common, "--root", root]
+    one, two, bare = measure(rounds, Run([RELEASE / "test" / "read", names], idle), Run(look, idle),
+                             Run([*look, "--policy", "systemd=off"], idle))
+    return [row(f"{sockets + services} units of systemd, {sockets} of them sockets", ms(two.ms),
+                f"`read` of the same files: {ms(one.ms)}", two.ratio, 4),
+            row("the same", ms(two.ms), f"without units: {ms(bare.ms)}", two.ms / bare.ms)]
+
+
 def apache_files(folder, vhosts):
     """httpd.conf and a file for each virtual host, one port of the pool for each of them, and the list of all the files."""
     sites = folder / "sites"
@@ -507,7 +544,7 @@ def peers(rounds, idle):
             for name, figure in zip(commands, figures[1:])]
 
 
-ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, apache, haproxy, nat, containers, leases, history,
+ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, apache, haproxy, systemd, nat, containers, leases, history,
                                           check, processes, full, parallel, peers)}
 
 

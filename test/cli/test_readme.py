@@ -29,7 +29,8 @@ def steps():
 def settled(text):
     """Without what differs from day to day and from machine to machine, and what is said once for each ledger."""
     text = re.sub(r"^nextport: [^\n]*\(said once\)\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"source (nat|kubernetes|nginx|apache|haproxy|docker|podman|quadlet): (seen|absent)", r"source \1: absent", text)
+    text = re.sub(r"source (nat|kubernetes|nginx|apache|haproxy|systemd|docker|podman|quadlet): (seen|absent)", r"source \1: absent",
+                  text)
     text = text.replace(f"nextport: {socket.gethostname()}:", "nextport: web1:")
     return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "TIME", text)
 
