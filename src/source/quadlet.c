@@ -46,6 +46,12 @@ struct quadlet {
     bool is_possible;    /* a template of which no instance is known */
 };
 
+static bool ends_with(const char *text, const char *suffix)
+{
+    const size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
 /* ---- Settings ------------------------------------------------------------------------------------------------- */
 
 /* An empty assignment takes back all before it. */
@@ -94,9 +100,11 @@ static void take(void *ctx, const struct np_setting *setting)
 
 /* ---- Who publishes -------------------------------------------------------------------------------------------- */
 
+/* A file that was given may be called anything. */
 static const char *stem_of(const struct quadlet *q)
 {
-    return np_strndup(q->arena, q->unit->name, strlen(q->unit->name) - strlen(q->unit->suffix));
+    const char *name = q->unit->name;
+    return ends_with(name, q->unit->suffix) ? np_strndup(q->arena, name, strlen(name) - strlen(q->unit->suffix)) : name;
 }
 
 /* A name that is given, with its specifiers; NULL: not known. Those that name the service are another's where that has a name of
@@ -340,12 +348,6 @@ struct folders {
     size_t n;
 };
 
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
-
 static bool is_number(const char *name)
 {
     return name[strspn(name, "0123456789")] == '\0';
@@ -402,13 +404,11 @@ static bool is_below(const char *path, const char *folder)
 }
 
 /* Every unit of a manager; `own`: only those below this folder, for the others lend it nothing but drop-ins. */
-static void look_at_manager(struct look *l, const struct folders *folders, const char *own, bool is_system,
-                            bool is_foreign)
+static void look_at_manager(struct look *l, const struct folders *folders, const char *own, bool is_system)
 {
     struct np_units_place *place = np_alloc(l->arena, sizeof *place);
     struct np_units *units = np_alloc(l->arena, sizeof *units);
-    *place = (struct np_units_place){
-        .folders = folders->paths, .suffixes = suffixes, .is_system = is_system, .is_foreign = is_foreign};
+    *place = (struct np_units_place){.folders = folders->paths, .suffixes = suffixes, .is_system = is_system};
     np_units_init(units, l->files, l->whole, place);
     for (size_t i = 0; i < N_KINDS; i++) {
         const struct np_unit *const *all;
@@ -426,7 +426,7 @@ static void look_at_manager(struct look *l, const struct folders *folders, const
     }
 }
 
-static void look_at_user(struct look *l, const char *folder, const struct folders *everybodys, bool is_foreign)
+static void look_at_user(struct look *l, const char *folder, const struct folders *everybodys)
 {
     struct folders *folders = np_alloc(l->arena, sizeof *folders);
     add_folders(l, folders, folder, 0);
@@ -434,7 +434,7 @@ static void look_at_user(struct look *l, const char *folder, const struct folder
         return;
     for (size_t i = 0; i < everybodys->n && folders->n < FOLDERS_MAX; i++)
         folders->paths[folders->n++] = everybodys->paths[i];
-    look_at_manager(l, folders, folder, false, is_foreign);
+    look_at_manager(l, folders, folder, false);
 }
 
 /* What an administrator put there for all users, and for some. */
@@ -444,11 +444,11 @@ static void look_at_users(struct look *l, struct folders *everybodys)
     size_t n;
     add_folders(l, everybodys, users, 0);
     if (everybodys->n)
-        look_at_manager(l, everybodys, NULL, false, false);
+        look_at_manager(l, everybodys, NULL, false);
     np_files_list(l->files, l->whole, users, &entries, &n);
     for (size_t i = 0; i < n; i++)
         if (is_number(entries[i].name))
-            look_at_user(l, np_sprintf(l->arena, "%s/%s", users, entries[i].name), everybodys, false);
+            look_at_user(l, np_sprintf(l->arena, "%s/%s", users, entries[i].name), everybodys);
 }
 
 /* Other users' homes as well, so that what cannot be looked into is not taken for empty: every machine has such homes, and
@@ -471,7 +471,7 @@ static void look_at_homes(struct look *l, const struct folders *everybodys)
                 if (*at)
                     continue;
                 *at = l;
-                look_at_user(l, paths[k], everybodys, true);
+                look_at_user(l, paths[k], everybodys);
             }
         }
 }
@@ -483,7 +483,7 @@ static bool look_around(struct np_files *files, struct np_position whole, void *
     for (size_t i = 0; system_folders[i]; i++)
         add_folders(&l, machines, system_folders[i], 0);
     if (machines->n)
-        look_at_manager(&l, machines, NULL, true, false);
+        look_at_manager(&l, machines, NULL, true);
     for (size_t i = 0; i < machines->n; i++)
         if (strcmp(machines->paths[i], admins) == 0)
             look_at_users(&l, everybodys);
@@ -503,8 +503,8 @@ static enum nextport_status parse_given(void *ctx, const struct np_file *file)
     struct quadlet q = begin(&units, unit);
     q.any_kind = !ends_with(file->path, unit->suffix);
     q.is_possible = np_unit_is_template(unit);
-    np_settings_of(ctx, file, take, &q);
-    claim_all(&q);
+    if (np_unit_read(&units, unit, take, &q))
+        claim_all(&q);
     return NEXTPORT_OK;
 }
 
