@@ -46,6 +46,12 @@ struct quadlet {
     bool is_possible;    /* a template of which no instance is known */
 };
 
+static bool ends_with(const char *text, const char *suffix)
+{
+    const size_t n = strlen(text), m = strlen(suffix);
+    return n >= m && strcmp(text + n - m, suffix) == 0;
+}
+
 /* ---- Settings ------------------------------------------------------------------------------------------------- */
 
 /* An empty assignment takes back all before it. */
@@ -94,9 +100,11 @@ static void take(void *ctx, const struct np_setting *setting)
 
 /* ---- Who publishes -------------------------------------------------------------------------------------------- */
 
+/* A file that was given may be called anything. */
 static const char *stem_of(const struct quadlet *q)
 {
-    return np_strndup(q->arena, q->unit->name, strlen(q->unit->name) - strlen(q->unit->suffix));
+    const char *name = q->unit->name;
+    return ends_with(name, q->unit->suffix) ? np_strndup(q->arena, name, strlen(name) - strlen(q->unit->suffix)) : name;
 }
 
 /* A name that is given, with its specifiers; NULL: not known. Those that name the service are another's where that has a name of
@@ -340,12 +348,6 @@ struct folders {
     size_t n;
 };
 
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
-
 static bool is_number(const char *name)
 {
     return name[strspn(name, "0123456789")] == '\0';
@@ -501,8 +503,8 @@ static enum nextport_status parse_given(void *ctx, const struct np_file *file)
     struct quadlet q = begin(&units, unit);
     q.any_kind = !ends_with(file->path, unit->suffix);
     q.is_possible = np_unit_is_template(unit);
-    np_settings_of(ctx, file, take, &q);
-    claim_all(&q);
+    if (np_unit_read(&units, unit, take, &q))
+        claim_all(&q);
     return NEXTPORT_OK;
 }
 

@@ -77,9 +77,10 @@ static bool is_valid(const char *name)
     return len < 256 && *name != '.' && *name != '@' && strspn(name, others) == len;
 }
 
+/* A file that a person named may have none. */
 static const char *without_suffix(struct np_arena *arena, const char *name, const char *suffix)
 {
-    return np_strndup(arena, name, strlen(name) - strlen(suffix));
+    return ends_with(name, suffix) ? np_strndup(arena, name, strlen(name) - strlen(suffix)) : name;
 }
 
 static struct np_unit *make_unit(struct np_units *units, const char *name, const char *path, const char *suffix)
