@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 
@@ -158,7 +157,7 @@ def running(folder, text):
                 pytest.fail(f"nginx ended: {child.stdout.read().decode()}")
         yield file
     finally:
-        child.send_signal(signal.SIGTERM)
+        child.kill()  # it may sleep through a signal that comes before its first wait for events
         child.communicate(timeout=60)
 
 
