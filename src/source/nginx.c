@@ -545,12 +545,23 @@ static void claim_wrong(struct nginx *nginx, struct np_position at, struct nextp
         np_files_claim(&nginx->files, at, claim);
 }
 
+/* "[::]", also as "[::0]" and the like. */
+static bool is_any_v6(struct np_text host)
+{
+    for (size_t i = 0; i < host.len; i++)
+        if (!strchr("[]:0", host.ptr[i]))
+            return false;
+    return true;
+}
+
 /* One claim for each address that a host stands for. */
 static void claim_host(struct nginx *nginx, struct np_position at, struct nextport_claim claim, struct np_text host,
                        bool v6)
 {
     if (!host.len) {
         claim.address = "0.0.0.0";
+    } else if (v6 && is_any_v6(host)) {
+        claim.address = "[::]";
     } else if (v6 || is_ipv4(host)) {
         claim.address = np_files_text(&nginx->files, host);
     } else if (np_text_is_nocase(host, "localhost")) {

@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 
@@ -63,6 +62,42 @@ GRAMMAR = {
             "server { listen 127.0.0.1:7002; protocol imap; } }",
     "everything": "http { server { listen 7001; } } stream { server { listen 7002; return x; } } "
                   "mail { auth_http 127.0.0.1:9; server { listen 7003; protocol pop3; } }",
+    "lines that end as on Windows": "http {\r\n  server {\r\n    listen 7001;\r\n    server_name a; # x\r\n"
+                                    "    listen 7002; }\r\n}\r\n",
+    "any address of IPv6 in other words": "http { server { listen [::0]:7001; listen [0:0:0:0:0:0:0:0]:7002; } }",
+    "leading zeros": "http { server { listen 07001; listen 127.0.0.1:007002; } }",
+    "patterns with braces": """http {
+        map $uri $m { default 0; "~^/a{2,3}" 9001; ~^/b 2; '~^/c{2}\\"' 3; }
+        server { listen 7001; server_name "~^(?<u>.{2,3})\\.x$" ~^(.*)\\.y$ *.z; return 200 $m; }
+        server { listen 7002; location ~ ^/a\\{2\\}$ { return 200; } location "/b"{ return 200; }
+                 location ~ "c;d" { } location ~ 'e}f' { } location /g{} listen 7003; } }""",
+    "conditions": """http { server {
+        listen 7001;
+        if ($host ~* "^(a|b){1,2}$") { set $x 'listen 9001;'; return 403; }
+        if ($http_user_agent ~ '}') { return 405; }
+        location / { if (-f $request_filename) { break; } limit_except GET { deny all; } } } }""",
+    "ranges that are no ports": "http { geo $g { ranges; default 0; 127.0.0.0-127.0.0.255 listen; "
+                                "10.0.0.0-10.0.0.1 9001; } server { listen 7001; } }",
+    "quotes in quotes": """http {
+        log_format j escape=json '{ "a": "$remote_addr;}", '
+            '"b": "$status" }';
+        server { listen 7001; add_header X 'a"b"c'; add_header Y "a'b'c"; add_header Z '{"k": "v;}"}'; listen 7002;
+                 return 200 "{
+                     listen 9001;
+                 }"; } }""",
+    "comments anywhere": "#x\nhttp{#y\nserver{#z\nlisten # 9001\n 7001 # ;\n; server_name # {\n a; }#}\n}#}",
+    "words with quotes, dollars and number signs in them": "http { server { listen 7001; set $a x; server_name x'y; "
+                                                           "return 200 a${a}}$host; rewrite ^/x#y /z#w; listen 7002; } }",
+    "names that look like templates": "http { server { listen 7001; add_header X \"{{x}}\"; add_header Y '{% y %}'; "
+                                      "listen 7002; } }",
+    "a choice by the name in TLS": "stream { map $ssl_preread_server_name $b { default 127.0.0.1:9001; a 127.0.0.1:9002; "
+                                   "} server { listen 7001; ssl_preread on; proxy_pass $b; } }",
+    "a port of TCP and of UDP": "stream { server { listen 7001 udp reuseport; proxy_pass 127.0.0.1:9; } "
+                                "server { listen 7001 so_keepalive=on backlog=5 bind; return x; } }",
+    "every parameter": "http { server { listen 127.0.0.1:7001 default_server backlog=511 rcvbuf=8k sndbuf=8k bind "
+                       "so_keepalive=30m::10 deferred reuseport fastopen=10; listen [::]:7002 ipv6only=on http2; } }",
+    "patterns of includes": "http { include {here}/sites/[!a].conf; include sites/?.conf; include \"with blank/*\"; "
+                            "include linked-folder/*.conf; include {here}/*/two; }",
     "includes": "http { include sites/*.conf; include {here}/more/one; server { include more/listen; } }",
     "a pattern that matches nothing": "http { include nowhere/*.conf; server { listen 7001; } }",
 }
@@ -72,6 +107,9 @@ FILES = {
     "sites/c.disabled": "server { listen 9001; }",
     "more/one": "server { listen 7103; }",
     "more/listen": "listen 7104;",
+    "more/two": "server { listen 7106; }",
+    "with blank/windows.conf": "server {\r\n listen 7107;\r\n}\r\n",
+    "with blank/.hidden.conf": "server { listen 9001; }",
 }
 
 
@@ -84,6 +122,7 @@ def folder(tmp_path):
         (here / name).write_text(text)
     (here / "linked").write_text("server { listen 7105; }")
     (here / "sites/z.conf").symlink_to("../linked")
+    (here / "linked-folder").symlink_to("sites")
     return here
 
 
@@ -118,7 +157,7 @@ def running(folder, text):
                 pytest.fail(f"nginx ended: {child.stdout.read().decode()}")
         yield file
     finally:
-        child.send_signal(signal.SIGTERM)
+        child.kill()  # it may sleep through a signal that comes before its first wait for events
         child.communicate(timeout=60)
 
 

@@ -93,7 +93,8 @@ static void same(const struct asked *a, const struct asked *b)
     must(!a->engine.why || strcmp(a->engine.why, b->engine.why) == 0);
     for (size_t i = 0; i < a->evidence.n_claims; i++) {
         const struct nextport_claim *one = &a->evidence.claims[i], *other = &b->evidence.claims[i];
-        must(one->first > 0 && one->first <= one->last && one->first == other->first && one->last == other->last);
+        must(one->certainty == NEXTPORT_UNRESOLVED || (one->first > 0 && one->first <= one->last));
+        must(one->first == other->first && one->last == other->last && one->certainty == other->certainty);
         must(strcmp(one->detail, other->detail) == 0);
     }
 }
