@@ -18,7 +18,8 @@
  * An answer that could not be handed on (the pipe was closed, say) is given back with nextport_withdraw().
  *
  * Threads. A handle belongs to one thread at a time; several handles may live in one process. The library starts a
- * thread only while it waits for the ledger's lock, installs no signal handler and changes no process-wide state.
+ * thread only while it waits for the ledger's lock or looks into another network namespace, installs no signal handler
+ * and changes no process-wide state.
  *
  * Errors. Every function that can fail returns a status and fills the error it was given: `text` says what happened,
  * from the task down to the system call, `hint` what to do about it (it may be empty). Statuses are also the program's

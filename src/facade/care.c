@@ -272,9 +272,12 @@ static void doctor_ledger(struct np_run *run, struct items *items)
              err.hint[0] ? err.hint : "Keep a copy of the file, then restore a backup or start a fresh ledger.");
         return;
     }
+    const char *elsewhere = "";
+    if (health.n_elsewhere)
+        elsewhere = np_sprintf(run->arena, " (%lld of other network namespaces)", (long long)health.n_elsewhere);
     item(items, "ledger", run->path,
-         np_sprintf(run->arena, "sound: schema %d, %lld lease%s, %lld event%s, %lld bytes", health.schema,
-                    (long long)health.n_leases, health.n_leases == 1 ? "" : "s", (long long)health.n_events,
+         np_sprintf(run->arena, "sound: schema %d, %lld lease%s%s, %lld event%s, %lld bytes", health.schema,
+                    (long long)health.n_leases, health.n_leases == 1 ? "" : "s", elsewhere, (long long)health.n_events,
                     health.n_events == 1 ? "" : "s", (long long)health.bytes),
          NEXTPORT_GOOD, NULL);
 }

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Remembered by the ledger: when all leases were looked at last. */
-static const char looked_key[] = "looked";
-
 static const unsigned mortal = NP_STATE(NEXTPORT_PENDING) | NP_STATE(NEXTPORT_UNSEEN) | NP_STATE(NEXTPORT_RESTING);
 
 int64_t np_run_ttl(const struct np_run *run, bool owned)
@@ -85,7 +82,7 @@ static enum nextport_status ports_in(struct np_run *run, unsigned states, int64_
 static enum nextport_status is_look_due(struct np_run *run, struct nextport_error *err)
 {
     const char *text;
-    if (run->ops->recall(run->ledger, looked_key, run->arena, &text, err) != NEXTPORT_OK)
+    if (run->ops->recall(run->ledger, np_run_looked_key(run, run->actor.scope), run->arena, &text, err) != NEXTPORT_OK)
         return err->status;
     const int64_t looked = text ? strtoll(text, NULL, 10) : 0, now = run->actor.now;
     run->look_is_due = looked < 0 || looked > now || now - looked >= run->np->settings.lifetimes.look_s;
@@ -337,7 +334,8 @@ static enum nextport_status remember_look(struct walk *walk, struct nextport_err
     if (!run->look_is_due || np_run_hides_something(run, NULL))
         return NEXTPORT_OK;
     run->look_is_due = run->look_at_all = false;
-    return run->ops->remember(run->ledger, looked_key, np_sprintf(run->arena, "%" PRId64, run->actor.now), err);
+    return run->ops->remember(run->ledger, np_run_looked_key(run, run->actor.scope),
+                              np_sprintf(run->arena, "%" PRId64, run->actor.now), err);
 }
 
 static enum nextport_status walk_all(struct walk *walk, const struct np_portset *own, size_t limit, size_t *ret_stepped,
@@ -442,13 +440,14 @@ static enum nextport_status sweep_some(struct np_run *run, bool *ret_more, struc
     if (np_run_steps(run, &nobodys, NP_STEPS_OF_A_SWEEP, &stepped, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
     *ret_more = stepped == NP_STEPS_OF_A_SWEEP;
+    const size_t ended = run->n_ended;
     if (!*ret_more &&
-        (note_what_stays(run, err) != NEXTPORT_OK ||
+        (note_what_stays(run, err) != NEXTPORT_OK || np_run_end_scopes(run, err) != NEXTPORT_OK ||
          run->ops->forget(run->ledger, run->actor.now - run->np->settings.history_s, 10000, err) != NEXTPORT_OK))
         return np_wrap(err, "ledger %s", run->path);
     if (run->ops->end(run->ledger, true, err) != NEXTPORT_OK)
         return np_wrap(err, "commit to ledger %s", run->path);
-    run->res->changed = run->res->changed || stepped > 0;
+    run->res->changed = run->res->changed || stepped > 0 || run->n_ended > ended;
     run->evidence.n_claims = declared; /* sockets are looked at afresh each time */
     return NEXTPORT_OK;
 }

@@ -249,6 +249,8 @@ enum nextport_status np_run_ledger_begin(struct np_run *run, bool make, bool *re
         return np_wrap(err, "make ledger %s", run->path);
     if (run->ops->open(&run->ledger, run->path, NP_LEDGER_WRITE, &run->actor, err) != NEXTPORT_OK)
         return np_wrap(err, "open ledger %s", run->path);
+    if (np_run_mark_scope(run, err) != NEXTPORT_OK)
+        return np_wrap(err, "ledger %s", run->path);
     *ret_present = true;
     return NEXTPORT_OK;
 }

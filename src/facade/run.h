@@ -145,6 +145,15 @@ enum nextport_status np_run_steps(struct np_run *, const struct np_portset *own,
 /* A dry run answers as the real one would: takes out of `leases`, and of nothing else, what that would end. */
 enum nextport_status np_run_foresee(struct np_run *, const struct np_portset *own, struct nextport_error *);
 
+/* ---- Leases of other network namespaces (scopes.c) ---- */
+
+/* Remembers that this scope lives. */
+enum nextport_status np_run_mark_scope(struct np_run *, struct nextport_error *);
+/* Ends the leases of scopes that ended as long ago as an absent lease is kept. */
+enum nextport_status np_run_end_scopes(struct np_run *, struct nextport_error *);
+/* What the ledger remembers by this: when all leases of a scope were looked at last. */
+const char *np_run_looked_key(const struct np_run *, const char *scope);
+
 /* ---- Requests of owners (owned.c) ---- */
 
 /* One port of a request on its way to an answer. */

@@ -47,7 +47,7 @@ static enum nextport_status keep_number(struct np_ledger *l, enum np_sql which, 
 enum nextport_status np_history_remember(struct np_ledger *l, const char *key, const char *value,
                                          struct nextport_error *err)
 {
-    return keep(l, REMEMBER, key, value, err);
+    return keep(l, value != NULL ? REMEMBER : UNLEARN, key, value, err);
 }
 
 /* ---- Adding events ---- */

@@ -25,7 +25,8 @@ struct np_ledger;
 
 struct np_ledger_health {
     int schema;
-    int64_t n_leases, n_events, bytes;
+    int64_t n_leases, n_elsewhere, n_events,
+        bytes;              /* n_elsewhere: of n_leases, those of other scopes than the actor's */
     const char *machine_id; /* NULL: none was known */
     const char *problem;    /* NULL: integrity is sound */
 };
@@ -80,10 +81,13 @@ struct np_ledger_ops {
                                  struct nextport_error *);
     /* Why the change that comes next is made, for its event; one that ends a lease says it by its kind. */
     void (*because)(struct np_ledger *, const char *reason);
-    /* What the ledger remembers between requests, by key; NULL: nothing yet. */
+    /* What the ledger remembers between requests, by key; NULL: nothing (any more). */
     enum nextport_status (*recall)(struct np_ledger *, const char *key, struct np_arena *, const char **ret,
                                    struct nextport_error *);
     enum nextport_status (*remember)(struct np_ledger *, const char *key, const char *value, struct nextport_error *);
+    /* The scopes that have leases. For a writer. */
+    enum nextport_status (*scopes)(struct np_ledger *, struct np_arena *, const char *const **ret, size_t *ret_n,
+                                   struct nextport_error *);
     /* The newest `limit` events (0: all) of the port and lease (0: any), the newest last, of those that `matches` (NULL:
      * any) takes; it sees the owner's text. Strings go into the arena. For a reader. */
     enum nextport_status (*events)(struct np_ledger *, const struct np_event_query *, struct np_arena *,

@@ -228,6 +228,25 @@ enum nextport_status np_rows_find(struct np_ledger *l, const char *scope, uint16
     return np_sql_steadily(l, &look, err);
 }
 
+enum nextport_status np_rows_scopes(struct np_ledger *l, struct np_arena *a, const char *const **ret, size_t *ret_n,
+                                    struct nextport_error *err)
+{
+    const char **scopes = NULL;
+    size_t capacity = 0;
+    int code;
+    sqlite3_stmt *s = np_sql_prepared(l, SCOPES, err);
+    if (s == NULL)
+        return err->status;
+    *ret_n = 0;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        const char *scope = np_sql_column(s, 0, a); /* none for the machine's own */
+        *(const char **)np_push(a, &scopes, ret_n, &capacity, sizeof *scopes) = scope != NULL ? scope : "";
+    }
+    sqlite3_reset(s);
+    *ret = scopes;
+    return code == SQLITE_DONE ? NEXTPORT_OK : np_sql_failed(l, code, err);
+}
+
 /* ---- Changes ------------------------------------------------------------------------------------------------- */
 
 static enum nextport_status not_granted(struct np_ledger *l, const struct nextport_lease *lease, int code,

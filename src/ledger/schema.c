@@ -65,6 +65,9 @@ static const char *const statements[N_STATEMENTS] = {
                    NEWEST(" OR (kind = 'moved' AND " MEMBER("before", "port") " = ?1)", "ifnull(detail, before)"),
     [RECALL] = "SELECT value FROM meta WHERE key = '" NOTE "' || ?1",
     [REMEMBER] = KEEP("'" NOTE "' || ?2"),
+    [UNLEARN] = "DELETE FROM meta WHERE key = '" NOTE "' || ?2 AND ?1 IS NULL",
+    [ELSEWHERE] = "SELECT count(*) FROM lease WHERE host = 'local' AND scope <> ?1",
+    [SCOPES] = "SELECT DISTINCT scope FROM lease WHERE host = 'local'",
     [SET_HORIZON] = KEEP("'" HORIZON "'"),
     [SET_CURSOR] = KEEP("'" CURSOR "'"),
     [SCAN] = "SELECT max(id), sum(time < ?2) FROM (SELECT id, time FROM event"

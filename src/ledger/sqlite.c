@@ -578,6 +578,13 @@ static enum nextport_status read_health(struct np_ledger *l, struct np_sql_look 
             return np_sql_failed(l, code, err);
     }
     h->schema = (int)schema;
+    sqlite3_stmt *s = np_sql_prepared(l, ELSEWHERE, err);
+    if (s == NULL)
+        return h->problem == NULL ? err->status : NEXTPORT_OK;
+    np_sql_bind(s, 1, l->actor.scope);
+    if (sqlite3_step(s) == SQLITE_ROW)
+        h->n_elsewhere = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
     return h->problem == NULL ? read_machine_id(l, look->arena, &h->machine_id, err) : NEXTPORT_OK;
 }
 
@@ -602,6 +609,7 @@ const struct np_ledger_ops np_ledger_sqlite = {
     .because = np_history_because,
     .recall = np_history_recall,
     .remember = np_history_remember,
+    .scopes = np_rows_scopes,
     .events = np_history_events,
     .forget = np_history_forget,
     .end = end,

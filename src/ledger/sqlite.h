@@ -36,6 +36,9 @@ enum np_sql {
     EVENTS,
     RECALL,
     REMEMBER,
+    UNLEARN,
+    SCOPES,
+    ELSEWHERE,
     SET_HORIZON,
     SET_CURSOR,
     SCAN,
@@ -144,6 +147,8 @@ enum nextport_status np_rows_save(struct np_ledger *, const struct nextport_leas
                                   struct nextport_error *);
 enum nextport_status np_rows_drop(struct np_ledger *, const struct nextport_lease *, const char *event,
                                   struct nextport_error *);
+enum nextport_status np_rows_scopes(struct np_ledger *, struct np_arena *, const char *const **ret, size_t *ret_n,
+                                    struct nextport_error *);
 enum nextport_status np_history_recall(struct np_ledger *, const char *key, struct np_arena *, const char **ret,
                                        struct nextport_error *);
 enum nextport_status np_history_remember(struct np_ledger *, const char *key, const char *value,

@@ -329,7 +329,7 @@ def later(ledger):
         with contextlib.closing(sqlite3.connect(ledger)) as db, db:
             db.execute("UPDATE lease SET created = created - ?, renewed = renewed - ?", (seconds, seconds))
             db.execute("UPDATE lease SET expires = expires - ? WHERE expires > 0", (seconds,))
-            db.execute("UPDATE meta SET value = CAST(value AS INTEGER) - ? WHERE key = 'note:looked'", (seconds,))
+            db.execute("UPDATE meta SET value = CAST(value AS INTEGER) - ? WHERE key LIKE 'note:looked%'", (seconds,))
 
     return shift
 

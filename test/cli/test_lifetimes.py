@@ -4,6 +4,8 @@ import ctypes
 import os
 import pathlib
 import sqlite3
+import subprocess
+import time
 
 import pytest
 
@@ -161,6 +163,119 @@ def test_another_network_namespace_has_leases_of_its_own(nextport, leases):
         ctypes.CDLL(None).setns(here, CLONE_NEWNET)
         os.close(here)
     assert nextport("next").port == 49001
+
+
+@pytest.fixture
+def elsewhere(nextport):
+    """A lease in a network namespace beside this one; its process keeps that one until it is ended."""
+    here = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        assert ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+        assert nextport("next").port == 49000
+    finally:
+        ctypes.CDLL(None).setns(here, CLONE_NEWNET)
+        os.close(here)
+    yield child
+    child.stdin.close()
+    child.wait(timeout=20)
+
+
+def turn(ledger, value):
+    """Changes what is remembered of a namespace, as SQL says it; of those that are gone, when there are any."""
+    with sqlite3.connect(ledger) as db:
+        notes = "key LIKE 'note:scope:%'"
+        if db.execute(f"SELECT 1 FROM meta WHERE {notes} AND value LIKE '% gone %'").fetchone():
+            notes += " AND value LIKE '% gone %'"
+        db.execute(f"UPDATE meta SET value = {value} WHERE {notes}")
+    db.close()
+
+
+LONG_AGO = "substr(value, 1, instr(value, ' gone ')) || 'gone 1700000000'"
+
+
+def until_seen(nextport, words):
+    """Another namespace, in which only a process of another user is, may have got the numbers of the one that ended."""
+    deadline = time.monotonic() + 60
+    while words not in nextport("sweep", "-v").log:
+        assert time.monotonic() < deadline
+
+
+def in_ledger(ledger):
+    with sqlite3.connect(ledger) as db:
+        rows = db.execute("SELECT port FROM lease ORDER BY id").fetchall()
+    db.close()
+    return [port for port, in rows]
+
+
+@pytest.mark.linux("network namespaces")
+def test_leases_of_a_network_namespace_that_has_ended_end_a_week_later(nextport, elsewhere, ledger):
+    assert nextport("next").port == 49000
+    elsewhere.stdin.close()
+    elsewhere.wait(timeout=20)
+    until_seen(nextport, "has ended: its leases are kept")
+    assert in_ledger(ledger) == [49000, 49000]
+    assert "2 leases (1 of other network namespaces)" in nextport("doctor").text
+    turn(ledger, LONG_AGO)
+    done = nextport("sweep")
+    assert done.text == "expired port 49000 (lease 1, pending, for Port)\n" and "is gone for long" in done.log, done
+    assert in_ledger(ledger) == [49000] and events(ledger)[-1] == ("expired", 49000)
+    with sqlite3.connect(ledger) as db:  # nothing is left of it
+        assert len(db.execute("SELECT key FROM meta WHERE key LIKE 'note:scope:%'").fetchall()) == 1
+    db.close()
+
+
+@pytest.mark.linux("network namespaces")
+def test_leases_of_a_network_namespace_that_lives_stay_whatever_was_believed_of_it(nextport, elsewhere, ledger):
+    assert nextport("next").port == 49000
+    turn(ledger, "value || ' gone 1700000000'")
+    assert nextport("sweep").status == 0
+    assert in_ledger(ledger) == [49000, 49000]
+    assert nextport("sweep", "-v").text == "nothing had to be done\n"
+
+
+@pytest.mark.linux("network namespaces")
+def test_no_network_namespace_outlives_the_system(nextport, elsewhere, ledger):
+    """The process is still there: as if it were another one, after a start with the same numbers."""
+    turn(ledger, "'00000000' || substr(value, 9)")
+    assert "has ended" in nextport("sweep", "-v").log
+    turn(ledger, LONG_AGO)
+    assert nextport("sweep").status == 0 and in_ledger(ledger) == []
+
+
+@pytest.mark.linux("network namespaces")
+def test_from_another_container_no_network_namespace_is_seen_to_end(nextport, elsewhere, ledger):
+    elsewhere.stdin.close()
+    elsewhere.wait(timeout=20)
+    turn(ledger, "substr(value, 1, 9) || '7' || substr(value, 10)")
+    if os.stat("/proc/self/ns/pid").st_ino == 0xEFFFFFFC:
+        until_seen(nextport, "has ended")  # where every process is seen, whoever it was made by
+    else:
+        assert "has ended" not in nextport("sweep", "-v").log
+
+
+@pytest.mark.linux("network namespaces")
+def test_each_network_namespace_has_its_leases_looked_at(nextport, elsewhere, ledger, holder, leases):
+    """A look there does not count as one here."""
+    assert nextport("next").port == 49000
+    child = holder("listen4", 49000)
+    assert nextport("sweep").status == 0 and leases() == {49000: "confirmed"}
+    child.stdin.close()
+    child.wait(timeout=20)
+    with sqlite3.connect(ledger) as db:
+        here = db.execute("SELECT scope FROM lease WHERE state = 'confirmed'").fetchone()[0]
+        db.execute("UPDATE meta SET value = value - 4000 WHERE key = ?", (f"note:looked:{here}",))
+    db.close()
+    there = os.open(f"/proc/{elsewhere.pid}/ns/net", os.O_RDONLY)
+    back = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        assert ctypes.CDLL(None).setns(there, CLONE_NEWNET) == 0
+        assert nextport("sweep").status == 0
+    finally:
+        ctypes.CDLL(None).setns(back, CLONE_NEWNET)
+        os.close(there)
+        os.close(back)
+    assert nextport("sweep").status == 0 and leases() == {49000: "absent"}
 
 
 def test_a_clock_that_goes_back_ends_nothing(nextport, leases, ledger):

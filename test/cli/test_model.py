@@ -196,7 +196,7 @@ class Book:
 
     def looked(self):
         """When all leases were looked at last."""
-        rows = self.ask("SELECT value FROM meta WHERE key = 'note:looked'")
+        rows = self.ask("SELECT value FROM meta WHERE key LIKE 'note:looked%'")
         return int(rows[0]["value"]) if rows else 0
 
     def new_events(self):
@@ -220,7 +220,7 @@ class Book:
         with sqlite3.connect(self.file) as db:
             db.execute("UPDATE lease SET created = created - ?1, renewed = renewed - ?1,"
                        " expires = CASE WHEN expires > 0 THEN max(1, expires - ?1) ELSE 0 END", (seconds,))
-            db.execute("UPDATE meta SET value = CAST(value AS INTEGER) - ?1 WHERE key = 'note:looked'", (seconds,))
+            db.execute("UPDATE meta SET value = CAST(value AS INTEGER) - ?1 WHERE key LIKE 'note:looked%'", (seconds,))
         db.close()
 
 

@@ -94,8 +94,7 @@ static bool in_own_namespace(void)
     return true;
 }
 
-/* Inode numbers of namespaces are used again; the cookie is not, while the machine is up. 0 before Linux 5.14. */
-static uint64_t namespace_cookie(void)
+uint64_t np_network_cookie(void)
 {
     uint64_t cookie = 0;
     socklen_t len = sizeof cookie;
@@ -113,7 +112,7 @@ const char *np_host_scope(struct np_arena *arena)
     struct stat own;
     if (in_own_namespace() || stat("/proc/self/ns/net", &own) != 0)
         return "";
-    return np_sprintf(arena, "net:%ju:%ju", (uintmax_t)own.st_ino, (uintmax_t)namespace_cookie());
+    return np_sprintf(arena, "net:%ju:%ju", (uintmax_t)own.st_ino, (uintmax_t)np_network_cookie());
 }
 
 /* Only /etc/passwd: the name services may ask the network, and a number is enough for a log. */

@@ -234,28 +234,25 @@ static uint64_t namespace_of(const char *path)
 }
 
 static const char hexadecimal[] = "0123456789abcdef";
-enum { BOOT_DIGITS = 8, BOOT_SIZE = 64 };
 
-/* "1a2b3c4d:PIDS:TIMES": this start of the system, and the namespaces in which numbers and times of processes are what we
- * take them for. False: /proc is missing, or is another namespace's. */
-static bool boot_text(char ret[BOOT_SIZE])
+bool np_boot_text(char ret[NP_BOOT_SIZE])
 {
     char id[64], self[32];
     ssize_t len = readlink("/proc/self", self, sizeof self - 1);
     self[len > 0 ? len : 0] = '\0';
     if (len <= 0 || strtol(self, NULL, 10) != getpid() ||
-        !read_small("/proc/sys/kernel/random/boot_id", id, sizeof id) || strspn(id, hexadecimal) < BOOT_DIGITS)
+        !read_small("/proc/sys/kernel/random/boot_id", id, sizeof id) || strspn(id, hexadecimal) < NP_BOOT_DIGITS)
         return false;
-    snprintf(ret, BOOT_SIZE, "%.*s:%" PRIu64 ":%" PRIu64, BOOT_DIGITS, id, namespace_of("/proc/self/ns/pid"),
+    snprintf(ret, NP_BOOT_SIZE, "%.*s:%" PRIu64 ":%" PRIu64, NP_BOOT_DIGITS, id, namespace_of("/proc/self/ns/pid"),
              namespace_of("/proc/self/ns/time"));
     return true;
 }
 
 const char *np_process_self(struct np_arena *arena)
 {
-    char boot[BOOT_SIZE];
+    char boot[NP_BOOT_SIZE];
     struct process self = {0};
-    if (!boot_text(boot) || !read_process_of(getpid(), &self))
+    if (!np_boot_text(boot) || !read_process_of(getpid(), &self))
         return NULL;
     return np_sprintf(arena, "%d %" PRIu64 " %s", (int)getpid(), self.start, boot);
 }
@@ -268,15 +265,15 @@ static bool is_over(const struct process *process)
 
 bool np_process_has_ended(const char *text)
 {
-    char boot[BOOT_SIZE];
+    char boot[NP_BOOT_SIZE];
     struct np_text rest = np_text_of(text), pid_word, start_word, boot_word;
     uint64_t pid, start;
     if (!np_text_split(&rest, ' ', &pid_word) || !np_text_split(&rest, ' ', &start_word) ||
         !np_text_split(&rest, ' ', &boot_word) || !np_text_u64(pid_word, INT32_MAX, &pid) || pid == 0 ||
-        !np_text_u64(start_word, UINT64_MAX, &start) || strspn(boot_word.ptr, hexadecimal) != BOOT_DIGITS ||
-        !boot_text(boot))
+        !np_text_u64(start_word, UINT64_MAX, &start) || strspn(boot_word.ptr, hexadecimal) != NP_BOOT_DIGITS ||
+        !np_boot_text(boot))
         return false;
-    if (memcmp(boot_word.ptr, boot, BOOT_DIGITS) != 0)
+    if (memcmp(boot_word.ptr, boot, NP_BOOT_DIGITS) != 0)
         return true;
     if (!np_text_is(boot_word, boot))
         return false;

@@ -51,6 +51,18 @@ const char *np_host_scope(struct np_arena *arena)
     return "";
 }
 
+const char *np_scope_life(struct np_arena *arena)
+{
+    (void)arena;
+    return NULL;
+}
+
+bool np_scope_has_ended(const char *scope, const char *life)
+{
+    (void)scope, (void)life;
+    return false;
+}
+
 int64_t np_host_now(void)
 {
     const int64_t tenths_of_us_to_1970 = INT64_C(116444736000000000), in_a_second = 10000000;
