@@ -79,10 +79,10 @@ static enum nextport_status ports_in(struct np_run *run, unsigned states, int64_
 }
 
 /* A look that lies in the future was made before the clock went backwards. */
-static enum nextport_status is_look_due(struct np_run *run, struct nextport_error *err)
+enum nextport_status np_run_is_look_due(struct np_run *run, struct np_ledger *ledger, struct nextport_error *err)
 {
     const char *text;
-    if (run->ops->recall(run->ledger, np_run_looked_key(run, run->actor.scope), run->arena, &text, err) != NEXTPORT_OK)
+    if (run->ops->recall(ledger, np_run_looked_key(run, run->actor.scope), run->arena, &text, err) != NEXTPORT_OK)
         return err->status;
     const int64_t looked = text ? strtoll(text, NULL, 10) : 0, now = run->actor.now;
     run->look_is_due = looked < 0 || looked > now || now - looked >= run->np->settings.lifetimes.look_s;
@@ -94,7 +94,7 @@ enum nextport_status np_run_look_at_leases(struct np_run *run, const struct np_p
 {
     struct np_portset ports, named = *own;
     if (ports_in(run, mortal, run->actor.now, true, &run->due, err) != NEXTPORT_OK ||
-        is_look_due(run, err) != NEXTPORT_OK)
+        np_run_is_look_due(run, run->ledger, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
     ports = run->look_at_all ? run->leases.taken : run->due;
     add(&ports, own);
@@ -363,26 +363,50 @@ enum nextport_status np_run_steps(struct np_run *run, const struct np_portset *o
     return status;
 }
 
-enum nextport_status np_run_foresee(struct np_run *run, const struct np_portset *own, struct nextport_error *err)
+enum nextport_status np_run_look_ahead(struct np_run *run, const struct np_portset *own, struct nextport_error *err)
 {
-    struct np_portset look = *own;
-    struct walk walk;
+    struct np_portset ports;
     run->due = (struct np_portset){{0}};
     for (size_t i = 0; i < run->leases.n; i++) {
         const struct nextport_lease *lease = &run->leases.items[i];
         if (lease->process || (lease->state != NEXTPORT_CONFIRMED && lease->expires <= run->actor.now))
             np_portset_add(&run->due, lease->port, lease->port);
     }
-    add(&look, &run->due);
-    if (look_at_sockets(run, &look, &look, err) != NEXTPORT_OK)
-        return err->status;
-    np_portset_subtract(&run->due, own);
+    ports = run->look_at_all ? run->leases.taken : run->due;
+    add(&ports, own);
+    return look_at_sockets(run, &ports, own, err);
+}
+
+/* As movable(), of the leases that were read. */
+static struct np_portset foreseen(const struct walk *walk, const struct np_portset *own)
+{
+    const struct np_run *run = walk->run;
+    struct np_portset ret = run->look_at_all ? run->leases.taken : run->due;
+    for (size_t i = 0; i < run->leases.n; i++) {
+        const struct nextport_lease *lease = &run->leases.items[i];
+        const bool waits = lease->state == NEXTPORT_PENDING || lease->state == NEXTPORT_UNSEEN;
+        if (waits && (np_portset_has(&walk->tcp, lease->port) || np_portset_has(&walk->udp, lease->port)))
+            np_portset_add(&ret, lease->port, lease->port);
+    }
+    np_portset_subtract(&ret, own);
+    return ret;
+}
+
+enum nextport_status np_run_foresee(struct np_run *run, const struct np_portset *own, size_t limit, size_t *ret_stepped,
+                                    struct nextport_error *err)
+{
+    struct walk walk;
     begin_walk(&walk, run);
-    for (uint16_t port = np_portset_next(&run->due, 1); port; port = next_after(&run->due, port)) {
+    const struct np_portset candidates = foreseen(&walk, own);
+    uint16_t port = np_portset_next(&candidates, 1);
+    *ret_stepped = 0;
+    for (; port && *ret_stepped < limit; port = next_after(&candidates, port)) {
+        const struct nextport_lease *lease = np_leases_at(&run->leases, port);
         struct np_seen seen;
-        enum np_lease_step next;
-        if (decide(&walk, np_leases_at(&run->leases, port), &seen, &next, err) != NEXTPORT_OK)
+        enum np_lease_step next = NP_LEASE_KEEP;
+        if (lease && decide(&walk, lease, &seen, &next, err) != NEXTPORT_OK)
             return err->status;
+        *ret_stepped += next != NP_LEASE_KEEP;
         if (next == NP_LEASE_EXPIRE)
             np_leases_remove(&run->leases, port);
     }

@@ -202,6 +202,8 @@ static enum nextport_status plan(struct np_run *run, const struct np_wants *want
         last = limit;
         if (run->ledger && np_run_steps(run, &wants->ports, limit, &stepped, err) != NEXTPORT_OK)
             return np_wrap(err, "ledger %s", run->path);
+        if (!run->ledger && run->probe && np_run_foresee(run, &wants->ports, limit, &stepped, err) != NEXTPORT_OK)
+            return np_wrap(err, "foresee what ends");
         if (ask->count > 0)
             status = np_plan_make(ret, ask, &run->evidence, &run->leases, run->arena, err);
         limit = SIZE_MAX; /* nobody is refused while there is a lease to end */
@@ -215,7 +217,7 @@ static enum nextport_status look_at_leases(struct np_run *run, const struct np_w
     if (run->ledger)
         status = np_run_look_at_leases(run, &wants->ports, err);
     else if (run->probe)
-        status = np_run_foresee(run, &wants->ports, err);
+        status = np_run_look_ahead(run, &wants->ports, err);
     return status == NEXTPORT_OK ? status : np_wrap(err, "look for the use of leases");
 }
 

@@ -267,6 +267,8 @@ static enum nextport_status ledger_peek(struct np_run *run, const char *path, en
     enum nextport_status status = run->ops->open(&ledger, path, NP_LEDGER_READ, &run->actor, err);
     if (status == NEXTPORT_OK)
         status = run->ops->leases(ledger, run->actor.scope, limit, ret, err);
+    if (status == NEXTPORT_OK && ret == &run->leases)
+        status = np_run_is_look_due(run, ledger, err);
     run->ops->close(ledger);
     return status == NEXTPORT_OK ? status : np_wrap(err, "read ledger %s", path);
 }

@@ -142,8 +142,13 @@ enum nextport_status np_run_look_at_leases(struct np_run *, const struct np_port
 /* Moves on the leases that can be, but for `own`: `limit` at most, the lowest ports first. */
 enum nextport_status np_run_steps(struct np_run *, const struct np_portset *own, size_t limit, size_t *ret_stepped,
                                   struct nextport_error *);
-/* A dry run answers as the real one would: takes out of `leases`, and of nothing else, what that would end. */
-enum nextport_status np_run_foresee(struct np_run *, const struct np_portset *own, struct nextport_error *);
+/* A dry run answers as the real one would: looks at the same ports, and takes out of `leases`, and of nothing else, what
+ * that would end. */
+enum nextport_status np_run_look_ahead(struct np_run *, const struct np_portset *own, struct nextport_error *);
+enum nextport_status np_run_foresee(struct np_run *, const struct np_portset *own, size_t limit, size_t *ret_stepped,
+                                    struct nextport_error *);
+/* Fills look_is_due and look_at_all by what the ledger remembers. */
+enum nextport_status np_run_is_look_due(struct np_run *, struct np_ledger *, struct nextport_error *);
 
 /* ---- Leases of other network namespaces (scopes.c) ---- */
 

@@ -123,6 +123,19 @@ def test_a_dry_run_ends_nothing(nextport, due, leases, ledger):
     assert events(ledger) == [("granted", 49000)]
 
 
+@pytest.mark.parametrize("pool, port", [("49000-49199", 49130), ("49000-49129", 49100)])
+def test_a_dry_run_ends_no_more_leases_than_the_real_one(nextport, ledger, pool, port):
+    """Each request moves on the lowest few; all, where it would find no port else."""
+    assert nextport("next", "--count", 130).status == 0
+    with sqlite3.connect(ledger) as db:
+        db.execute("UPDATE lease SET state = 'confirmed', expires = 0 WHERE port < 49080")
+        db.execute("UPDATE lease SET expires = 1 WHERE port >= 49100")
+        db.execute("DELETE FROM meta WHERE key LIKE 'note:looked%'")
+    db.close()
+    foreseen = nextport("next", "--dry-run", "--range", pool).port
+    assert nextport("next", "--range", pool).port == foreseen == port
+
+
 def test_a_dry_run_gives_no_port_that_is_due_but_in_use(nextport, due, holder):
     assert nextport("next").port == 49000
     holder("listen6", 49000)
