@@ -510,10 +510,11 @@ NEXTPORT_API enum nextport_status nextport_export(struct nextport *, struct next
                                                   struct nextport_error *);
 /* Adds the leases of an export, all or none; those that are here already, unchanged, are passed over. `origin` names the
  * bytes in errors ("FILE:3: ..."). NEXTPORT_INPUT: cut short, not an export, of a newer nextport; NEXTPORT_CONFLICT: a
- * port or an owner has another lease here. */
+ * port or an owner has another lease here, or somebody else than the lease's holder is seen on its port, unless `in_use`
+ * says that who uses the ports is who they are leased to. */
 NEXTPORT_API enum nextport_status nextport_import(struct nextport *, const char *bytes, size_t n, const char *origin,
-                                                  bool dry_run, const char *text, struct nextport_result **ret,
-                                                  struct nextport_error *);
+                                                  bool dry_run, bool in_use, const char *text,
+                                                  struct nextport_result **ret, struct nextport_error *);
 
 /* What keeps the system's own outgoing connections out of the pool: shown, done, or undone. NEXTPORT_DENIED without the
  * privilege. Safe to repeat. */

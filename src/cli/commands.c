@@ -200,7 +200,7 @@ static enum nextport_status run_import(struct cli *cli, struct nextport_result *
         return cli->err.status;
     const char *origin = strcmp(file, "-") == 0 ? "standard input" : file;
     enum nextport_status status =
-        nextport_import(cli->np, bytes, n, origin, cli->dry_run, cli->request, ret, &cli->err);
+        nextport_import(cli->np, bytes, n, origin, cli->dry_run, cli->in_use, cli->request, ret, &cli->err);
     free(bytes);
     return status;
 }

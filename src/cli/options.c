@@ -302,7 +302,7 @@ const struct option_row cli_options[] = {
      "say what would be done, change nothing"},
     {"apply", 0, NULL, ON_ADOPT | ON_PROTECT, NULL, NULL, take_apply, "do what is shown without it"},
     {"undo", 0, NULL, ON_PROTECT, NULL, NULL, take_undo, "take back what --apply did"},
-    {"in-use", 0, NULL, ON_ASSIGN, NULL, NULL, take_in_use, "what uses the port is this owner's own"},
+    {"in-use", 0, NULL, ON_ASSIGN | ON_IMPORT, NULL, NULL, take_in_use, "what uses the port is its owner's own"},
     {"listen", 0, NULL, ON_EXEC, NULL, NULL, take_listen, "pass listening sockets (LISTEN_FDS), not only numbers"},
     {"fail-on", 0, "SEVERITY", ON_CHECK, "check.fail-on", NULL, NULL,
      "hint, hazard or error (default): ends with status 6"},

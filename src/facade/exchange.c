@@ -114,6 +114,7 @@ struct import {
     struct entry *entries;
     size_t n, capacity;
     struct np_portset ports;
+    bool in_use; /* who uses the ports is who they are leased to */
 };
 
 /* "FILE:3: WHAT" */
@@ -570,6 +571,61 @@ static void make_local(const struct np_run *run, struct nextport_lease *lease)
     lease->expires = run->actor.now + np_run_ttl(run, lease->owner_key != NULL);
 }
 
+/* Does another ledger have the port, whose leases come first? */
+static const struct nextport_claim *promise_on(const struct np_run *run, uint16_t port)
+{
+    for (size_t i = 0; i < run->evidence.n_claims; i++) {
+        const struct nextport_claim *claim = &run->evidence.claims[i];
+        if (claim->kind == NEXTPORT_LEASED && claim->first <= port && port <= claim->last)
+            return claim;
+    }
+    return NULL;
+}
+
+/* NULL, or who has the port of a lease: as when its owner asks again, but for who may be "its application at last", which
+ * cannot be said of a lease that another machine gave. */
+static const char *stranger_on(struct np_run *run, const struct nextport_lease *lease)
+{
+    struct np_portset every = {{0}};
+    np_portset_add(&every, 1, 65535);
+    const struct np_ruling ruling = np_lease_rule(lease, lease->protocol, &every, &run->evidence, run->arena);
+    if (!ruling.keep)
+        return ruling.why;
+    if (ruling.confirm && !lease->holder)
+        return np_sprintf(run->arena, "%s has it", np_holder_of(run->arena, ruling.confirm));
+    return NULL;
+}
+
+/* What rests keeps its port from everyone, whoever has it. */
+static enum nextport_status check_use(struct np_run *run, const struct import *import, const struct entry *entry,
+                                      struct nextport_error *err)
+{
+    const struct nextport_lease *lease = &entry->lease;
+    const struct nextport_claim *promise = promise_on(run, lease->port);
+    const char *stranger = import->in_use || lease->state == NEXTPORT_RESTING ? NULL : stranger_on(run, lease);
+    if (promise) {
+        np_fail(err, NEXTPORT_CONFLICT, "%s:%u: port %u of %s is leased to %s in %s", import->origin, entry->line,
+                lease->port, whose(run->arena, lease), promise->holder, promise->file);
+        np_hint(err, "Nothing was changed. That is the machine's ledger, which has the last word.");
+    } else if (stranger) {
+        np_fail(err, NEXTPORT_CONFLICT, "%s:%u: port %u of %s is in use here: %s", import->origin, entry->line,
+                lease->port, whose(run->arena, lease), stranger);
+        np_hint(err,
+                "Nothing was changed. Free the port; or, if all that uses ports of this export is their owners' own, "
+                "add --in-use.");
+    }
+    return promise || stranger ? err->status : NEXTPORT_OK;
+}
+
+static enum nextport_status check_uses(struct np_run *run, const struct import *import, const struct entry *entries,
+                                       size_t n, struct nextport_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (check_use(run, import, &entries[i], err) != NEXTPORT_OK)
+            return err->status;
+    return NEXTPORT_OK;
+}
+
 static enum nextport_status add_all(struct np_run *run, const struct entry *entries, size_t n,
                                     struct nextport_error *err)
 {
@@ -588,16 +644,23 @@ static enum nextport_status add_all(struct np_run *run, const struct entry *entr
     return NEXTPORT_OK;
 }
 
-static enum nextport_status open_ledger(struct np_run *run, bool dry_run, struct nextport_error *err)
+/* At all ports of the export, and at the ledger, which is begun. */
+static enum nextport_status look(struct np_run *run, const struct import *import, bool dry_run,
+                                 struct nextport_error *err)
 {
-    bool present;
-    if (dry_run)
-        return np_run_ledger_look(run, SIZE_MAX, err);
-    if (np_run_ledger_place(run, err) != NEXTPORT_OK || np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
+    static const char *const sockets[] = {"sockets"};
+    const struct np_scope declared = {.ports = import->ports, .protocol = NEXTPORT_BOTH, .thorough = true};
+    struct np_scope running = declared;
+    running.sockets = true;
+    running.only = sockets;
+    running.n_only = 1;
+    if (run->np->settings.root && !dry_run)
+        return np_fail(err, NEXTPORT_INPUT, "a root has files only: no port of this machine can be leased by them");
+    if (np_run_look_and_begin(run, &declared, SIZE_MAX, dry_run, err) != NEXTPORT_OK ||
+        np_run_look(run, &running, err) != NEXTPORT_OK)
         return err->status;
-    if (run->ops->leases(run->ledger, run->actor.scope, SIZE_MAX, &run->leases, err) != NEXTPORT_OK)
-        return np_wrap(err, "read ledger %s", run->path);
-    return NEXTPORT_OK;
+    np_run_honour_machine(run);
+    return np_run_blind(run, err);
 }
 
 static enum nextport_status read_and_add(struct np_run *run, struct import *import, bool dry_run,
@@ -605,9 +668,9 @@ static enum nextport_status read_and_add(struct np_run *run, struct import *impo
 {
     struct entry *new_ones = NULL;
     size_t n = 0;
-    if (read_all(import, err) != NEXTPORT_OK || open_ledger(run, dry_run, err) != NEXTPORT_OK ||
+    if (read_all(import, err) != NEXTPORT_OK || look(run, import, dry_run, err) != NEXTPORT_OK ||
         compare_with_here(run, import, &new_ones, &n, err) != NEXTPORT_OK ||
-        add_all(run, new_ones, n, err) != NEXTPORT_OK)
+        check_uses(run, import, new_ones, n, err) != NEXTPORT_OK || add_all(run, new_ones, n, err) != NEXTPORT_OK)
         return err->status;
     if (n < import->n)
         np_note(&run->log, NEXTPORT_INFO, "%zu of %zu leases %s here already", import->n - n, import->n,
@@ -616,13 +679,14 @@ static enum nextport_status read_and_add(struct np_run *run, struct import *impo
 }
 
 enum nextport_status nextport_import(struct nextport *np, const char *bytes, size_t n, const char *origin, bool dry_run,
-                                     const char *text, struct nextport_result **ret, struct nextport_error *err)
+                                     bool in_use, const char *text, struct nextport_result **ret,
+                                     struct nextport_error *err)
 {
     struct np_run run;
     np_run_init(&run, np, NEXTPORT_ANSWER_IMPORT);
     np_run_asked(&run, text);
     run.res->dry_run = dry_run;
-    struct import import = {.arena = run.arena, .origin = origin, .rest = {n ? bytes : "", n}};
+    struct import import = {.arena = run.arena, .origin = origin, .rest = {n ? bytes : "", n}, .in_use = in_use};
     enum nextport_status status = read_and_add(&run, &import, dry_run, err);
     return np_run_done(&run, status == NEXTPORT_OK, ret, status);
 }

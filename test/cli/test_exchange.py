@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from conftest import SITE
+
 NOW = int(time.time())
 LEASE = {"port": 49000, "protocol": "tcp", "name": "Port", "labels": {"project": "Shop"}, "deployment": None,
          "state": "pending", "holder": None, "created": NOW, "renewed": NOW, "expires": NOW + 7 * 86400, "looks": 0,
@@ -42,6 +44,17 @@ def load(nextport, tmp_path):
 
 def leases(nextport, **kwargs):
     return nextport("leases", "--format", "json", **kwargs).json["leases"]
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Options of import that show a site configured for a port."""
+
+    def options(name, port):
+        (tmp_path / "applicationHost.config").write_text(SITE.format(name, port))
+        return "--iis-config", tmp_path / "applicationHost.config"
+
+    return options
 
 
 def kept(done):
@@ -164,7 +177,7 @@ def test_a_process_of_another_time_is_not_the_one_with_its_number_here(nextport,
 
 
 def test_leases_that_are_not_of_the_pool_come_along(nextport, load):
-    assert load(export(lease(port=80), lease(port=65535, labels={"project": "B"}, protocol="udp"))).status == 0
+    assert load(export(lease(port=81), lease(port=65535, labels={"project": "B"}, protocol="udp"))).status == 0
     assert [(one["port"], one["protocol"]) for one in leases(nextport)] == [(80, "tcp"), (65535, "udp")]
 
 
@@ -433,7 +446,61 @@ def test_what_a_line_holds_cannot_speak_to_a_deployment_system(load, ledger):
 
 def test_a_full_export_is_imported_in_one_go(nextport, load):
     many = [lease(port=port, labels={"project": f"P{port}"}) for port in range(1, 65536)]
-    assert load(export(*many)).status == 0
+    assert load(export(*many), "--in-use").status == 0  # some of them are
     assert kept(nextport("export")) == kept(nextport("export")) and len(leases(nextport)) == 65535
     again = load(export(*many), "--format", "json")
     assert again.status == 0 and again.json["changed"] is False
+
+
+# ---- Who uses the ports here -----------------------------------------------------------------------------------------
+
+SHOPS = {"holder": "iis: Shop", **CONFIRMED}
+
+
+@pytest.mark.parametrize("fields, who", [
+    (SHOPS, "iis: Blog has it, and not iis: Shop"),
+    ({}, "iis: Blog has it"),
+    ({"labels": {}}, "iis: Blog has it"),
+])
+def test_a_port_that_a_stranger_has_here_is_imported_for_nobody(nextport, load, ledger, site, fields, who):
+    """All or nothing: the other port is not leased either."""
+    done = load(export(lease(port=49001), lease(**fields, name="Admin")), *site("Blog", 49000))
+    assert done.status == 6 and f"leases.jsonl:3: port 49000 of" in done.log and who in done.log, done
+    assert "Nothing was changed" in done.log and leases(nextport) == []
+
+
+@pytest.mark.parametrize("fields", [SHOPS, {"holder": "iis: Shop"}])
+def test_the_holder_that_the_lease_has_recorded_is_no_stranger(nextport, load, site, fields):
+    assert load(export(lease(**fields)), *site("Shop", 49000)).status == 0
+    assert leases(nextport)[0]["holder"] == "iis: Shop"
+
+
+@pytest.mark.parametrize("fields", [SHOPS, {}])
+def test_in_use_says_that_who_uses_the_ports_is_who_they_are_leased_to(nextport, load, site, fields):
+    options = site("Blog", 49000)
+    assert load(export(lease(**fields)), "--in-use", *options).status == 0
+    assert leases(nextport)[0]["state"] == fields.get("state", "pending")
+
+
+def test_what_rests_keeps_its_port_whoever_has_it(nextport, load, site):
+    rests = lease(state="quarantined", labels={})
+    assert load(export(rests), *site("Blog", 49000)).status == 0
+    assert leases(nextport)[0]["state"] == "quarantined"
+
+
+def test_a_passing_connection_is_no_stranger(nextport, load, holder):
+    holder("outgoing4-bind", 49000)
+    assert load(export(lease())).status == 0 and len(leases(nextport)) == 1
+
+
+@pytest.mark.linux("Wine does not tell which program has a socket")
+def test_a_program_that_listens_on_an_imported_port_is_a_stranger(nextport, load, holder):
+    holder("listen4", 49000)
+    done = load(export(lease(**SHOPS)), "--dry-run")
+    assert done.status == 6 and "sockets: holder has it, and not iis: Shop" in done.log, done
+
+
+def test_an_import_that_cannot_see_who_is_configured_changes_nothing(load, ledger, tmp_path):
+    done = load(export(lease()), "--iis-config", tmp_path / "missing")
+    assert done.status == 4 and not ledger.exists(), done
+    assert load(export(lease()), "--iis-config", tmp_path / "missing", "--policy", "iis=warn").status == 0

@@ -27,8 +27,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct nextport_result *res = NULL;
     struct nextport *np = nextport_new();
     nextport_set(np, "ledger.file", "/nonexistent/ledger.db", "fuzz", &err);
+    nextport_set(np, "machine.root", "/sys", "fuzz", &err); /* where nobody is configured, so no port is in use */
     const enum nextport_status status =
-        nextport_import(np, (const char *)data, size, "fuzz", true, "import", &res, &err);
+        nextport_import(np, (const char *)data, size, "fuzz", true, false, "import", &res, &err);
     if ((status == NEXTPORT_OK) != (res != NULL) || (status != NEXTPORT_OK && (status != NEXTPORT_INPUT || !*err.text)))
         abort();
     for (size_t i = 0; res && i < res->n_leases; i++) {
