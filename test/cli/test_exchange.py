@@ -178,7 +178,7 @@ def test_a_process_of_another_time_is_not_the_one_with_its_number_here(nextport,
 
 def test_leases_that_are_not_of_the_pool_come_along(nextport, load):
     assert load(export(lease(port=81), lease(port=65535, labels={"project": "B"}, protocol="udp"))).status == 0
-    assert [(one["port"], one["protocol"]) for one in leases(nextport)] == [(80, "tcp"), (65535, "udp")]
+    assert [(one["port"], one["protocol"]) for one in leases(nextport)] == [(81, "tcp"), (65535, "udp")]
 
 
 def test_standard_input_is_an_export_too(nextport, tmp_path):
