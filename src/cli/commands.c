@@ -44,7 +44,7 @@ static enum nextport_status run_next(struct cli *cli, struct nextport_result **r
         return cli_usage(cli, "Write --fresh --deployment ID for a port of this deployment's own.",
                          "--deployment goes with --fresh");
     if (cli->keep && !cli->fresh)
-        return cli_usage(cli, NULL, "--keep goes with --fresh");
+        return cli_usage(cli, "Write --fresh --deployment ID --keep N.", "--keep goes with --fresh");
     return nextport_next(cli->np, &request, ret, &cli->err);
 }
 
@@ -75,7 +75,7 @@ static enum nextport_status selection(struct cli *cli, struct nextport_selection
 {
     *ret = (struct nextport_selection)NEXTPORT_SELECTION_INIT;
     if (cli->n_names > 1)
-        return cli_usage(cli, NULL, "--name is given twice");
+        return cli_usage(cli, "It selects one name; leave it out for all.", "--name is given twice");
     if (cli->n_args == 1 && parse_port(cli, cli->args[0], &ret->port) != NEXTPORT_OK)
         return cli->err.status;
     ret->id = cli->id;
@@ -143,7 +143,7 @@ static enum nextport_status run_assign(struct cli *cli, struct nextport_result *
 {
     struct nextport_assignment assignment = NEXTPORT_ASSIGNMENT_INIT;
     if (cli->n_names > 1)
-        return cli_usage(cli, NULL, "--name is given twice");
+        return cli_usage(cli, "One port has one name; assign each port by itself.", "--name is given twice");
     if (parse_port(cli, cli->args[0], &assignment.port) != NEXTPORT_OK)
         return cli->err.status;
     assignment.labels = cli->labels;
@@ -168,7 +168,8 @@ enum nextport_status cli_read_stream(struct cli *cli, const char *file, FILE *st
     size_t capacity = 1 << 16, n = 0, got = 0;
     char *bytes = stream ? malloc(capacity) : NULL;
     if (!stream)
-        return cli_usage(cli, NULL, "%s: %s", file, why);
+        return cli_usage(cli, "Name a file that 'nextport export' wrote; without FILE standard input is read.",
+                         "%s: %s", file, why);
     while (bytes && n < LIMIT && (got = fread(bytes + n, 1, capacity - n, stream)) > 0) {
         n += got;
         char *more = n == capacity ? realloc(bytes, capacity *= 2) : bytes;
@@ -208,7 +209,8 @@ static enum nextport_status run_import(struct cli *cli, struct nextport_result *
 static enum nextport_status run_protect(struct cli *cli, struct nextport_result **ret)
 {
     if (cli->apply && cli->undo)
-        return cli_usage(cli, NULL, "protect takes either --apply or --undo");
+        return cli_usage(cli, "Without either it only shows what would be done.",
+                         "protect takes either --apply or --undo");
     return nextport_protect(cli->np,
                             cli->apply  ? NEXTPORT_PROTECT_APPLY
                             : cli->undo ? NEXTPORT_PROTECT_UNDO

@@ -294,7 +294,7 @@ const struct option_row cli_options[] = {
     {"keep", 0, "N", ON_NEXT, NULL, NULL, take_keep, "--fresh: keep the newest N deployments, release older"},
     {"no-move", 0, NULL, ON_GRANTS, NULL, NULL, take_no_move, "status 6 instead of another port than the owner had"},
     {"select", 0, "HOW", ON_GRANTS | ON_CONFIG, "pool.select", NULL, NULL, "lowest (default), or owner: by its key"},
-    {"avoid", 0, "WHAT", ON_GRANTS | ON_FREE | ON_CONFIG, "pool.avoid", NULL, NULL,
+    {"avoid", 0, "WHAT", ON_GRANTS | ON_FREE | ON_WHY | ON_MAP | ON_CONFIG, "pool.avoid", NULL, NULL,
      "ports that browsers block, or of known services"},
     {"ttl", 't', "TIME", ON_GRANTS, "lease.pending", NULL, NULL, "how long an unused lease lives: 90s, 24h, 7d"},
     {"wait", 'w', "TIME", ON_WRITES, "ledger.wait", NULL, NULL, "how long to wait for the ledger's lock; default 30s"},
@@ -396,24 +396,76 @@ static enum nextport_status take(struct cli *cli, const struct option_row *row, 
     return nextport_set(cli->np, row->key, row->arg ? value : row->value, origin, &cli->err);
 }
 
+/* The option of another command that this is, by its name or letter; NULL: there is none. */
+static const struct option_row *elsewhere(const char *name, char letter)
+{
+    for (const struct option_row *row = cli_options; row->name; row++)
+        if ((name && strcmp(row->name, name) == 0) || (letter && row->letter == letter))
+            return row;
+    return NULL;
+}
+
+/* "It is --keep of next and exec." */
+static void hint_elsewhere(char *hint, size_t size, const struct option_row *row)
+{
+    size_t n = (size_t)snprintf(hint, size, "It is --%s of", row->name);
+    const char *before = " ";
+    unsigned rest = row->on & ~(unsigned)ON_HELP;
+    for (const struct command *command = cli_commands; command->name && n < size; command++) {
+        if (!(rest & command->bit))
+            continue;
+        rest &= ~command->bit;
+        n += (size_t)snprintf(hint + n, size - n, "%s%s", before, command->name);
+        before = rest & (rest - 1) ? ", " : " and "; /* more than one is left */
+    }
+    if (n < size)
+        snprintf(hint + n, size - n, ".");
+}
+
 static enum nextport_status unknown_option(struct cli *cli, const struct getopt_tables *t, const char *word)
 {
-    char hint[160];
+    char hint[256], name[64] = "";
     const char *command = cli->command ? cli->command->name : "COMMAND";
-    const char *near = NULL;
-    if (strncmp(word, "--", 2) == 0) {
-        char name[64];
+    const bool is_long = strncmp(word, "--", 2) == 0;
+    if (is_long)
         snprintf(name, sizeof name, "%.*s", (int)strcspn(word + 2, "="), word + 2);
-        for (size_t i = 0; t->names[i]; i++)
-            if (strcmp(t->names[i], name) == 0) /* known: so it was a flag that got a value */
-                return cli_usage(cli, NULL, "--%s takes no value", name);
-        near = nextport_nearest(name, t->names);
-    }
-    if (near)
+    for (size_t i = 0; is_long && t->names[i]; i++)
+        if (strcmp(t->names[i], name) == 0) { /* known: so it was a flag that got a value */
+            snprintf(hint, sizeof hint, "Write --%s alone.", name);
+            return cli_usage(cli, hint, "--%s takes no value", name);
+        }
+    const struct option_row *other = elsewhere(is_long ? name : NULL, is_long ? '\0' : word[1]);
+    const char *near = is_long ? nextport_nearest(name, t->names) : NULL;
+    if (other)
+        hint_elsewhere(hint, sizeof hint, other);
+    else if (near)
         snprintf(hint, sizeof hint, "Did you mean '--%s'?", near);
     else
         snprintf(hint, sizeof hint, "'nextport %s --help' lists the options.", command);
     return cli_usage(cli, hint, "unknown option '%s' of %s", word, command);
+}
+
+static enum nextport_status missing_value(struct cli *cli, const struct option_row *row, const char *word)
+{
+    char hint[128] = "";
+    if (row)
+        snprintf(hint, sizeof hint, "Write --%s %s (%s).", row->name, row->arg, row->about);
+    return cli_usage(cli, row ? hint : NULL, "option '%s' needs a value", word);
+}
+
+/* Too many words, or too few. */
+static enum nextport_status check_words(struct cli *cli)
+{
+    char hint[160];
+    const struct command *command = cli->command;
+    const bool many = cli->n_args > command->max_args;
+    if (!many && cli->n_args >= command->min_args)
+        return NEXTPORT_OK;
+    snprintf(hint, sizeof hint, "Write 'nextport %s%s%s'; 'nextport %s --help' says more.", command->name,
+             command->args[0] ? " " : "", command->args, command->name);
+    if (many)
+        return cli_usage(cli, hint, "%s: '%s' is one word too many", command->name, cli->args[command->max_args]);
+    return cli_usage(cli, hint, "%s: %s is missing", command->name, command->args);
 }
 
 enum nextport_status cli_parse(struct cli *cli, int argc, char **argv)
@@ -436,7 +488,7 @@ enum nextport_status cli_parse(struct cli *cli, int argc, char **argv)
         const char *word = found == '?' && optopt && optopt < 256 ? letter : argv[optind > at ? optind - 1 : at];
         enum nextport_status status;
         if (found == ':' && !strchr(word, '=')) /* some say ':' of a flag that got a value, too */
-            status = cli_usage(cli, NULL, "option '%s' needs a value", word);
+            status = missing_value(cli, row_of(&tables, optopt), word);
         else
             status = row ? take(cli, row, optarg) : unknown_option(cli, &tables, word);
         if (status != NEXTPORT_OK && first.status == NEXTPORT_OK)
@@ -445,11 +497,7 @@ enum nextport_status cli_parse(struct cli *cli, int argc, char **argv)
     cli->args = (const char *const *)argv + optind;
     cli->n_args = argc > optind ? argc - optind : 0;
     if (first.status == NEXTPORT_OK && cli->command && !cli->help && !cli->version) {
-        if (cli->n_args > cli->command->max_args)
-            cli_usage(cli, NULL, "%s: '%s' is one word too many", cli->command->name,
-                      cli->args[cli->command->max_args]);
-        else if (cli->n_args < cli->command->min_args)
-            cli_usage(cli, NULL, "%s: %s is missing", cli->command->name, cli->command->args);
+        check_words(cli);
         first = cli->err;
     }
     cli->err = first;

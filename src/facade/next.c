@@ -26,8 +26,11 @@ static enum nextport_status request_names(struct np_run *run, const struct nextp
     const char *format;
     if (nextport_format(run->np, NEXTPORT_ANSWER_NEXT, &format, err) != NEXTPORT_OK)
         return err->status;
-    if (request->count && n_given > 1)
-        return np_fail(err, NEXTPORT_INPUT, "a count goes with one name, not with %zu", n_given);
+    if (request->count && n_given > 1) {
+        np_fail(err, NEXTPORT_INPUT, "a count goes with one name, not with %zu", n_given);
+        np_hint(err, "Give each --name, or one and --count: its ports are NAME, NAME2, NAME3.");
+        return err->status;
+    }
     if (n > COUNT_LIMIT)
         return np_fail(err, NEXTPORT_INPUT, "%zu ports are asked at once, %d are the most", n, COUNT_LIMIT);
     const struct np_writer *writer = np_writer_find(format);
