@@ -213,7 +213,7 @@ static void doctor_sources(struct np_run *run, struct items *items)
 {
     for (size_t i = 0; np_sources[i]; i++) {
         const struct nextport_sighting *s = np_evidence_sighting(&run->evidence, np_sources[i]->name);
-        if (!s) {
+        if (!s || s->policy == NEXTPORT_OFF) {
             item(items, "source", np_sources[i]->name, "off by policy: not asked", NEXTPORT_NOTICE,
                  "Ports that only this source knows can be given away.");
             continue;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { REASON_INDENT = 18 }; /* below EVENT */
+enum { REASON_INDENT = 18 /* below EVENT */, WIDE = 120, SHORT_ID = 9 };
 
 /* Only what is worth a look, and what is over. */
 static const struct {
@@ -25,6 +25,14 @@ static enum np_tint tint_of(const struct nextport_event *event)
     return NP_PLAIN;
 }
 
+/* A deployment's ID, of which the end tells most where there is not room for all. */
+static const char *short_id(struct np_page *page, const char *id)
+{
+    const struct nextport_style *style = page->style;
+    id = np_safe(page, id);
+    return style->columns && style->columns < WIDE ? np_elide(page->arena, id, SHORT_ID, style->unicode, true) : id;
+}
+
 /* The owner; the port's name, when it has one of its own; and the deployment: "shop/QA Admin (417)". */
 static const char *whose(struct np_page *page, const struct nextport_event *event)
 {
@@ -32,12 +40,12 @@ static const char *whose(struct np_page *page, const struct nextport_event *even
     struct np_buf text = {.arena = page->arena};
     if (!event->owner && !event->name)
         return NULL;
-    np_buf_puts(&text, event->owner ? event->owner : event->name);
+    np_buf_puts(&text, np_safe(page, event->owner ? event->owner : event->name));
     if (event->owner && named)
-        np_buf_printf(&text, " %s", event->name);
+        np_buf_printf(&text, " %s", np_safe(page, event->name));
     if (event->deployment)
-        np_buf_printf(&text, " (%s)", event->deployment);
-    return np_safe(page, text.ptr);
+        np_buf_printf(&text, " (%s)", short_id(page, event->deployment));
+    return text.ptr;
 }
 
 /* The user, and the machine when it is not this one. */

@@ -315,7 +315,7 @@ static void print_leases(struct np_page *page, const struct nextport_result *res
         [OWNER] = {.title = "OWNER", .elastic = true, .vital = true},
         [PORT] = {.title = "PORT"},
         [NAME] = {.title = "NAME", .elastic = true},
-        [DEPLOYMENT] = {.title = "DEPLOYMENT", .elastic = true},
+        [DEPLOYMENT] = {.title = "DEPLOYMENT", .elastic = true, .tail = true},
         [STATE] = {.title = "STATE"},
         [HOLDER] = {.title = "HOLDER", .elastic = true},
         [EXPIRES] = {.title = "EXPIRES (UTC)"},

@@ -58,6 +58,12 @@ def test_a_source_that_is_off_is_named(nextport):
     assert [(s["policy"], s["why"]) for s in sources if s["source"] == "iis"] == [("off", "not asked: its policy is off")]
 
 
+def test_the_doctor_notices_a_source_that_is_not_asked(nextport, tmp_path):
+    (tmp_path / "nextport.conf").write_text("[policy]\niis = off\n")
+    item, = [item for item in nextport("doctor", "--format", "json").json["items"] if item["name"] == "iis"]
+    assert (item["health"], item["value"]) == ("notice", "off by policy: not asked") and item["advice"]
+
+
 def test_a_failed_command_line_is_told_in_the_format_of_the_environment(nextport):
     failed = nextport("next", "--rnage", "80", env={"NEXTPORT_FORMAT": "octopus"})
     assert failed.status == 2 and failed.err == b""

@@ -946,7 +946,7 @@ static const struct nextport_event history[] = {
      .user = "anna",
      .host = "build7",
      .request = "release 49003",
-     .deployment = "417",
+     .deployment = "Deployments-417",
      .before = "{\"port\":49003},\"after\":{\"port\":1}"},
 };
 
@@ -962,7 +962,8 @@ static void json_of_the_log_embeds_what_is_an_object_and_nothing_else(void **sta
         "\"reason\":\"sockets: node has it, and not iis: Shop QA, which is configured "
         "there\",\"before\":{\"port\":49001},"
         "\"after\":{\"port\":49004}},{\"id\":5,\"time\":1795449700,\"kind\":\"released\",\"lease\":9,\"port\":49003,"
-        "\"name\":\"Admin\\u000a#\\u0023vso[x]\",\"owner\":null,\"deployment\":\"417\",\"user\":\"anna\",\"host\":"
+        "\"name\":\"Admin\\u000a#\\u0023vso[x]\",\"owner\":null,\"deployment\":\"Deployments-417\",\"user\":\"anna\","
+        "\"host\":"
         "\"build7\","
         "\"program\":null,\"request\":\"release "
         "49003\",\"reason\":null,\"before\":null,\"after\":null}],\"notes\":[]}\n");
