@@ -183,8 +183,10 @@ def as_nobody(program, tmp_path_factory):
     for path in (folder, folder.parent, folder.parent.parent):
         path.chmod(0o755)
 
+    env = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")} | {"HOME": str(folder)}
+
     def run(*words):
-        return subprocess.run([copy, *words], user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True,
+        return subprocess.run([copy, *words], env=env, user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True,
                               text=True, timeout=60, cwd="/")
 
     return run
@@ -234,7 +236,7 @@ def test_who_may_not_look_is_told_nothing_where_no_module_can_hand_on(as_nobody,
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", 'd=$1; shift; mount -t tmpfs none "$d"; cd "$d"\n' + MODULES, "sh", disk, built_in,
          program, "next", "--dry-run", "--ledger", "/nonexistent/ledger.db", "--policy", "podman=off"],
-        capture_output=True, text=True, timeout=60)
+        capture_output=True, text=True, timeout=60, env={**os.environ, "HOME": "/nonexistent"})
     if done.returncode == 77:
         pytest.skip("no overlay file system")
     assert done.returncode == 0 and done.stdout == "49000\n", done
