@@ -13,9 +13,10 @@ const struct np_source np_source_ledger = {
 };
 
 const struct np_source *const np_sources[] = {
-    &np_source_ledger,     &np_source_probe,   &np_source_sockets, &np_source_os,     &np_source_nat,
-    &np_source_kubernetes, &np_source_httpsys, &np_source_iis,     &np_source_nginx,  &np_source_apache,
-    &np_source_haproxy,    &np_source_systemd, &np_source_docker,  &np_source_podman, &np_source_quadlet, NULL,
+    &np_source_ledger, &np_source_probe,      &np_source_sockets, &np_source_os,
+    &np_source_nat,    &np_source_kubernetes, &np_source_httpsys, &np_source_iis,
+    &np_source_nginx,  &np_source_apache,     &np_source_haproxy, &np_source_systemd,
+    &np_source_docker, &np_source_podman,     &np_source_quadlet, NULL,
 };
 
 const struct np_source *np_source_find(const char *name)

@@ -291,6 +291,65 @@ static void a_reader_that_read_nothing_has_nothing_to_notice(void **state)
     assert_false(np_reader_changed(image->reader));
 }
 
+/* ---- Lists ---------------------------------------------------------------------------------------------------- */
+
+static const char *list_of(struct image *image, const char *folder, enum np_read expected)
+{
+    static const char *const kinds[] = {"file", "folder", "link", "other", "unknown"};
+    const struct np_entry *entries;
+    struct np_buf out = {.arena = image->arena};
+    const char *why;
+    size_t n;
+    np_buf_add(&out, "", 0);
+    assert_int_equal(np_reader_list(image->reader, folder, &entries, &n, &why), expected);
+    assert_true((why != NULL) == (expected != NP_READ_OK));
+    for (size_t i = 0; i < n; i++)
+        np_buf_printf(&out, "%s %s %s\n", kinds[entries[i].kind], entries[i].name,
+                      entries[i].link ? entries[i].link : "-");
+    return out.ptr;
+}
+
+static void a_folder_is_listed_in_order_with_what_its_links_say(void **state)
+{
+    struct image *image = *state;
+    image_add_file(image, "/etc/b", "x");
+    image_add_folder(image, "/etc/c.d");
+    add_link(image, "/etc/a", "/nowhere/at all");
+    add_link(image, "/etc/d", "b");
+    assert_int_equal(mkfifo(image_in(image, "/etc/.pipe"), 0600), 0);
+    assert_string_equal(list_of(image, "/etc", NP_READ_OK),
+                        "other .pipe -\nlink a /nowhere/at all\nfile b -\nfolder c.d -\nlink d b\n");
+    assert_string_equal(list_of(image, "/missing", NP_READ_ABSENT), "");
+    assert_string_equal(list_of(image, "/etc/b", NP_READ_ABSENT), "");
+    add_link(image, "/out", "../..");
+    assert_string_equal(list_of(image, "/out", NP_READ_OK), "folder etc -\nlink out ../..\n");
+}
+
+static void two_names_of_one_folder_are_the_same(void **state)
+{
+    struct image *image = *state;
+    image_add_folder(image, "/usr");
+    add_link(image, "/lib", "usr");
+    assert_true(np_reader_is_same(image->reader, "/lib", "/usr"));
+    assert_false(np_reader_is_same(image->reader, "/etc", "/usr"));
+    assert_false(np_reader_is_same(image->reader, "/missing", "/missing"));
+}
+
+static void a_new_name_in_a_folder_that_was_listed_is_noticed(void **state)
+{
+    struct image *image = *state;
+    bool changed = true;
+    for (int i = 0; i < PATIENCE && changed; i++) {
+        np_host_pause_ms(5);
+        image_open_reader(image, image->root);
+        list_of(image, "/etc", NP_READ_OK);
+        changed = np_reader_changed(image->reader);
+    }
+    assert_false(changed);
+    image_add_file(image, "/etc/new", "x");
+    assert_true(np_reader_changed(image->reader));
+}
+
 #define image_test(f) cmocka_unit_test_setup_teardown(f, make_image, image_drop)
 
 int main(void)
@@ -316,6 +375,9 @@ int main(void)
         image_test(a_file_that_was_absent_is_noticed_when_it_comes),
         image_test(a_file_that_goes_is_noticed),
         image_test(a_new_name_in_a_folder_that_was_searched_is_noticed),
+        image_test(a_folder_is_listed_in_order_with_what_its_links_say),
+        image_test(two_names_of_one_folder_are_the_same),
+        image_test(a_new_name_in_a_folder_that_was_listed_is_noticed),
         image_test(a_reader_that_read_nothing_has_nothing_to_notice),
     };
     return cmocka_run_group_tests_name("files", tests, NULL, NULL);
