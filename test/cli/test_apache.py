@@ -244,7 +244,7 @@ PLACES = {
         "etc/apache2-blog/envvars":
             "if [ \"${APACHE_CONFDIR##/etc/apache2-}\" != \"${APACHE_CONFDIR}\" ] ; then\n"
             "\tSUFFIX=\"-${APACHE_CONFDIR##/etc/apache2-}\"\nelse\n\tSUFFIX=\nfi\n# don't\nunset HOME\n"
-            "PORT=49002; export PORT\nexport BASE=490 OTHER=\"${BASE}03\"\n"
+            "PORT=49002; export PORT\nexport BASE=490\nexport OTHER=\"${BASE}03\"\n"
             "export APACHE_RUN_DIR=/var/run/apache2$SUFFIX\nexport APACHE_ARGUMENTS='-D Extra -c \"Listen 49005\"'\n",
         "etc/apache2/httpd.conf": "# as releases long ago had it\n",
     }, {"49000", "49001", "49002", "49003", "49004", "49005"}),
