@@ -38,8 +38,9 @@ def say(text):
 
 SERVERS = ("/etc/nginx", "/etc/haproxy", "/etc/apache2", "/etc/httpd", "/etc/docker", "/etc/cni", "/var/lib/docker",
            "/var/lib/containers", "/home")
-FILES_OF_SERVERS = ("/etc/default/haproxy", "/usr/bin/podman", "/usr/lib/systemd/system/haproxy.service",
+FILES_OF_SERVERS = ("/etc/default/haproxy", "/usr/lib/systemd/system/haproxy.service",
                     "/etc/systemd/system/haproxy.service")
+PROGRAM = pathlib.Path("/usr/bin/podman")
 
 
 def mount(*words):
@@ -47,20 +48,23 @@ def mount(*words):
 
 
 def hide_servers():
-    """Takes away what would be read of servers, in the mount namespace that script/bench made: folders are covered, and
-    single files are whited out of theirs."""
-    for folder in filter(os.path.isdir, SERVERS):
-        if pathlib.Path(folder) not in ROOT.parents:
-            mount("-t", "tmpfs", "-o", "size=64k", "none", folder)
+    """Takes away what would be read of servers, in the mount namespace that script/bench made: folders and files are empty,
+    and the program whose presence counts is whited out of its folder. What systemd has of its own stays."""
     layers = SCRATCH / "layers"
     layers.mkdir(parents=True, exist_ok=True)
     mount("-t", "tmpfs", "none", layers)
-    for number, file in enumerate(filter(os.path.lexists, map(pathlib.Path, FILES_OF_SERVERS))):
-        upper, work = layers / f"{number}-upper", layers / f"{number}-work"
+    (layers / "empty").touch()
+    for folder in filter(os.path.isdir, SERVERS):
+        if pathlib.Path(folder) not in ROOT.parents:
+            mount("-t", "tmpfs", "-o", "size=64k", "none", folder)
+    for file in filter(os.path.isfile, FILES_OF_SERVERS):
+        mount("--bind", layers / "empty", file)
+    if PROGRAM.exists():
+        upper, work = layers / "upper", layers / "work"
         upper.mkdir()
         work.mkdir()
-        os.mknod(upper / file.name, stat.S_IFCHR, 0)
-        mount("-t", "overlay", "-o", f"lowerdir={file.parent},upperdir={upper},workdir={work}", "overlay", file.parent)
+        os.mknod(upper / PROGRAM.name, stat.S_IFCHR, 0)
+        mount("-t", "overlay", "-o", f"lowerdir={PROGRAM.parent},upperdir={upper},workdir={work}", "overlay", PROGRAM.parent)
 
 
 # ---- Running --------------------------------------------------------------------------------------------------------
