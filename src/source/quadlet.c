@@ -107,8 +107,8 @@ static const char *stem_of(const struct quadlet *q)
     return ends_with(name, q->unit->suffix) ? np_strndup(q->arena, name, strlen(name) - strlen(q->unit->suffix)) : name;
 }
 
-/* A name that is given, with its specifiers; NULL: not known. Those that name the service are another's where that has a name of
- * its own, and a pod's service always has. */
+/* A name that is given, with its specifiers; NULL: not known. Those that name the service are another's where that has a
+ * name of its own, and a pod's service always has. */
 static const char *given_name(struct quadlet *q)
 {
     const char *name = np_text_dup(q->arena, q->name);
@@ -242,8 +242,8 @@ static bool shares_network(struct np_text network)
            (network.len > n && memcmp(network.ptr + network.len - n, suffix, n) == 0);
 }
 
-/* PodmanArgs=: what Quadlet has no key for is said there, and sometimes what it has one for. `ports`: take these; else the
- * networks. */
+/* PodmanArgs=: what Quadlet has no key for is said there, and sometimes what it has one for. `ports`: take these; else
+ * the networks. */
 static void take_args(struct quadlet *q, const struct np_setting *setting, bool ports)
 {
     struct np_text rest = setting->value;
@@ -451,8 +451,8 @@ static void look_at_users(struct look *l, struct folders *everybodys)
             look_at_user(l, np_sprintf(l->arena, "%s/%s", users, entries[i].name), everybodys);
 }
 
-/* Other users' homes as well, so that what cannot be looked into is not taken for empty: every machine has such homes, and
- * they are worth a word only where there is a Podman. */
+/* Other users' homes as well, so that what cannot be looked into is not taken for empty: every machine has such homes,
+ * and they are worth a word only where there is a Podman. */
 static void look_at_homes(struct look *l, const struct folders *everybodys)
 {
     static const char *const all[] = {"/home/*", NULL};

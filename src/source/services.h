@@ -1,5 +1,5 @@
-/* Services that start a program: its words and its environment. For servers that are configured by files which a service
- * names.
+/* Services that start a program: its words and its environment. For servers that are configured by files which a
+ * service names.
  * SPDX-License-Identifier: MIT */
 #ifndef NP_SERVICES_H
 #define NP_SERVICES_H

@@ -548,8 +548,8 @@ def peers(rounds, idle):
             for name, figure in zip(commands, figures[1:])]
 
 
-ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, apache, haproxy, systemd, nat, containers, leases, history,
-                                          check, processes, full, parallel, peers)}
+ROWS = {name.__name__: name for name in (whole, kept, sockets, iis, nginx, apache, haproxy, systemd, nat, containers,
+                                          leases, history, check, processes, full, parallel, peers)}
 
 
 def main():

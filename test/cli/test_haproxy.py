@@ -164,7 +164,8 @@ def test_the_files_of_the_service_say_what_is_read(nextport, tmp_path, files, wa
 
 def test_a_file_of_another_service_is_read_with_its_variables_when_it_is_given(nextport, tmp_path):
     root = tmp_path / "root"
-    write(root, {"etc/systemd/system/lb.service": "[Service]\nEnvironment=P=49000\nExecStart=/usr/sbin/haproxy -f /srv/lb.cfg\n",
+    write(root, {"etc/systemd/system/lb.service": "[Service]\nEnvironment=P=49000\n"
+                 "ExecStart=/usr/sbin/haproxy -f /srv/lb.cfg\n",
                  "srv/lb.cfg": "frontend a\n bind \":${P}\"\n"})
     (tmp_path / "lb.cfg").write_text("frontend b\n bind \":${P-49001}\"\n")
     done = nextport("used", "--source", "haproxy", "--format", "json", "--root", root, "--haproxy-config", tmp_path / "lb.cfg")

@@ -23,7 +23,8 @@ def write(root, files):
 
 
 def look(run, *args):
-    done = run("used", "--source", "quadlet", "--protocol", "both", "--range", "1-65535", "--format", "json", "--all", *args)
+    done = run("used", "--source", "quadlet", "--protocol", "both", "--range", "1-65535", "--format", "json", "--all",
+               *args)
     assert done.status == 0, done
     return done.json["claims"], done.json["sources"][0]
 
@@ -173,8 +174,8 @@ TAKEN = ["8000:80", "127.0.0.1:8001:80", "[::1]:8002:80", "8003-8005:80-82", "80
          "8008:80/sctp", "0.0.0.0:8009:80", "[::]:8010:80", '"8011:80"', "08012:80", "8013:80,8014:81/udp",
          '"8015:80","8016:81"', "[127.0.0.1]:8017:80"]
 REFUSED = ["::80", "8000-8002:80", "8000:80-82", "8000:80/", "8000:80/xyz", "0:80", "::1:8000:80", "*:8000:80",
-           "localhost:8000:80", " 8000:80", "8000:80/tcp/udp", "[::1]:80", "65536:80", "8000:0", "-1:80", "8002-8000:80-82",
-           "8000-8001-8002:80-82", ":", "[::1:8000:80"]
+           "localhost:8000:80", " 8000:80", "8000:80/tcp/udp", "[::1]:80", "65536:80", "8000:0", "-1:80",
+           "8002-8000:80-82", "8000-8001-8002:80-82", ":", "[::1:8000:80"]
 
 
 @pytest.mark.skipif(not (shutil.which("podman") and shutil.which("busybox")), reason="podman or busybox is missing")
