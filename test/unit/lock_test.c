@@ -3,12 +3,11 @@
 #define _GNU_SOURCE
 #include "lib/scratch.h"
 
-#include "host/linux/linux.h"
+#include "host/host.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pwd.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -670,19 +669,6 @@ static void setup_makes_group_folder_and_modes(void **state)
     assert_exits_with(pid, 0);
 }
 
-static void the_name_service_answers_where_the_files_do_not(void **state)
-{
-    (void)state;
-    char field[PATH_MAX];
-    const struct passwd *root = getpwuid(0);
-    assert_non_null(root);
-    assert_true(np_name_field("passwd", "0", 5, field, sizeof field));
-    assert_string_equal(field, root->pw_dir);
-    assert_false(np_name_field("passwd", "0", 5, field, 2)); /* no room */
-    assert_false(np_name_field("passwd", "0", 99, field, sizeof field));
-    assert_false(np_name_field("group", "nobody knows this", 2, field, sizeof field));
-}
-
 static void the_users_ledger_has_its_place(void **state)
 {
     (void)state;
@@ -736,7 +722,6 @@ int main(void)
         TEST(a_ledger_is_published_once),
         TEST(what_a_killed_maker_left_is_cleared),
         TEST(setup_makes_group_folder_and_modes),
-        TEST(the_name_service_answers_where_the_files_do_not),
         TEST(the_users_ledger_has_its_place),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);

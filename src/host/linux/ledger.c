@@ -5,7 +5,6 @@
  * changed only by root and by us, nobody else can exchange what was looked at.
  * SPDX-License-Identifier: MIT */
 #define _GNU_SOURCE
-#include "base/text.h"
 #include "host/linux/linux.h"
 
 #include <errno.h>
@@ -71,7 +70,7 @@ static void neighbour_path(char ret[PATH_MAX], const struct place *p, size_t i)
 
 /* ---- The group ----------------------------------------------------------------------------------------------- */
 
-/* /etc/group first: to ask the name service costs more than all else we do. */
+/* /etc/group first: to load the plugins of the name service costs more than all else we do. */
 static gid_t find_in_file(const char *name)
 {
     char text[8192];
@@ -93,13 +92,11 @@ static gid_t find_in_file(const char *name)
 
 static gid_t find_group(void)
 {
-    enum { GID_FIELD = 2 };
-    char field[32];
-    uint64_t number;
+    char text[16384];
+    struct group g, *found = NULL;
     gid_t gid = find_in_file(NP_GROUP);
-    if (gid == NO_GID && np_name_field("group", NP_GROUP, GID_FIELD, field, sizeof field) &&
-        np_text_u64(np_text_of(field), UINT32_MAX - 1, &number))
-        gid = (gid_t)number;
+    if (gid == NO_GID && getgrnam_r(NP_GROUP, &g, text, sizeof text, &found) == 0 && found != NULL)
+        gid = g.gr_gid;
     return gid;
 }
 
@@ -365,38 +362,19 @@ bool np_host_is_machine_ledger(const char *path)
     return strcmp(path, MACHINE_LEDGER) == 0;
 }
 
-/* As for the group: /etc/passwd, then the name service. Empty when there is none. */
-static void find_home(char *ret, size_t size)
-{
-    enum { HOME_FIELD = 5 };
-    char text[8192], key[32];
-    struct passwd pw, *found = NULL;
-    FILE *f = fopen("/etc/passwd", "re");
-    *ret = '\0';
-    while (f != NULL && fgetpwent_r(f, &pw, text, sizeof text, &found) == 0)
-        if (pw.pw_uid == geteuid() && snprintf(ret, size, "%s", pw.pw_dir) < (int)size)
-            break;
-    if (f != NULL)
-        fclose(f);
-    snprintf(key, sizeof key, "%lu", (unsigned long)geteuid());
-    if (*ret == '\0')
-        np_name_field("passwd", key, HOME_FIELD, ret, size);
-}
-
 enum nextport_status np_host_user_ledger(struct np_arena *a, const char **ret, struct nextport_error *err)
 {
-    char found[PATH_MAX];
+    char text[16384];
+    struct passwd pw, *found = NULL;
     const char *state = np_host_env(a, "XDG_STATE_HOME"), *home = np_host_env(a, "HOME");
     /* A relative path counts as unset: https://specifications.freedesktop.org/basedir-spec/ */
     if (state != NULL && state[0] == '/') {
         *ret = np_sprintf(a, "%s/nextport/ledger.db", state);
         return NEXTPORT_OK;
     }
+    if (home == NULL || home[0] != '/')
+        home = getpwuid_r(geteuid(), &pw, text, sizeof text, &found) == 0 && found != NULL ? pw.pw_dir : NULL;
     if (home == NULL || home[0] != '/') {
-        find_home(found, sizeof found);
-        home = found;
-    }
-    if (home[0] != '/') {
         np_fail(err, NEXTPORT_FAILED, "find the ledger of user %ld: no home directory", (long)geteuid());
         np_hint(err, "Set HOME or XDG_STATE_HOME, or name the file with --ledger.");
         return NEXTPORT_FAILED;

@@ -11,10 +11,6 @@
 enum nextport_status np_fail_errno(struct nextport_error *err, enum nextport_status status, int errnum, const char *fmt,
                                    ...) NP_PRINTF(4, 5);
 
-/* One field, from 0, of what the name service says of a key in "group" or "passwd". False: it knows none, there is none, or it
- * does not fit; `ret` may hold anything then. Starts a program. */
-bool np_name_field(const char *database, const char *key, unsigned field, char *ret, size_t size);
-
 /* Receives one datagram of the kernel's on a netlink socket: any process can send to our address. -1 with errno; EBADMSG when
  * it was longer than `size`. */
 ssize_t np_netlink_receive(int fd, void *buf, size_t size);
