@@ -628,6 +628,13 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
     return status == NEXTPORT_OK ? np_files_look(look, &given, &look->settings->systemd_files, nowhere, err) : status;
 }
 
+/* "shop" of "shop.socket" and "shop.service": they belong together. */
+static const char *label(struct np_arena *arena, const struct nextport_claim *claim)
+{
+    const char *dot = strrchr(claim->holder, '.');
+    return dot && dot != claim->holder ? np_strndup(arena, claim->holder, (size_t)(dot - claim->holder)) : claim->holder;
+}
+
 const struct np_source np_source_systemd = {
     .name = "systemd",
     .about = "what socket units listen on and services are told to use, started or not",
@@ -635,6 +642,7 @@ const struct np_source np_source_systemd = {
     .narrow = true,
     .files = true,
     .adopts = "project",
+    .label = label,
     .look = look,
     .parse = parse,
 };

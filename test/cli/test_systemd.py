@@ -272,13 +272,13 @@ def test_a_named_file_is_read_wherever_it_lies(nextport, tmp_path):
     assert missing.status == 4 and "missing.socket" in missing.log
 
 
-def test_adopt_leases_to_the_unit(nextport, tmp_path):
+def test_adopt_leases_to_a_project_that_is_called_as_the_unit(nextport, tmp_path):
     unit, conf = tmp_path / "shop.service", tmp_path / "nextport.conf"
     unit.write_text("[Service]\nEnvironment=PORT=49000\n")
     conf.write_text(f"[systemd]\nfiles = {unit}\n")
     assert nextport("adopt", "--apply").status == 0
     lease, = nextport("leases", "--format", "json").json["leases"]
-    assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "shop.service", "systemd: shop.service")
+    assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "shop", "systemd: shop.service")
 
 
 def test_what_nothing_enables_is_conditional(nextport, tmp_path):
