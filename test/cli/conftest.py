@@ -14,6 +14,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -103,6 +104,7 @@ class Done:
 
     def __init__(self, process):
         self.status, self.out, self.err = process.returncode, process.stdout, process.stderr
+        self.args = process.args
 
     @property
     def text(self):
@@ -171,6 +173,38 @@ def nextport(program, ledger, tmp_path):
         kwargs.setdefault("stdout", subprocess.PIPE)
         kwargs.setdefault("stderr", subprocess.PIPE)
         return Done(subprocess.run([program, *map(str, args)], env=full, timeout=120, **kwargs))
+
+    return run
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may look into: pytest's own are closed."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="nextport-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def as_nobody(program, open_folder):
+    """Runs a copy of the program as a user without any right, whose home is the folder of the copy."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    copy = shutil.copy(program, open_folder)
+
+    def run(*words, **env):
+        env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": str(open_folder),
+               **{name: str(value) for name, value in env.items()}}
+        try:
+            return Done(subprocess.run([str(copy), *map(str, words)], env=env, user=NOBODY, group=NOBODY, extra_groups=[],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                       timeout=60, cwd="/"))
+        except OSError as refusal:
+            pytest.skip(f"cannot become another user here: {refusal}")
 
     return run
 

@@ -3,17 +3,14 @@
 import os
 import pathlib
 import resource
-import shutil
 import sqlite3
 import subprocess
-import tempfile
 
 import pytest
 
-from conftest import BUILD, WINDOWS, Done
+from conftest import BUILD, NOBODY, WINDOWS, Done
 
 OK, FAILED, INPUT, FULL, BLIND, LEDGER, CONFLICT, DENIED, RETRY = range(9)
-NOBODY = 65534
 GIB = 1 << 30
 
 
@@ -265,39 +262,9 @@ def test_a_wrong_setting_is_an_error_with_its_line_and_the_nearest_name(nextport
     refused(nextport("next", "--config", path), INPUT, path, *words)
 
 
-@pytest.fixture
-def elsewhere():
-    """A folder that every user may look into: pytest's own are closed."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="nextport-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def as_nobody(program, elsewhere):
-    """Runs a copy of the program as a user without any right."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become another user")
-    copy = elsewhere / "nextport"
-    shutil.copy(program, copy)
-    copy.chmod(0o755)
-
-    def run(*words, **env):
-        env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **{k: str(v) for k, v in env.items()}}
-        try:
-            return Done(subprocess.run([copy, *map(str, words)], env=env, user=NOBODY, group=NOBODY, extra_groups=[],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                       timeout=60, cwd="/"))
-        except (PermissionError, OSError) as refusal:
-            pytest.skip(f"cannot become another user here: {refusal}")
-
-    return run
-
-
 @pytest.mark.linux("as another user")
-def test_an_iis_file_that_this_user_may_not_read_stops_the_answer(as_nobody, elsewhere):
-    path = elsewhere / "applicationHost.config"
+def test_an_iis_file_that_this_user_may_not_read_stops_the_answer(as_nobody, open_folder):
+    path = open_folder / "applicationHost.config"
     path.write_text(SITES)
     path.chmod(0o600)
     done = as_nobody("next", "--dry-run", "--iis-config", path)
@@ -305,8 +272,8 @@ def test_an_iis_file_that_this_user_may_not_read_stops_the_answer(as_nobody, els
 
 
 @pytest.mark.linux("as another user")
-def test_a_configuration_file_that_this_user_may_not_read_is_refused(as_nobody, elsewhere):
-    path = elsewhere / "nextport.conf"
+def test_a_configuration_file_that_this_user_may_not_read_is_refused(as_nobody, open_folder):
+    path = open_folder / "nextport.conf"
     path.write_text("")
     path.chmod(0o600)
     refused(as_nobody("next", "--dry-run", "--config", path), DENIED, path, "permission denied", "readable")

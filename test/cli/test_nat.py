@@ -13,10 +13,9 @@ import sys
 
 import pytest
 
-from conftest import NATIVE
+from conftest import NATIVE, NOBODY
 
 pytestmark = pytest.mark.linux("NAT of Windows keeps its ports by exclusions")
-NOBODY = 65534
 
 SERVE = """
 import socket, sys
@@ -175,37 +174,20 @@ def test_looking_makes_no_table_of_iptables(nextport):
     assert names.read_text() == ""
 
 
-@pytest.fixture
-def as_nobody(program, tmp_path_factory):
-    """The program where an ordinary user may run it."""
-    folder = pathlib.Path(tmp_path_factory.mktemp("nobody"))
-    copy = shutil.copy(program, folder)
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(0o755)
-
-    env = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")} | {"HOME": str(folder)}
-
-    def run(*words):
-        return subprocess.run([copy, *words], env=env, user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True,
-                              text=True, timeout=60, cwd="/")
-
-    return run
-
-
 def test_an_ordinary_user_is_told_that_nat_was_not_inspected(as_nobody):
     nat("chain pre { PREROUTING; tcp dport 49000 redirect to :8080; }")
     words = ("next", "--dry-run", "--policy", "podman=off", "--ledger", "/nonexistent/ledger.db")
     done = as_nobody(*words)
-    assert done.stderr.count("NAT") == 1, done
-    assert "NAT was not inspected). Run as root to see it, or do without: '--policy nat=off'." in done.stderr, done
+    assert done.log.count("NAT") == 1, done
+    assert "NAT was not inspected). Run as root to see it, or do without: '--policy nat=off'." in done.log, done
     quiet = as_nobody(*words, "--quiet")
-    assert (quiet.stdout, quiet.stderr) == ("49000\n", ""), quiet
+    assert (quiet.text, quiet.log) == ("49000\n", ""), quiet
     done = as_nobody("used", "--source", "nat")
-    assert done.returncode == 0 and "nat (partial)" in done.stdout and "Run as root" in done.stdout, done
+    assert done.status == 0 and "nat (partial)" in done.text and "Run as root" in done.text, done
     refused = as_nobody("used", "--source", "nat", "--policy", "nat=require")
-    assert refused.returncode == 4 and "NAT was not inspected" in refused.stderr, refused
+    assert refused.status == 4 and "NAT was not inspected" in refused.log, refused
     silent = as_nobody("used", "--source", "nat", "--policy", "nat=off")
-    assert silent.returncode == 0 and "NAT was not inspected" not in silent.stdout + silent.stderr, silent
+    assert silent.status == 0 and "NAT was not inspected" not in silent.text + silent.log, silent
 
 
 MODULES = """
@@ -248,18 +230,20 @@ def change(ledger, statement):
         db.execute(statement)
 
 
-def test_leases_of_an_ordinary_user_end_all_the_same(as_nobody, tmp_path_factory):
+def test_leases_of_an_ordinary_user_end_all_the_same(as_nobody, open_folder):
     """Who can never see NAT would else keep every port for ever."""
-    folder = tmp_path_factory.mktemp("ledger")
+    folder = open_folder / "ledger"
+    folder.mkdir(mode=0o700)
     os.chown(folder, NOBODY, NOBODY)
     words = ("next", "--ledger", str(folder / "ledger.db"))
-    assert as_nobody(*words).stdout == "49000\n"
+    assert as_nobody(*words).port == 49000
     change(folder / "ledger.db", "UPDATE lease SET expires = 1")
-    assert as_nobody(*words).stdout == "49000\n"
+    assert as_nobody(*words).port == 49000
 
 
-def test_a_lease_that_nat_was_seen_to_use_is_kept_by_who_cannot_see_it(nextport, as_nobody, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ledger")
+def test_a_lease_that_nat_was_seen_to_use_is_kept_by_who_cannot_see_it(nextport, as_nobody, open_folder):
+    folder = open_folder / "ledger"
+    folder.mkdir(mode=0o700)
     ledger = folder / "ledger.db"
     assert nextport("next", "--ledger", ledger).port == 49000
     nat("chain pre { PREROUTING; tcp dport 49000 redirect to :8080; }")
@@ -269,7 +253,7 @@ def test_a_lease_that_nat_was_seen_to_use_is_kept_by_who_cannot_see_it(nextport,
     change(ledger, "DELETE FROM meta WHERE key LIKE 'note:looked%'")  # another look is due
     for path in (folder, *folder.iterdir()):
         os.chown(path, NOBODY, NOBODY)
-    assert as_nobody("next", "--ledger", str(ledger)).stdout == "49001\n"
+    assert as_nobody("next", "--ledger", str(ledger)).port == 49001
     with contextlib.closing(sqlite3.connect(ledger)) as db:
         states = db.execute("SELECT port, state FROM lease ORDER BY port").fetchall()
     assert states == [(49000, "confirmed"), (49001, "pending")]

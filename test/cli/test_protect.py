@@ -9,27 +9,16 @@ import pathlib
 import shutil
 import socket
 import struct
-import tempfile
 
 import pytest
-from conftest import set_outgoing_ports
+from conftest import NOBODY, set_outgoing_ports
 
 pytestmark = pytest.mark.linux("ip_local_reserved_ports and sysctl.d")
 NET = pathlib.Path("/proc/sys/net/ipv4")
 RESERVED = NET / "ip_local_reserved_ports"
 KEY = "net.ipv4.ip_local_reserved_ports"
 FAILED, INPUT, FULL, CONFLICT, DENIED = 1, 2, 3, 6, 7
-NOBODY = 65534
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closed at once, so that no port stays in TIME_WAIT
-
-
-@pytest.fixture
-def elsewhere():
-    """A folder that every user may look into: pytest's own are closed."""
-    made = pathlib.Path(tempfile.mkdtemp(prefix="nextport-test-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture
@@ -289,8 +278,8 @@ def test_a_folder_that_may_not_be_written_leaves_the_list_alone(nextport, file):
     refused_untouched(refused, DENIED, file, "/etc/sysctl.d", "read-only")
 
 
-def test_only_root_may_and_everybody_is_shown(nextport, program, file, folder, elsewhere):
-    copy = elsewhere / "nextport"
+def test_only_root_may_and_everybody_is_shown(nextport, program, file, folder, open_folder):
+    copy = open_folder / "nextport"
     wrapper = pathlib.Path(program)
     original = wrapper.read_text().rsplit("' ", 1)[1].split()[0]
     shutil.copy(original, copy)

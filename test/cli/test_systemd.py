@@ -331,16 +331,16 @@ def test_a_hundred_thousand_units_are_read(nextport, tmp_path):
     assert given.port == 50000
 
 
-def test_an_environment_file_that_only_root_may_read_is_a_gap_to_others(nextport, tmp_path):
-    root = write(tmp_path / "root", {f"{SYSTEM}/a.service": "[Service]\nEnvironmentFile=/etc/secret\nEnvironment=PORT=49000\n",
-                                     "etc/secret": "PASSWORD=xyzzy\nHTTP_PORT=49001\n"})
+@pytest.mark.linux("as another user")
+def test_an_environment_file_that_only_root_may_read_is_a_gap_to_others(nextport, as_nobody, open_folder):
+    root = write(open_folder / "root", {f"{SYSTEM}/a.service": "[Service]\nEnvironmentFile=/etc/secret\nEnvironment=PORT=49000\n",
+                                        "etc/secret": "PASSWORD=xyzzy\nHTTP_PORT=49001\n"})
     (root / "etc" / "secret").chmod(0)
-    if os.geteuid() == 0:
-        assert nextport("next", "--dry-run", "--root", root).port == 49002
-        pytest.skip("root may read everything")
-    given = nextport("next", "--dry-run", "--root", root)
+    words = ("next", "--dry-run", "--root", root)
+    assert nextport(*words).port == 49002
+    given = as_nobody(*words)
     assert given.port == 49001 and "secret" in given.log
-    assert nextport("next", "--dry-run", "--strict", "--root", root).status == 4
+    assert as_nobody(*words, "--strict").status == 4
 
 
 def test_what_a_file_of_the_environment_keeps_secret_is_never_said(nextport, tmp_path):
