@@ -121,9 +121,10 @@ struct nextport_claim {
     const char *detail; /* the binding as written, the socket's state, ... */
     const char *source; /* never NULL */
     const char *file;
-    unsigned line;  /* 0: none */
-    int64_t pid;    /* 0: none or not visible */
-    uint64_t count; /* how many equal findings this row stands for, at least 1 */
+    unsigned line;    /* 0: none */
+    int64_t pid;      /* 0: none or not visible */
+    const char *unit; /* in which systemd runs that process ("shop.service"); NULL: in none, or not visible */
+    uint64_t count;   /* how many equal findings this row stands for, at least 1 */
 };
 
 /* What became of asking one source. Unreadable is never "nothing there". */

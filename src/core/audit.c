@@ -677,7 +677,7 @@ static const struct nextport_claim *usurper(struct auditor *a, const struct next
         const struct nextport_claim *claim = slice.items[i];
         if (!(claim->protocol & lease->protocol))
             continue;
-        if (!claim->holder || np_holder_is(lease->holder, claim))
+        if (!claim->holder || np_holder_kin(lease->holder, claim) != NP_STRANGER)
             return NULL;
         if (!found && !(claim->kind == NEXTPORT_SOCKET && own && is_one_of(own, claim->holder)))
             found = claim;

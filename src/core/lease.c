@@ -217,12 +217,39 @@ static const char *who_of(const char *recorded, const char *source)
     return colon && is_its ? colon + 2 : NULL;
 }
 
-bool np_holder_is(const char *recorded, const struct nextport_claim *claim)
+/* "shop" of "shop.socket" and "shop.service". */
+static bool is_same_unit(const char *a, const char *b)
+{
+    const char *a_dot = strrchr(a, '.'), *b_dot = strrchr(b, '.');
+    const size_t n = a_dot ? (size_t)(a_dot - a) : strlen(a);
+    return n == (b_dot ? (size_t)(b_dot - b) : strlen(b)) && strncmp(a, b, n) == 0;
+}
+
+/* Between a unit, which is declared, and a socket, which a program has. */
+static enum np_kin unit_kin(const char *recorded, const struct nextport_claim *claim)
+{
+    const char *unit = who_of(recorded, "systemd");
+    const bool is_unit = strcmp(claim->source, "systemd") == 0;
+    if (unit && is_unit)
+        return is_same_unit(unit, claim->holder) ? NP_SAME : NP_STRANGER;
+    if (unit && claim->kind == NEXTPORT_SOCKET)
+        return !claim->unit ? NP_MAYBE : is_same_unit(unit, claim->unit) ? NP_SAME : NP_STRANGER;
+    return is_unit && who_of(recorded, "sockets") ? NP_MAYBE : NP_STRANGER;
+}
+
+enum np_kin np_holder_kin(const char *recorded, const struct nextport_claim *claim)
 {
     if (!recorded || !is_known(claim))
-        return false;
+        return NP_STRANGER;
     const char *who = who_of(recorded, claim->source);
-    return (who && strcmp(who, claim->holder) == 0) || strcmp(recorded, claim->holder) == 0;
+    if ((who && strcmp(who, claim->holder) == 0) || strcmp(recorded, claim->holder) == 0)
+        return NP_SAME;
+    return unit_kin(recorded, claim);
+}
+
+bool np_holder_is(const char *recorded, const struct nextport_claim *claim)
+{
+    return np_holder_kin(recorded, claim) == NP_SAME;
 }
 
 /* ---- What an owner that asks again gets ---- */
@@ -232,6 +259,7 @@ struct users {
     const struct nextport_claim *own;      /* its holder's best claim */
     const struct nextport_claim *known;    /* the best of somebody else who is known */
     const struct nextport_claim *unknown;  /* of somebody who is not */
+    const struct nextport_claim *maybe;    /* of somebody who may be the holder */
     const struct nextport_claim *excluded; /* the system's own */
     const struct nextport_claim *promised; /* another ledger's lease */
 };
@@ -242,10 +270,18 @@ static void prefer(const struct nextport_claim **best, const struct nextport_cla
         *best = claim;
 }
 
+static const struct nextport_claim **slot_of(struct users *users, enum np_kin kin, const struct nextport_claim *claim)
+{
+    return kin == NP_SAME    ? &users->own
+           : kin == NP_MAYBE ? &users->maybe
+           : is_known(claim) ? &users->known
+                             : &users->unknown;
+}
+
 static struct users users_of(const struct nextport_lease *lease, enum nextport_protocol protocol,
                              const struct np_evidence *evidence)
 {
-    struct users users = {NULL, NULL, NULL, NULL, NULL};
+    struct users users = {NULL, NULL, NULL, NULL, NULL, NULL};
     for (size_t i = 0; i < evidence->n_claims; i++) {
         const struct nextport_claim *claim = &evidence->claims[i];
         if (!is_on(claim, lease->port, protocol))
@@ -255,10 +291,7 @@ static struct users users_of(const struct nextport_lease *lease, enum nextport_p
         else if (claim->kind == NEXTPORT_LEASED)
             prefer(&users.promised, claim);
         else if (np_claim_is_use(claim))
-            prefer(np_holder_is(lease->holder, claim) ? &users.own
-                   : is_known(claim)                  ? &users.known
-                                                      : &users.unknown,
-                   claim);
+            prefer(slot_of(&users, np_holder_kin(lease->holder, claim), claim), claim);
     }
     return users;
 }
@@ -307,6 +340,8 @@ struct np_ruling np_lease_rule(const struct nextport_lease *lease, enum nextport
         return keep(on.known, np_sprintf(arena, "%s has it, its application at last", np_holder_of(arena, on.known)));
     if (on.unknown)
         return keep(NULL, "who has it cannot be seen");
+    if (on.maybe)
+        return keep(NULL, np_sprintf(arena, "%s has it, and may be %s", np_holder_of(arena, on.maybe), lease->holder));
     if (on.known && may_be_hidden(lease->holder, evidence))
         return keep(NULL, np_sprintf(arena, "%s has it, but whether %s does cannot be seen",
                                      np_holder_of(arena, on.known), lease->holder));

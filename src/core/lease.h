@@ -89,8 +89,11 @@ const struct nextport_claim *np_lease_use(const struct np_evidence *, uint16_t p
 /* "SOURCE: WHO", as a lease records it; NULL when the claim does not say who. */
 const char *np_holder_of(struct np_arena *, const struct nextport_claim *);
 /* Is the claim's holder the one recorded? Schema 1 recorded WHO alone. A container that a file of Quadlet declares is the
- * one that Podman shows. */
-bool np_holder_is(const char *recorded, const struct nextport_claim *);
+ * one that Podman shows; a unit of systemd has the sockets of the programs in it, and a socket unit and a service of one name
+ * are one. Where it is not known in which unit a program runs, it may be any. */
+enum np_kin { NP_STRANGER, NP_MAYBE, NP_SAME };
+enum np_kin np_holder_kin(const char *recorded, const struct nextport_claim *);
+bool np_holder_is(const char *recorded, const struct nextport_claim *); /* NP_SAME */
 
 /* ---- What an owner that asks again gets ---- */
 

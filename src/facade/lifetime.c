@@ -55,7 +55,7 @@ static void find_socket(void *ctx, const struct np_socket *socket)
     if (named && !finding->processes)
         finding->processes = np_processes_read(finding->run->arena);
     if (named)
-        np_processes_find(finding->processes, socket->process_key, &claim.pid, &claim.holder);
+        np_processes_find(finding->processes, socket->process_key, &claim.pid, &claim.holder, &claim.unit);
     np_evidence_claim(&finding->run->evidence, &claim);
 }
 

@@ -114,7 +114,7 @@ static enum nextport_status rule_protocol(struct np_run *run, struct np_want *wa
         return NEXTPORT_OK;
     const struct nextport_claim *use = np_lease_use(&run->evidence, want->own->port, (enum nextport_protocol)more);
     const char *recorded = want->own->holder;
-    if (use && use->holder && recorded && !np_holder_is(recorded, use) && !serves(recorded, use))
+    if (use && use->holder && recorded && np_holder_kin(recorded, use) == NP_STRANGER && !serves(recorded, use))
         want->ruling = (struct np_ruling){.why = np_sprintf(run->arena, "its %s side is taken: %s has it",
                                                             np_protocol_name((enum nextport_protocol)more),
                                                             np_holder_of(run->arena, use))};

@@ -203,8 +203,9 @@ enum nextport_status np_host_sockets(enum np_socket_scope, enum nextport_protoco
 /* Which process has a socket. Reads the processes once; what this user may not see stays unknown. */
 struct np_processes;
 struct np_processes *np_processes_read(struct np_arena *);
-/* false: unknown or not visible. */
-bool np_processes_find(const struct np_processes *, uint64_t process_key, int64_t *ret_pid, const char **ret_program);
+/* false: unknown or not visible. `*ret_unit`: where systemd runs it ("shop.service"); NULL: nowhere, or not visible. */
+bool np_processes_find(const struct np_processes *, uint64_t process_key, int64_t *ret_pid, const char **ret_program,
+                       const char **ret_unit);
 /* Some processes could not be looked into. */
 bool np_processes_hidden(const struct np_processes *);
 

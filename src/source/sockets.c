@@ -30,7 +30,8 @@ static void claim(void *ctx, const struct np_socket *socket)
 {
     struct finding *finding = ctx;
     struct nextport_claim claim = np_socket_claim(socket);
-    if (finding->processes && !np_processes_find(finding->processes, socket->process_key, &claim.pid, &claim.holder) &&
+    if (finding->processes &&
+        !np_processes_find(finding->processes, socket->process_key, &claim.pid, &claim.holder, &claim.unit) &&
         socket->process_key && np_processes_hidden(finding->processes))
         finding->n_hidden++;
     np_evidence_claim(finding->look->ret, &claim);

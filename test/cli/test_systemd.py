@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Source systemd: what it claims is what the real systemd takes from the same unit files, while no systemd runs here."""
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -279,6 +280,66 @@ def test_adopt_leases_to_a_project_that_is_called_as_the_unit(nextport, tmp_path
     assert nextport("adopt", "--apply").status == 0
     lease, = nextport("leases", "--format", "json").json["leases"]
     assert (lease["port"], lease["owner"], lease["holder"]) == (49000, "shop", "systemd: shop.service")
+
+
+# ---- Its own programs ---------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def in_unit():
+    """in_unit("shop.service", process): has it run where systemd would have put the unit's."""
+    top = next((folder for folder in map(pathlib.Path, ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup"))
+                if (folder / "cgroup.procs").exists() and os.access(folder, os.W_OK)), None)
+    if top is None or os.geteuid() != 0:
+        pytest.skip("no control groups can be made here")
+    folder, inside = top / f"nextport-test-{os.getpid()}", []
+
+    def put(unit, process):
+        (folder / unit).mkdir(parents=True)
+        (folder / unit / "cgroup.procs").write_text(str(process.pid))
+        inside.append((process, folder / unit))
+
+    yield put
+    for process, unit in inside:
+        (top / "cgroup.procs").write_text(str(process.pid))
+        unit.rmdir()
+    if folder.exists():
+        folder.rmdir()
+
+
+def owner_of_a_service(nextport, tmp_path):
+    """Leased, and confirmed by the unit; then the unit names the port no longer."""
+    unit = tmp_path / "shop.service"
+    unit.write_text("[Service]\nEnvironment=PORT=49000\n")
+    words = ("next", "--project", "shop", "--format", "json", "--systemd-config", unit)
+    assert nextport("next", "--project", "shop").port == 49000
+    assert nextport(*words).status == 0
+    lease, = nextport("leases", "--format", "json").json["leases"]
+    assert lease["holder"] == "systemd: shop.service"
+    unit.write_text("[Service]\nExecStart=/srv/shop\n")
+    return words
+
+
+@pytest.mark.parametrize("runs_in, port, why", [
+    ("shop.service", 49000, "sockets: holder has it"),
+    (None, 49000, "sockets: holder has it, and may be systemd: shop.service"),
+    ("blog.service", 49001, "sockets: holder has it, and not systemd: shop.service"),
+])
+def test_an_owner_keeps_the_port_that_its_own_service_has(nextport, tmp_path, holder, in_unit, runs_in, port, why):
+    words = owner_of_a_service(nextport, tmp_path)
+    program = holder("listen4", 49000)
+    if runs_in:
+        in_unit(runs_in, program)
+    given, = nextport(*words).json["ports"]
+    assert (given["port"], given["why"]) == (port, why)
+
+
+def test_an_owner_keeps_its_port_when_its_program_becomes_a_unit(nextport, tmp_path, holder):
+    assert nextport("next", "--project", "shop").port == 49000
+    holder("listen4", 49000)
+    assert nextport("sweep").status == 0
+    unit = tmp_path / "shop.service"
+    unit.write_text("[Service]\nEnvironment=PORT=49000\n")
+    assert nextport("next", "--project", "shop", "--systemd-config", unit).port == 49000
 
 
 def test_what_nothing_enables_is_conditional(nextport, tmp_path):

@@ -408,6 +408,24 @@ static void a_container_that_quadlet_declares_is_the_one_that_podman_shows(void 
     assert_false(np_holder_is("quadlet", &shown));
 }
 
+static void a_unit_has_the_sockets_of_the_programs_in_it(void **state)
+{
+    (void)state;
+    const struct nextport_claim service = {.source = "systemd", .holder = "shop.service"},
+                                other = {.source = "systemd", .holder = "blog.service"};
+    struct nextport_claim socket = {.source = "sockets", .kind = NEXTPORT_SOCKET, .holder = "python3"};
+    assert_int_equal(np_holder_kin("systemd: shop.socket", &service), NP_SAME);
+    assert_int_equal(np_holder_kin("systemd: shop.socket", &other), NP_STRANGER);
+    assert_int_equal(np_holder_kin("systemd: shop.service", &socket), NP_MAYBE);
+    assert_int_equal(np_holder_kin("sockets: python3", &service), NP_MAYBE);
+    socket.unit = "shop.service";
+    assert_int_equal(np_holder_kin("systemd: shop.socket", &socket), NP_SAME);
+    socket.unit = "session-3.scope";
+    assert_int_equal(np_holder_kin("systemd: shop.service", &socket), NP_STRANGER);
+    assert_int_equal(np_holder_kin("iis: shop", &service), NP_STRANGER);
+    assert_int_equal(np_holder_kin(NULL, &socket), NP_STRANGER);
+}
+
 /* ---- What an owner that asks again gets ---- */
 
 /* Claims in a word: who, as what. */
@@ -540,6 +558,7 @@ int main(void)
         cmocka_unit_test(the_claim_that_says_most_speaks_for_a_port),
         cmocka_unit_test(a_holder_is_named_with_its_source),
         cmocka_unit_test(a_container_that_quadlet_declares_is_the_one_that_podman_shows),
+        cmocka_unit_test(a_unit_has_the_sockets_of_the_programs_in_it),
         cmocka_unit_test(only_a_known_stranger_or_the_system_moves_a_lease),
         cmocka_unit_test(a_lease_that_ended_leaves_nothing_behind),
     };

@@ -276,11 +276,11 @@ static void a_socket_leads_to_its_program(void **state)
     struct np_socket row = list(NP_SOCKETS_ALL, NEXTPORT_TCP, holder.port).last;
     struct np_processes *processes = np_processes_read(arena);
     int64_t pid = 0;
-    const char *program = NULL;
-    assert_true(np_processes_find(processes, row.process_key, &pid, &program));
+    const char *program = NULL, *unit = NULL;
+    assert_true(np_processes_find(processes, row.process_key, &pid, &program, &unit));
     assert_int_equal(pid, holder.pid);
     assert_string_equal(program, "holder");
-    assert_false(np_processes_find(processes, 0, &pid, &program));
+    assert_false(np_processes_find(processes, 0, &pid, &program, &unit));
     let_go(&holder);
     np_arena_free(arena);
 }

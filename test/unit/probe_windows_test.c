@@ -489,23 +489,23 @@ static void processes_are_named_with_their_services(void **state)
         {700, "svchost.exe (W3SVC, WAS)", "svchost.exe (WAS, W3SVC)"},
     };
     int64_t pid = 0;
-    const char *program = NULL;
+    const char *program = NULL, *unit = NULL;
     struct np_processes *processes = np_processes_of(arena, programs, 5, services, 7, false);
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        assert_true(np_processes_find(processes, expected[i].pid, &pid, &program));
+        assert_true(np_processes_find(processes, expected[i].pid, &pid, &program, &unit));
         assert_int_equal(pid, expected[i].pid);
         if (!expected[i].other || strcmp(program, expected[i].other) != 0)
             assert_string_equal(program, expected[i].one);
     }
-    assert_true(np_processes_find(processes, 708, &pid, &program));
+    assert_true(np_processes_find(processes, 708, &pid, &program, &unit));
     assert_non_null(strstr(program, " and 1 more services)"));
-    assert_false(np_processes_find(processes, 0, &pid, &program));
-    assert_false(np_processes_find(processes, 5, &pid, &program));
-    assert_false(np_processes_find(processes, 9999, &pid, &program));
-    assert_false(np_processes_find(processes, UINT64_MAX, &pid, &program));
+    assert_false(np_processes_find(processes, 0, &pid, &program, &unit));
+    assert_false(np_processes_find(processes, 5, &pid, &program, &unit));
+    assert_false(np_processes_find(processes, 9999, &pid, &program, &unit));
+    assert_false(np_processes_find(processes, UINT64_MAX, &pid, &program, &unit));
     assert_false(np_processes_hidden(processes));
     assert_true(np_processes_hidden(np_processes_of(arena, NULL, 0, NULL, 0, true)));
-    assert_false(np_processes_find(np_processes_of(arena, NULL, 0, NULL, 0, true), 4, &pid, &program));
+    assert_false(np_processes_find(np_processes_of(arena, NULL, 0, NULL, 0, true), 4, &pid, &program, &unit));
     np_arena_free(arena);
 }
 
@@ -516,14 +516,14 @@ static void a_process_that_runs_is_named(void **state)
     struct holder holder = hold("listen4");
     struct np_processes *processes = np_processes_read(arena);
     int64_t pid = 0;
-    const char *program = NULL;
+    const char *program = NULL, *unit = NULL;
     assert_false(np_processes_hidden(processes));
-    assert_true(np_processes_find(processes, holder.pid, &pid, &program));
+    assert_true(np_processes_find(processes, holder.pid, &pid, &program, &unit));
     assert_int_equal(pid, holder.pid);
     assert_string_equal(program, "holder_windows.exe");
     if (!under_wine()) { /* where the table says that every socket is nobody's */
         struct found found = list(NP_SOCKETS_ALL, NEXTPORT_TCP, holder.port);
-        assert_true(np_processes_find(processes, found.rows[0].process_key, &pid, &program));
+        assert_true(np_processes_find(processes, found.rows[0].process_key, &pid, &program, &unit));
         assert_int_equal(pid, holder.pid);
     }
     let_go(&holder);
@@ -538,7 +538,7 @@ static void a_service_that_runs_is_named(void **state)
     struct np_arena *arena = np_arena_new();
     DWORD needed, n = 0, resume = 0;
     int64_t pid;
-    const char *program = NULL;
+    const char *program = NULL, *unit = NULL;
     SC_HANDLE manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CONNECT | SC_MANAGER_ENUMERATE_SERVICE);
     if (!manager ||
         !EnumServicesStatusExW(manager, SC_ENUM_PROCESS_INFO, SERVICE_WIN32, SERVICE_ACTIVE, bytes, sizeof bytes,
@@ -547,7 +547,7 @@ static void a_service_that_runs_is_named(void **state)
         skip();
     const ENUM_SERVICE_STATUS_PROCESSW *row = (const void *)bytes;
     struct np_processes *processes = np_processes_read(arena);
-    if (!np_processes_find(processes, row->ServiceStatusProcess.dwProcessId, &pid, &program))
+    if (!np_processes_find(processes, row->ServiceStatusProcess.dwProcessId, &pid, &program, &unit))
         skip(); /* it has ended */
     print_message("# %s\n", program);
     assert_non_null(strchr(program, '('));

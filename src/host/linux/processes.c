@@ -18,7 +18,7 @@
 struct owner {
     uint64_t inode;
     int64_t pid;
-    const char *program; /* NULL: not visible */
+    const char *program, *unit; /* NULL: not visible; no unit */
 };
 
 struct np_processes {
@@ -49,6 +49,16 @@ static bool socket_inode(struct np_text link, uint64_t *ret)
         return false;
     struct np_text digits = {.ptr = link.ptr + sizeof prefix - 1, .len = link.len - sizeof prefix};
     return np_text_u64(digits, UINT64_MAX, ret);
+}
+
+static bool read_small(const char *path, char *ret, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t len = fd < 0 ? -1 : read(fd, ret, size - 1);
+    if (fd >= 0)
+        close(fd);
+    ret[len > 0 ? len : 0] = '\0';
+    return len > 0;
 }
 
 /* The kernel keeps 15 bytes of the name; the file's name has the rest, where we may see it. */
@@ -91,11 +101,33 @@ static void hide_unless_gone(struct np_processes *processes, int errnum)
         processes->hidden = true;
 }
 
-static void add_owner(struct np_processes *processes, uint64_t inode, int64_t pid, const char *program)
+static bool is_unit(struct np_text name)
 {
-    struct owner *owner =
-        np_push(processes->arena, &processes->owners, &processes->n, &processes->capacity, sizeof *owner);
-    *owner = (struct owner){.inode = inode, .pid = pid, .program = program};
+    const char *dot = name.len ? memrchr(name.ptr, '.', name.len) : NULL;
+    const struct np_text suffix = {dot, dot ? name.len - (size_t)(dot - name.ptr) : 0};
+    return np_text_is(suffix, ".service") || np_text_is(suffix, ".scope");
+}
+
+/* The last part of a line of cgroups(7) that is a unit: "0::/system.slice/shop.service/worker". */
+static const char *unit_in(struct np_arena *arena, struct np_text line)
+{
+    const char *found = NULL;
+    struct np_text part;
+    while (np_text_split(&line, '/', &part))
+        found = is_unit(part) ? np_text_dup(arena, part) : found;
+    return found;
+}
+
+static const char *unit_of(struct np_arena *arena, int64_t pid)
+{
+    char path[32], text[4096];
+    struct np_text line, rest;
+    const char *unit = NULL;
+    snprintf(path, sizeof path, "/proc/%" PRId64 "/cgroup", pid);
+    rest = np_text_of(read_small(path, text, sizeof text) ? text : "");
+    while (!unit && np_text_split(&rest, '\n', &line))
+        unit = unit_in(arena, line);
+    return unit;
 }
 
 static void read_process(struct np_processes *processes, int proc, int64_t pid)
@@ -110,7 +142,7 @@ static void read_process(struct np_processes *processes, int proc, int64_t pid)
             close(fd);
         return;
     }
-    const char *program = NULL;
+    struct owner owner = {.pid = pid};
     for (struct dirent *entry; (entry = readdir(dir));) {
         char link[64];
         uint64_t inode;
@@ -119,8 +151,13 @@ static void read_process(struct np_processes *processes, int proc, int64_t pid)
             hide_unless_gone(processes, errno);
         if (len <= 0 || !socket_inode((struct np_text){.ptr = link, .len = (size_t)len}, &inode))
             continue;
-        program = program ? program : program_of(processes->arena, pid);
-        add_owner(processes, inode, pid, program);
+        if (!owner.inode) {
+            owner.program = program_of(processes->arena, pid);
+            owner.unit = unit_of(processes->arena, pid);
+        }
+        owner.inode = inode;
+        *(struct owner *)np_push(processes->arena, &processes->owners, &processes->n, &processes->capacity,
+                                 sizeof owner) = owner;
     }
     closedir(dir);
 }
@@ -145,7 +182,7 @@ struct np_processes *np_processes_read(struct np_arena *arena)
 }
 
 bool np_processes_find(const struct np_processes *processes, uint64_t process_key, int64_t *ret_pid,
-                       const char **ret_program)
+                       const char **ret_program, const char **ret_unit)
 {
     size_t low = 0, high = processes->n;
     while (low < high) {
@@ -159,6 +196,7 @@ bool np_processes_find(const struct np_processes *processes, uint64_t process_ke
         return false;
     *ret_pid = processes->owners[low].pid;
     *ret_program = processes->owners[low].program;
+    *ret_unit = processes->owners[low].unit;
     return true;
 }
 
@@ -176,16 +214,6 @@ struct process {
     char state;
     uint64_t threads, start; /* start: ticks since the system's start, as this time namespace counts them */
 };
-
-static bool read_small(const char *path, char *ret, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    ssize_t len = fd < 0 ? -1 : read(fd, ret, size - 1);
-    if (fd >= 0)
-        close(fd);
-    ret[len > 0 ? len : 0] = '\0';
-    return len > 0;
-}
 
 /* The name may hold anything, ") R 1" too: what counts stands behind its last parenthesis. */
 static bool read_process_of(int64_t pid, struct process *ret)

@@ -83,12 +83,13 @@ static const char *with_services(const struct np_processes *processes, uint64_t 
 
 /* A process that ended meanwhile is not known; its number may be another's soon. */
 bool np_processes_find(const struct np_processes *processes, uint64_t process_key, int64_t *ret_pid,
-                       const char **ret_program)
+                       const char **ret_program, const char **ret_unit)
 {
     const size_t i = find(processes->programs, processes->n_programs, process_key);
     if (process_key == 0 || i == processes->n_programs || processes->programs[i].pid != process_key)
         return false;
     *ret_pid = (int64_t)process_key;
+    *ret_unit = NULL;
     *ret_program = process_key == SYSTEM_PROCESS ? "System (HTTP.sys or another driver)"
                                                  : with_services(processes, process_key, processes->programs[i].name);
     return true;
