@@ -12,14 +12,18 @@
 
 enum { HEADER_SIZE = 32 }; /* https://sqlite.org/fileformat.html#the_write_ahead_log */
 
-/* False: there is none, or none with a transaction in it; nothing is left open. */
+/* False: there is none that may be written, or none with a transaction in it; nothing is left open. */
 static bool open_begun(sqlite3_vfs *base, const char *name, sqlite3_file *f, int flags, int *ret_flags)
 {
     sqlite3_int64 size = 0;
-    bool begun = base->xOpen(base, name, f, flags & ~SQLITE_OPEN_CREATE, ret_flags) == SQLITE_OK &&
-                 f->pMethods->xFileSize(f, &size) == SQLITE_OK && size > HEADER_SIZE;
+    int got = 0; /* SQLite opens for reading what it may not write */
+    bool begun = base->xOpen(base, name, f, flags & ~SQLITE_OPEN_CREATE, &got) == SQLITE_OK &&
+                 (got & SQLITE_OPEN_READWRITE) != 0 && f->pMethods->xFileSize(f, &size) == SQLITE_OK &&
+                 size > HEADER_SIZE;
     if (!begun && f->pMethods != NULL)
         f->pMethods->xClose(f);
+    if (begun && ret_flags != NULL)
+        *ret_flags = got;
     return begun;
 }
 
