@@ -3,11 +3,14 @@
 #define _GNU_SOURCE
 #include "lib/image.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,6 +62,44 @@ static void what_is_no_file_is_refused_by_its_kind_and_nothing_waits(void **stat
     image_refuses(image, "/etc/fifo", NP_READ_BAD, "a FIFO, not a file");
     image_refuses(image, "/etc/long", NP_READ_BAD, "larger than 65536 bytes, the most that is read");
     image_refuses(image, "/etc/loop", NP_READ_BAD, "too many levels of symbolic links");
+}
+
+/* Has anybody opened it since? */
+static bool was_opened(int watch)
+{
+    char event[sizeof(struct inotify_event) + NAME_MAX + 1];
+    const ssize_t n = read(watch, event, sizeof event);
+    assert_true(n > 0 || errno == EAGAIN);
+    return n > 0;
+}
+
+static void what_is_no_file_is_not_even_opened(void **state)
+{
+    struct image *image = *state;
+    const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    assert_true(watch >= 0);
+    assert_int_equal(mkfifo(image_in(image, "/etc/fifo"), 0644), 0);
+    assert_true(inotify_add_watch(watch, image_in(image, "/etc/fifo"), IN_OPEN) >= 0);
+    add_link(image, "/etc/link", "fifo");
+    image_refuses(image, "/etc/link", NP_READ_BAD, "a FIFO, not a file");
+    image_open_reader(image, NULL);
+    image_refuses(image, image_in(image, "/etc/link"), NP_READ_BAD, "a FIFO, not a file");
+    assert_false(was_opened(watch));
+    close(open(image_in(image, "/etc/fifo"), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    assert_true(was_opened(watch));
+    close(watch);
+}
+
+static void links_of_the_kernel_are_not_followed(void **state)
+{
+    struct image *image = *state;
+    const char *why;
+    image_add_file(image, "/etc/file", "x");
+    const int file = open(image_in(image, "/etc/file"), O_RDONLY | O_CLOEXEC);
+    assert_true(file >= 0);
+    image_open_reader(image, NULL);
+    assert_int_equal(image_read(image, np_sprintf(image->arena, "/proc/self/fd/%d", file), &why), NP_READ_BAD);
+    close(file);
 }
 
 static void a_device_is_refused(void **state)
@@ -358,6 +399,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         image_test(a_file_is_read_whole),
         image_test(what_is_no_file_is_refused_by_its_kind_and_nothing_waits),
+        image_test(what_is_no_file_is_not_even_opened),
+        image_test(links_of_the_kernel_are_not_followed),
         image_test(a_device_is_refused),
         image_test(a_file_that_may_not_be_read_is_not_absent),
         image_test(a_file_that_does_not_say_its_size_is_read_whole),

@@ -35,11 +35,20 @@ static int open_in_root(int root_fd, const char *path, int flags)
     return (int)fd;
 }
 
+/* /proc has links that lead to what a process has open, wherever that is: nobody's configuration lies behind one. Where
+ * the kernel cannot be told so (before 5.6, or a container that forbids the call) they are as any other. */
+static int open_here(const char *path, int flags)
+{
+    const struct open_how how = {.flags = (uint64_t)(unsigned)flags, .resolve = RESOLVE_NO_MAGICLINKS};
+    const long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    return fd < 0 && (errno == ENOSYS || errno == EPERM) ? open(path, flags) : (int)fd;
+}
+
 static int open_below(const struct np_disk *disk, const char *path, int flags)
 {
     if (disk->root)
         return open_in_root((int)disk->folder, path, flags | O_CLOEXEC);
-    return open(path, flags | O_CLOEXEC);
+    return open_here(path, flags | O_CLOEXEC);
 }
 
 enum nextport_status np_disk_open_root(struct np_disk *disk, const char *root, struct nextport_error *err)
@@ -60,10 +69,17 @@ enum nextport_status np_disk_open_root(struct np_disk *disk, const char *root, s
     return err->status;
 }
 
-/* O_NONBLOCK: to open a FIFO must not wait for its writer. O_NOCTTY: to open a terminal must not make it ours. */
+/* To open a device, /dev/watchdog say, or a FIFO is to do something to it: what is no file gets a name of ours only, for
+ * np_disk_stamp() to say what it is. One may take a file's place after that: O_NONBLOCK, so that a FIFO's writer is not
+ * waited for, and O_NOCTTY, so that a terminal does not become ours. */
 int np_disk_open(const struct np_disk *disk, const char *path, enum np_purpose purpose, intptr_t *ret)
 {
-    *ret = open_below(disk, path, O_RDONLY | (purpose == NP_TO_LIST ? O_DIRECTORY : O_NONBLOCK | O_NOCTTY));
+    struct np_stamp what = {0};
+    const int reason = purpose == NP_TO_READ ? np_disk_look(disk, path, &what) : 0;
+    if (reason)
+        return reason;
+    const int to_read = what.not_file ? O_PATH : O_NONBLOCK | O_NOCTTY;
+    *ret = open_below(disk, path, O_RDONLY | (purpose == NP_TO_LIST ? O_DIRECTORY : to_read));
     return *ret < 0 ? errno : 0;
 }
 
