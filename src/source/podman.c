@@ -2,6 +2,7 @@
  * otherwise Podman is asked, by the socket that its service or systemd keeps, and only where there is a database: to ask may
  * start it.
  * SPDX-License-Identifier: MIT */
+#include "base/map.h"
 #include "source/container.h"
 #include "source/engine.h"
 #include "source/podman_state.h"
@@ -25,26 +26,40 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
     return np_container_claim(ret, np_source_podman.name, "unnamed", &inspection, NULL, NULL, err);
 }
 
-static const char *glob_one(struct np_look *look, const char *pattern, const char **why)
+struct found {
+    struct np_look *look;
+    struct np_map folders; /* that have one */
+    const char **paths;
+    size_t n, capacity;
+    const char *why; /* NULL, or what could not be looked into, and may have more */
+};
+
+/* Those of one kind, where there is no older one beside it. */
+static void find_kind(struct found *ret, const char *storage, const char *kind)
 {
-    const char *const *found;
+    struct np_arena *arena = ret->look->ret->arena;
+    const char *const *paths, *why;
     size_t n;
-    np_reader_glob(look->reader, pattern, &found, &n, why);
-    return n > 0 ? found[0] : NULL;
+    np_reader_glob(ret->look->reader, np_sprintf(arena, "%s/%s", storage, kind), &paths, &n, &why);
+    ret->why = ret->why ? ret->why : why;
+    for (size_t i = 0; i < n; i++) {
+        void **at = np_map_at(&ret->folders, np_strndup(arena, paths[i], strlen(paths[i]) - strlen(kind)));
+        if (!*at)
+            *(const char **)np_push(arena, &ret->paths, &ret->n, &ret->capacity, sizeof *ret->paths) = paths[i];
+        *at = ret;
+    }
 }
 
-/* The first database below `storage`, a glob; NULL: none. *why: NULL, or what could not be looked into, and may have one.
- * Where there is no storage, which is usual, that is one look. */
-static const char *find_database(struct np_look *look, const char *storage, const char **why)
+/* The databases below `storage`, a glob. Where there is no storage, which is usual, that is one look. */
+static struct found find_databases(struct np_look *look, const char *storage)
 {
-    const char *found = NULL, *why_not;
-    if (!glob_one(look, storage, why))
-        return NULL;
-    for (size_t i = 0; i < sizeof databases / sizeof *databases && !found; i++) {
-        found = glob_one(look, np_sprintf(look->ret->arena, "%s/%s", storage, databases[i]), &why_not);
-        *why = *why ? *why : why_not;
-    }
-    return found;
+    struct found ret = {.look = look, .folders = {.arena = look->ret->arena}};
+    const char *const *paths;
+    size_t n;
+    np_reader_glob(look->reader, storage, &paths, &n, &ret.why);
+    for (size_t i = 0; n > 0 && i < sizeof databases / sizeof *databases; i++)
+        find_kind(&ret, storage, databases[i]);
+    return ret;
 }
 
 /* While it is written there is a journal beside it. */
@@ -75,11 +90,11 @@ static bool read_database(struct np_look *look, const char *database)
     return false;
 }
 
-static void look_at_storage(struct np_engine_look *engine, const char *place, bool is_database, const char *endpoint)
+static void look_at_database(struct np_engine_look *engine, const char *path, const char *endpoint)
 {
     struct np_arena *arena = engine->look->ret->arena;
-    const char *why, *database = is_database ? np_reader_shown(engine->look->reader, place) : place;
-    if (is_database && (endpoint || engine->look->settings->root) && read_database(engine->look, place))
+    const char *why, *database = np_reader_shown(engine->look->reader, path);
+    if ((endpoint || engine->look->settings->root) && read_database(engine->look, path))
         return;
     if (engine->look->settings->root)
         np_engine_unseen(engine, np_sprintf(arena, "%s: only Podman itself reads it", database), NULL);
@@ -91,8 +106,17 @@ static void look_at_storage(struct np_engine_look *engine, const char *place, bo
                          "Start Podman's socket: 'systemctl enable --now podman.socket'.");
 }
 
+/* What may not be looked into may have a database, of which Podman may tell this user all the same. */
+static void look_behind(struct np_engine_look *engine, const char *why, const char *endpoint)
+{
+    const char *why_not;
+    if (endpoint && !engine->look->settings->root && np_engine_ask(engine, endpoint, NULL, &why_not) != NP_READ_ABSENT)
+        return;
+    np_engine_unseen(engine, why, np_sprintf(engine->look->ret->arena, "%s.", np_host_words.elevate));
+}
+
 /* Every machine has homes that others may not look into: they are worth a word only where there is a Podman. */
-bool np_podman_is_installed(void)
+static bool is_installed(void)
 {
     static const char *const signs[] = {"/usr/bin/podman", "/usr/local/bin/podman", "/var/lib/containers"};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
@@ -105,7 +129,7 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
 {
     (void)err;
     struct np_engine_look engine = {.look = look, .source = &np_source_podman};
-    if (!look->settings->root && !np_podman_is_installed()) {
+    if (!look->settings->root && !is_installed()) {
         np_engine_sight(&engine, false);
         return NEXTPORT_OK;
     }
@@ -113,12 +137,12 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
     bool present = false;
     const size_t n = np_host_podman(look->ret->arena, look->settings->root != NULL, &places);
     for (size_t i = 0; i < n; i++) {
-        const char *why, *database = find_database(look, places[i].storage, &why);
-        present = present || database || why;
-        if (database || (why && places[i].endpoint && !look->settings->root))
-            look_at_storage(&engine, database ? database : why, database != NULL, places[i].endpoint);
-        else if (why)
-            np_engine_unseen(&engine, why, np_sprintf(look->ret->arena, "%s.", np_host_words.elevate));
+        const struct found found = find_databases(look, places[i].storage);
+        present = present || found.n > 0 || found.why;
+        for (size_t k = 0; k < found.n; k++)
+            look_at_database(&engine, found.paths[k], places[i].endpoint);
+        if (found.why)
+            look_behind(&engine, found.why, found.n > 0 ? NULL : places[i].endpoint);
     }
     np_engine_sight(&engine, present);
     return NEXTPORT_OK;

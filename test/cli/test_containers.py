@@ -494,8 +494,12 @@ def test_podmans_sqlite_is_read_without_podman(machine, engine):
 
 def test_podmans_sqlite_of_an_image_is_read(nextport, tmp_path):
     podman_state(tmp_path / "var/lib/containers/storage", shop())
+    for number, user in enumerate(("alice", "bob")):
+        podman_state(tmp_path / "home" / user / ".local/share/containers/storage",
+                     (user, {"newPortMappings": [{**PORTS[0], "host_port": 49020 + number}]}, CONFIGURED))
     used = nextport("used", "--source", "podman", "--root", tmp_path, "--format", "json").json
-    assert used["sources"][0]["sight"] == "seen" and holders(used["claims"])[49003] == "shop"
+    found = holders(used["claims"])
+    assert used["sources"][0]["sight"] == "seen" and (found[49003], found[49020], found[49021]) == ("shop", "alice", "bob")
 
 
 def with_journal(file):
@@ -527,8 +531,34 @@ def with_a_container_that_is_none(file):
         db.execute("""INSERT INTO ContainerConfig VALUES('9', 'a', NULL, '{"newPortMappings":[{"host_port":"49005"}]}')""")
 
 
+def with_a_container_without_end(file):
+    """One page of the file, of which four megabytes and a byte are made."""
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.executescript("""DROP TABLE ContainerConfig; CREATE TABLE ContainerConfig(ID TEXT, Name TEXT,
+            JSON TEXT GENERATED ALWAYS AS (zeroblob(4 * 1024 * 1024 + 1)));
+            INSERT INTO ContainerConfig(ID, Name) VALUES('9', 'a')""")
+
+
+def with_a_view_without_end(file):
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.executescript("""DROP TABLE ContainerConfig; CREATE VIEW ContainerConfig(ID, Name, JSON) AS
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i, 'a', '{}' FROM n""")
+
+
+def with_containers_without_end(file):
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.executemany("INSERT INTO ContainerConfig VALUES(?, ?, NULL, '{}')", ((str(i), f"c{i}") for i in range(9, 10100)))
+
+
+def with_ports_without_end(file):
+    ports = json.dumps({"newPortMappings": [{**PORTS[0], "range": 60000, "host_port": 1}] * 10})
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        db.execute("INSERT INTO ContainerConfig VALUES('9', 'a', NULL, ?)", (ports,))
+
+
 @pytest.mark.parametrize("spoil", [with_journal, with_log, with_older_state, cut_off, of_no_known_form,
-                                   with_a_container_that_is_none])
+                                   with_a_container_that_is_none, with_a_container_without_end,
+                                   with_a_view_without_end, with_containers_without_end, with_ports_without_end])
 def test_podman_is_asked_where_its_sqlite_cannot_be_trusted(machine, engine, spoil):
     spoil(podman_state(machine.lib / "containers/storage", shop()))
     _, seen = machine.claims(source="podman")
@@ -559,6 +589,7 @@ def test_who_may_not_look_into_podmans_storage_is_told_so(machine):
         folder.chmod(0o755)
     _, seen = machine.claims(source="podman", user=65534, env={"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None})
     assert seen["sight"] == "partial" and "/var/lib/containers" in seen["why"], seen
+    assert "permission denied" in seen["why"] and "podman.sock" not in seen["why"] and "Run as root" in seen["hint"], seen
 
 
 def test_below_a_root_podman_cannot_be_asked(nextport, tmp_path):
