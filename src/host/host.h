@@ -169,9 +169,10 @@ struct np_podman_place {
 
 size_t np_host_podman(struct np_arena *, bool below_root, const struct np_podman_place **ret);
 
-/* The homes whose users' own services may run here: of all users for root and below a root, else this user's alone. Absolute
- * paths or globs, ending in NULL; none on Windows. */
-const char *const *np_host_homes(struct np_arena *, bool below_root);
+/* The home of the user who runs this, with whose rights it is read; of root, whatever HOME says, and below a root that is
+ * /root. An absolute path; NULL: none is known, and on Windows. Other users' homes are not looked at: root would read what
+ * they chose to put there. */
+const char *np_host_home(struct np_arena *, bool below_root);
 
 /* ---- Sockets ------------------------------------------------------------------------------------------------- */
 

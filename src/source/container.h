@@ -36,9 +36,7 @@ enum nextport_status np_container_claim(struct np_evidence *, const char *source
                                         const struct np_container_text *ports, np_container_state_fn *state, void *ctx,
                                         struct nextport_error *);
 
-/* Is there a Podman on this machine, or was there one? */
-bool np_podman_is_installed(void);
-/* That have the sockets of its containers; ends in NULL. */
+/* That have the sockets of Podman's containers; ends in NULL. */
 extern const char *const np_podman_programs[];
 
 #endif

@@ -7,13 +7,11 @@
 
 #include <string.h>
 
-enum {
-    FOLDERS_MAX = 64, /* of one manager, as units.h has it */
-    DEPTH_MAX = 20,   /* of folders in folders */
-};
+enum { DEPTH_MAX = 20 }; /* of folders in folders */
 
-static const char admins[] = "/etc/containers/systemd", users[] = "/etc/containers/systemd/users";
-static const char *const system_folders[] = {"/run/containers/systemd", admins, "/usr/share/containers/systemd", NULL};
+static const char admins[] = "/etc/containers/systemd", users[] = "/etc/containers/systemd/users",
+                  run[] = "/run/containers/systemd";
+static const char *const system_folders[] = {run, admins, "/usr/share/containers/systemd", NULL};
 
 enum kind { CONTAINER, POD, KUBE };
 
@@ -336,7 +334,6 @@ static void claim_template(struct np_units *units, const struct np_unit *templat
 /* ---- Managers ------------------------------------------------------------------------------------------------- */
 
 struct look {
-    struct np_look *look;
     struct np_files *files;
     struct np_position whole;
     struct np_arena *arena;
@@ -344,9 +341,24 @@ struct look {
 };
 
 struct folders {
-    const char *paths[FOLDERS_MAX + 1]; /* ends with NULL */
+    const char *paths[NP_UNITS_FOLDERS_MAX + 1]; /* ends with NULL */
     size_t n;
+    bool more; /* than that, or deeper ones, which has been said */
 };
+
+static bool is_full(const struct folders *folders)
+{
+    return folders->n == NP_UNITS_FOLDERS_MAX;
+}
+
+static void say_more(struct look *l, struct folders *folders, const char *path)
+{
+    if (!folders->more)
+        np_files_gap(l->files, l->whole, "Put the files into fewer folders.",
+                     "%s: not read, for there are more than %d folders, or deeper ones than %d",
+                     np_files_shown(l->files, path), NP_UNITS_FOLDERS_MAX, DEPTH_MAX);
+    folders->more = true;
+}
 
 static bool is_number(const char *name)
 {
@@ -381,12 +393,13 @@ static void add_folders(struct look *l, struct folders *ret, const char *path,
 {
     const struct np_entry *entries;
     size_t n;
+    if (is_full(ret) && ret->more)
+        return;
     np_files_list(l->files, l->whole, path, &entries, &n);
     if (!n)
         return;
-    if (ret->n == FOLDERS_MAX || depth > DEPTH_MAX) {
-        np_files_fail(l->files, NEXTPORT_BLIND, l->whole, "%s: more than %d folders, or deeper than %d", path,
-                      FOLDERS_MAX, DEPTH_MAX);
+    if (is_full(ret) || depth > DEPTH_MAX) {
+        say_more(l, ret, path);
         return;
     }
     ret->paths[ret->n++] = path;
@@ -432,8 +445,11 @@ static void look_at_user(struct look *l, const char *folder, const struct folder
     add_folders(l, folders, folder, 0);
     if (!folders->n)
         return;
-    for (size_t i = 0; i < everybodys->n && folders->n < FOLDERS_MAX; i++)
-        folders->paths[folders->n++] = everybodys->paths[i];
+    for (size_t i = 0; i < everybodys->n; i++)
+        if (is_full(folders))
+            say_more(l, folders, everybodys->paths[i]);
+        else
+            folders->paths[folders->n++] = everybodys->paths[i];
     look_at_manager(l, folders, folder, false);
 }
 
@@ -451,43 +467,40 @@ static void look_at_users(struct look *l, struct folders *everybodys)
             look_at_user(l, np_sprintf(l->arena, "%s/%s", users, entries[i].name), everybodys);
 }
 
-/* Other users' homes as well, so that what cannot be looked into is not taken for empty: every machine has such homes,
- * and they are worth a word only where there is a Podman. */
-static void look_at_homes(struct look *l, const struct folders *everybodys)
+/* This user's alone. */
+static void look_at_home(struct look *l, const char *home, const struct folders *everybodys)
 {
-    static const char *const all[] = {"/home/*", NULL};
-    const bool below_root = l->look->settings->root != NULL;
-    const char *const *const lists[] = {np_host_homes(l->arena, below_root), all};
-    struct np_map done = {.arena = l->arena};
-    if (!below_root && !np_podman_is_installed())
-        return;
-    for (size_t i = 0; i < 2; i++)
-        for (const char *const *home = lists[i]; *home; home++) {
-            const char *const *paths;
-            size_t n;
-            np_files_glob(l->files, l->whole, np_sprintf(l->arena, "%s/.config/containers/systemd", *home), &paths, &n);
-            for (size_t k = 0; k < n; k++) {
-                void **at = np_map_at(&done, paths[k]);
-                if (*at)
-                    continue;
-                *at = l;
-                look_at_user(l, paths[k], everybodys);
-            }
-        }
+    if (home)
+        look_at_user(l, np_sprintf(l->arena, "%s/.config/containers/systemd", home), everybodys);
+}
+
+/* Podman itself keeps its folder in /run from others than root: that would be a gap on most machines, and what lies there
+ * is there for a test, until the next start. */
+static bool is_kept_from_us(struct look *l, const char *folder)
+{
+    const struct np_entry *entries;
+    const char *why;
+    size_t n;
+    if (folder != run || np_files_try_list(l->files, folder, &entries, &n, &why) != NP_READ_DENIED)
+        return false;
+    np_note(l->files->ret->log, NEXTPORT_VERBOSE, "quadlet: %s: %s", np_files_shown(l->files, folder), why);
+    return true;
 }
 
 static bool look_around(struct np_files *files, struct np_position whole, void *ctx)
 {
-    struct look l = {.look = ctx, .files = files, .whole = whole, .arena = files->ret->arena};
+    const struct np_look *look = ctx;
+    struct look l = {.files = files, .whole = whole, .arena = files->ret->arena};
     struct folders *machines = np_alloc(l.arena, sizeof *machines), *everybodys = np_alloc(l.arena, sizeof *everybodys);
     for (size_t i = 0; system_folders[i]; i++)
-        add_folders(&l, machines, system_folders[i], 0);
+        if (!is_kept_from_us(&l, system_folders[i]))
+            add_folders(&l, machines, system_folders[i], 0);
     if (machines->n)
         look_at_manager(&l, machines, NULL, true);
     for (size_t i = 0; i < machines->n; i++)
         if (strcmp(machines->paths[i], admins) == 0)
             look_at_users(&l, everybodys);
-    look_at_homes(&l, everybodys);
+    look_at_home(&l, np_host_home(l.arena, look->settings->root != NULL), everybodys);
     return l.present;
 }
 

@@ -548,16 +548,15 @@ static void read_home(struct systemd *s, struct np_position whole, const char *h
     read_manager(s, whole, &place);
 }
 
-static void read_homes(struct systemd *s, struct np_position whole, const char *const *homes)
+/* Of this user alone. Where there are no units, which is usual, that is one look. */
+static void read_own_home(struct systemd *s, struct np_position whole, const char *home)
 {
-    static const char below[] = "/.config/systemd/user";
-    const char *const *paths;
-    size_t n;
-    for (; *homes; homes++) {
-        np_files_glob(s->files, whole, np_sprintf(s->arena, "%s%s", *homes, below), &paths, &n);
-        for (size_t i = 0; i < n; i++)
-            read_home(s, whole, np_strndup(s->arena, paths[i], strlen(paths[i]) - strlen(below)));
-    }
+    const struct np_entry *entries;
+    size_t n = 0;
+    if (home)
+        np_files_list(s->files, whole, np_sprintf(s->arena, "%s/.config/systemd/user", home), &entries, &n);
+    if (n)
+        read_home(s, whole, home);
 }
 
 /* ---- The source ----------------------------------------------------------------------------------------------- */
@@ -613,7 +612,7 @@ static bool look_around(struct np_files *files, struct np_position whole, void *
     const struct np_look *look = ctx;
     struct systemd s = begin(files);
     read_machine(&s, whole);
-    read_homes(&s, whole, np_host_homes(s.arena, look->settings->root != NULL));
+    read_own_home(&s, whole, np_host_home(s.arena, look->settings->root != NULL));
     return s.n_units > 0;
 }
 

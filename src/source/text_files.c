@@ -300,8 +300,7 @@ enum np_read np_files_try(struct np_files *files, const char *path, const struct
     return NP_READ_BAD;
 }
 
-void np_files_glob(struct np_files *files, struct np_position from, const char *pattern, const char *const **ret,
-                   size_t *ret_n)
+static struct searched *searched_at(struct np_files *files, const char *pattern)
 {
     void **at = np_map_at(&files->searched, pattern);
     struct searched *search = *at;
@@ -311,13 +310,38 @@ void np_files_glob(struct np_files *files, struct np_position from, const char *
             search->known.outcome = files->include->glob(files->include->ctx, pattern, &search->paths, &search->n_paths,
                                                          &search->known.why);
     }
+    return search;
+}
+
+void np_files_glob(struct np_files *files, struct np_position from, const char *pattern, const char *const **ret,
+                   size_t *ret_n)
+{
+    struct searched *search = searched_at(files, pattern);
     say_unread(files, from, &search->known, np_files_shown(files, pattern));
     *ret = search->paths;
     *ret_n = search->n_paths;
 }
 
-void np_files_list(struct np_files *files, struct np_position from, const char *folder, const struct np_entry **ret,
+/* As say_unread(), but that nothing is a failure. */
+static void say_gap(struct np_files *files, struct np_position from, struct known *known, const char *what)
+{
+    if (known->outcome == NP_READ_BAD && !known->said)
+        np_files_gap(files, from, NULL, "%s: %s", what, known->why);
+    else
+        say_unread(files, from, known, what);
+    known->said = true;
+}
+
+void np_files_find(struct np_files *files, struct np_position from, const char *pattern, const char *const **ret,
                    size_t *ret_n)
+{
+    struct searched *search = searched_at(files, pattern);
+    say_gap(files, from, &search->known, np_files_shown(files, pattern));
+    *ret = search->paths;
+    *ret_n = search->n_paths;
+}
+
+static struct listed *listed_at(struct np_files *files, const char *folder)
 {
     void **at = np_map_at(&files->listed, folder);
     struct listed *list = *at;
@@ -328,10 +352,27 @@ void np_files_list(struct np_files *files, struct np_position from, const char *
             list->known.outcome =
                 files->include->list(files->include->ctx, folder, &list->entries, &list->n, &list->known.why);
     }
+    return list;
+}
+
+void np_files_list(struct np_files *files, struct np_position from, const char *folder, const struct np_entry **ret,
+                   size_t *ret_n)
+{
+    struct listed *list = listed_at(files, folder);
     if (list->known.outcome != NP_READ_ABSENT)
-        say_unread(files, from, &list->known, np_files_shown(files, folder));
+        say_gap(files, from, &list->known, np_files_shown(files, folder));
     *ret = list->entries;
     *ret_n = list->n;
+}
+
+enum np_read np_files_try_list(struct np_files *files, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                               const char **why)
+{
+    const struct listed *list = listed_at(files, folder);
+    *ret = list->entries;
+    *ret_n = list->n;
+    *why = list->known.why ? list->known.why : "no such file";
+    return list->known.outcome;
 }
 
 static struct np_text folder_of(const char *path)

@@ -88,12 +88,20 @@ enum nextport_status np_files_include(struct np_files *, struct np_position from
 const struct np_file *np_files_open(struct np_files *, struct np_position from, const char *path);
 /* The same without a word: *ret when NP_READ_OK, else *why. */
 enum np_read np_files_try(struct np_files *, const char *path, const struct np_file **ret, const char **why);
-/* The paths that match, in byte order; `pattern` lives as long as the arena. A folder that may not be looked into is a gap. Without an np_include.glob: none. */
+/* The paths that match, in byte order; `pattern` lives as long as the arena. A folder that may not be looked into is a gap,
+ * and one that is broken a failure. Without an np_include.glob: none. */
 void np_files_glob(struct np_files *, struct np_position from, const char *pattern, const char *const **ret,
                    size_t *ret_n);
-/* The names in a folder, in byte order; `folder` lives as long as the arena. A folder that may not be looked into is a gap; one that is not there has none. */
+/* The same of what is one of many programs': what is broken is a gap as well. */
+void np_files_find(struct np_files *, struct np_position from, const char *pattern, const char *const **ret,
+                   size_t *ret_n);
+/* The names in a folder, in byte order; `folder` lives as long as the arena. A folder that cannot be looked into is a gap,
+ * whatever the reason: folders are listed where many programs have files. One that is not there has no names. */
 void np_files_list(struct np_files *, struct np_position from, const char *folder, const struct np_entry **ret,
                    size_t *ret_n);
+/* The same without a word: *why, unless NP_READ_OK. */
+enum np_read np_files_try_list(struct np_files *, const char *folder, const struct np_entry **ret, size_t *ret_n,
+                               const char **why);
 
 /* `path` as it is when it is absolute ('/', or a drive: where that lies on this machine; NULL when nowhere), else below
  * the folder of `file`. In the arena. */

@@ -6,8 +6,7 @@
 #include <string.h>
 
 enum {
-    ALIASES_MAX = 16, /* links from name to name */
-    FOLDERS_MAX = 64,
+    ALIASES_MAX = 16,             /* links from name to name */
     LINE_MAX_BYTES = 1024 * 1024, /* longer ones systemd refuses, with all that follows */
 };
 
@@ -265,7 +264,7 @@ void np_units_init(struct np_units *units, struct np_files *files, struct np_pos
                                .instances = empty,
                                .wanted = empty,
                                .read = empty};
-    for (size_t i = 0; place->folders[i] && i < FOLDERS_MAX; i++)
+    for (size_t i = 0; place->folders[i] && i < NP_UNITS_FOLDERS_MAX; i++)
         list_folder(units, i);
     if (units->n_sorted > 1)
         qsort(units->sorted, units->n_sorted, sizeof *units->sorted, by_bytes);
@@ -498,7 +497,7 @@ static void look_for_name(struct drop_ins *ret, const struct np_unit *unit)
     struct candidate found[CANDIDATES_MAX];
     struct np_units *units = ret->units;
     const size_t n = find_candidates(units, unit, found);
-    for (size_t i = 0; n && units->place->folders[i] && i < FOLDERS_MAX; i++)
+    for (size_t i = 0; n && units->place->folders[i] && i < NP_UNITS_FOLDERS_MAX; i++)
         for (size_t k = 0; k < n; k++)
             if (found[k].folders >> i & 1)
                 take_drop_ins(ret, join(units, units->place->folders[i], found[k].name));
@@ -524,7 +523,7 @@ static void look_for_type(struct drop_ins *ret, const struct np_unit *unit)
     struct np_units *units = ret->units;
     size_t n = 0;
     add_candidate(units, &found, &n, unit->suffix + 1, strlen(unit->suffix + 1), "");
-    for (size_t i = 0; n && units->place->folders[i] && i < FOLDERS_MAX; i++)
+    for (size_t i = 0; n && units->place->folders[i] && i < NP_UNITS_FOLDERS_MAX; i++)
         if (found.folders >> i & 1)
             take_drop_ins(ret, join(units, units->place->folders[i], found.name));
 }
@@ -1011,7 +1010,7 @@ static void read_files(struct np_environment *environment, const struct np_setti
         return;
     }
     if (strpbrk(path, "*?["))
-        np_files_glob(units->files, setting->at, path, &paths, &n);
+        np_files_find(units->files, setting->at, path, &paths, &n);
     for (size_t i = 0; i < n; i++)
         read_file(environment, setting->at, paths[i], may_be_missing);
 }

@@ -14,9 +14,11 @@
 
 #include "source/text_files.h"
 
+enum { NP_UNITS_FOLDERS_MAX = 64 }; /* of one manager */
+
 /* Where the units of a manager lie. */
 struct np_units_place {
-    const char *const *folders;  /* the one that counts most first; ends with NULL; at most 64 */
+    const char *const *folders;  /* the one that counts most first; ends with NULL; at most NP_UNITS_FOLDERS_MAX */
     const char *const *suffixes; /* of the units that are wanted: ".socket"; ends with NULL */
     bool is_system;              /* the machine's manager: its specifiers have the values of root */
     const char *home;            /* of the user whose manager it is; NULL: not known */

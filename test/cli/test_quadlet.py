@@ -60,7 +60,8 @@ def test_a_machine_without_files_of_quadlet_has_none(nextport, tmp_path):
     ({f"{ETC}/users/a.container": "PublishPort=8000:80", f"{ETC}/users/1000/b.container": "PublishPort=8001:80",
       f"{ETC}/users/group/c.container": "PublishPort=8002:80",
       f"{ETC}/users/container.d/more.conf": "PublishPort=8009:80",
-      "home/alice/.config/containers/systemd/x/d.container": "PublishPort=8003:80"},
+      "root/.config/containers/systemd/x/d.container": "PublishPort=8003:80",
+      "home/alice/.config/containers/systemd/e.container": "PublishPort=8004:80"},
      {8000: "systemd-a", 8001: "systemd-b", 8002: "systemd-c", 8003: "systemd-d", 8009: "several"}),
     # a template's default instance, and one that nobody is known to start
     ({f"{ETC}/a@.container": "PublishPort=80%i:80\n[Install]\nDefaultInstance=20",
@@ -111,7 +112,7 @@ def test_what_podman_does_not_publish_is_said_and_not_claimed(nextport, tmp_path
 
 
 def test_what_cannot_be_read_is_said(nextport, tmp_path):
-    for folder in (ETC, "home/alice/.config/containers/systemd"):
+    for folder in (ETC, "root/.config/containers/systemd"):
         root = tmp_path / folder.replace("/", "-")
         write(root, {f"{folder}/b.container": "PublishPort=49000:80", f"{folder}/a.container/x.container": "x"})
         with open(root / folder / "big.pod", "wb") as file:
@@ -156,17 +157,61 @@ def test_a_lease_sees_no_stranger_when_the_container_is_made_and_removed(machine
     assert done.status == 0 and done.port == 49000, done
 
 
+@pytest.mark.linux("puts folders in the machine's places")
+def test_root_takes_nothing_from_a_users_home(machine):
+    """Else a user could take the pool, confirm or stop anybody's leases, and have root open what no one may."""
+    shared = {".config/containers/systemd/loop": "->loop", ".config/systemd/user/loop.wants": "->loop.wants"}
+    write(machine.home / "alice", {
+        ".config/containers/systemd/a.container": "PublishPort=49000-49999:80-1079",
+        ".config/systemd/user/a.socket": "[Socket]\nListenStream=49001\n",
+        ".config/systemd/user/a.service": "[Service]\nEnvironmentFile=/dev/watchdog\nEnvironment=PORT=49002\n", **shared})
+    done = machine("next", env={"HOME": "/home/alice"})
+    assert done.port == 49000 and "alice" not in done.log, done
+
+
+@pytest.mark.linux("as another user")
+def test_a_users_own_home_is_read_with_that_users_rights(as_nobody, open_folder):
+    write(open_folder, {".config/containers/systemd/a.container": "PublishPort=49000:80",
+                        ".config/systemd/user/a.service": "[Service]\nEnvironment=PORT=49001\n"})
+    done = as_nobody("next", "--user", "--dry-run")
+    assert done.port == 49002 and "quadlet: systemd-a" in done.log and "systemd: a.service" in done.log, done
+
+
 @pytest.mark.linux("takes rights away")
-def test_homes_that_may_not_be_looked_into_are_said_where_there_is_a_podman(machine):
-    (machine.lib / "containers").mkdir()
-    home = machine.home / "alice"
-    write(home, {".config/containers/systemd/shop.container": "PublishPort=49000:80"})
-    home.chmod(0o700)
+def test_the_folder_in_run_that_podman_keeps_to_itself_is_no_gap(machine):
+    write(machine.run, {"containers/systemd/a.container": "PublishPort=49000:80"})
+    (machine.run / "containers").chmod(0o700)
+    machine.run.chmod(0o755)
     assert machine("next").port == 49001
-    done = machine("used", "--source", "quadlet", "--format", "json", user=65534,
-                   env={"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None, "HOME": "/home/bob"})
+    plain = {"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None, "HOME": "/nowhere"}
+    done = machine("used", "--source", "quadlet", "--format", "json", "--verbose", user=65534, env=plain)
     (seen,) = done.json["sources"]
-    assert (seen["sight"], seen["policy"]) == ("partial", "warn") and "/home/alice" in seen["why"], seen
+    assert seen["sight"] == "absent" and "/run/containers/systemd: permission denied" in str(done.json["notes"]), done
+
+
+@pytest.mark.linux("makes links")
+def test_an_odd_folder_is_a_gap_and_the_others_are_read(nextport, tmp_path):
+    write(tmp_path / "root", {f"{ETC}/a.container": "PublishPort=49000:80", f"{ETC}/loop": "->loop",
+                              f"{ETC}/b.container.d": "->b.container.d", f"{ETC}/b.container": "PublishPort=49001:80"})
+    done = nextport("next", "--dry-run", "--root", tmp_path / "root")
+    assert done.port == 49002 and f"{ETC}/loop" in done.log, done
+    assert nextport("next", "--dry-run", "--strict", "--root", tmp_path / "root").status == 4
+
+
+def test_too_many_folders_are_a_gap(nextport, tmp_path):
+    write(tmp_path / "root", {f"{ETC}/{i:02}/{i:02}.container": f"PublishPort={49000 + i}:80" for i in range(70)})
+    done = nextport("next", "--dry-run", "--root", tmp_path / "root")
+    assert done.port == 49063 and "more than 64 folders" in done.log, done
+
+
+@pytest.mark.parametrize("below_one", [64, 40])
+def test_everybodys_folders_that_find_no_room_beside_a_users_are_said(nextport, tmp_path, below_one):
+    users, root = f"{ETC}/users", tmp_path / "root"
+    write(root, {f"{users}/1000/{i:02}/u{i:02}.container": f"PublishPort={8000 + i}:80" for i in range(below_one - 1)})
+    write(root, {f"{users}/1000/z.container": "PublishPort=8100:80", f"{users}/container.d/a.conf": "PublishPort=8101:80"})
+    write(root, {f"{users}/all{i:02}/a{i:02}.container": f"PublishPort={8200 + i}:80" for i in range(20)})
+    _, seen = look(nextport, "--root", root)
+    assert seen["sight"] == ("partial" if below_one == 64 else "seen"), seen
 
 
 # What Podman itself makes of a value: "podman create --publish" is what the services of Quadlet come to.

@@ -253,8 +253,9 @@ def test_next_avoids_the_ports_of_what_is_stopped(nextport, tmp_path):
         f"{SYSTEM}/app@.service": "[Service]\nEnvironment=PORT=%i\n",
         f"{SYSTEM}/multi-user.target.wants/app@49004.service": "-> ../app@.service",
         "etc/systemd/user/all.socket": "[Socket]\nListenStream=49005\n",
-        "home/alice/.config/systemd/user/own.service": "[Service]\nEnvironment=PORT=49006\n",
-        "home/alice/.config/systemd/user/all.socket": "[Socket]\nListenStream=49007\n",
+        "root/.config/systemd/user/own.service": "[Service]\nEnvironment=PORT=49006\n",
+        "root/.config/systemd/user/all.socket": "[Socket]\nListenStream=49007\n",
+        "home/alice/.config/systemd/user/another.socket": "[Socket]\nListenStream=49008\n",
         f"{SYSTEM}/dns.socket": "[Socket]\nListenDatagram=49008\n"})
     given = nextport("next", "--dry-run", "--root", root)
     assert given.port == 49008
@@ -365,11 +366,12 @@ def test_one_broken_unit_stops_nothing(nextport, tmp_path):
              "zero.socket": "[Socket]\nListenStream=0\nListenStream=65536\nListenStream=-1\nListenStream=http\n",
              "values.service": "[Service]\nEnvironment=PORT=0 HTTP_PORT=http API_PORT=-1 WEB_PORT=65536\n",
              "quotes.service": "[Service]\nEnvironment=\"PORT=49002\nEnvironment='API_PORT=49003\n",
-             "files.service": "[Service]\nEnvironmentFile=/dev/zero\nEnvironmentFile=/etc\nEnvironmentFile=-/etc/loop\n",
+             "files.service": "[Service]\nEnvironmentFile=/etc/loop/*\nEnvironmentFile=/dev/zero\nEnvironmentFile=/etc\nEnvironmentFile=-/etc/loop\n",
              "good.socket": "[Socket]\nListenStream=49004\n"}
     root = write(tmp_path / "root", {f"{SYSTEM}/{name}": text for name, text in units.items()})
     write(root, {"etc/loop": "-> loop", f"{SYSTEM}/device.socket": "-> /dev/zero", f"{SYSTEM}/loop.socket": "-> loop.socket",
-                 f"{SYSTEM}/good.socket.d/loop.conf": "-> loop.conf"})
+                 f"{SYSTEM}/good.socket.d/loop.conf": "-> loop.conf", f"{SYSTEM}/good.socket.wants": "-> good.socket.wants",
+                 f"{SYSTEM}/quotes.socket.d": "-> quotes.socket.d", "run/systemd/transient": "-> transient"})
     os.mkfifo(root / SYSTEM / "pipe.socket")
     os.mkfifo(root / SYSTEM / "good.socket.d" / "pipe.conf")
     given = nextport("next", "--dry-run", "--root", root, "--range", "49000-49004,49010")

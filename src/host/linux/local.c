@@ -142,12 +142,10 @@ size_t np_host_podman(struct np_arena *arena, bool below_root, const struct np_p
     return below_root || geteuid() == 0 || home ? 2 : 1;
 }
 
-const char *const *np_host_homes(struct np_arena *arena, bool below_root)
+const char *np_host_home(struct np_arena *arena, bool below_root)
 {
-    static const char *const all[] = {"/root", "/home/*", NULL};
+    const char *home = np_host_env(arena, "HOME");
     if (below_root || geteuid() == 0)
-        return all;
-    const char **own = np_alloc_array(arena, 2, sizeof *own);
-    own[0] = np_host_env(arena, "HOME");
-    return own;
+        return "/root";
+    return home && *home == '/' ? home : NULL;
 }

@@ -9,9 +9,8 @@ enum nextport_status np_host_nat(struct np_arena *arena, bool thorough, struct n
     return NEXTPORT_OK;
 }
 
-const char *const *np_host_homes(struct np_arena *arena, bool below_root)
+const char *np_host_home(struct np_arena *arena, bool below_root)
 {
-    static const char *const all[] = {"/root", "/home/*", NULL};
     (void)arena;
-    return below_root ? all : all + 2;
+    return below_root ? "/root" : NULL;
 }
