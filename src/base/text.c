@@ -42,6 +42,39 @@ bool np_text_is_nocase(struct np_text text, const char *word)
     return true;
 }
 
+/* As many bytes as `word` has, or all there are. */
+static struct np_text first_of(struct np_text text, const char *word)
+{
+    const size_t n = strlen(word);
+    return text.len > n ? (struct np_text){text.ptr, n} : text;
+}
+
+static struct np_text last_of(struct np_text text, const char *word)
+{
+    const size_t n = strlen(word);
+    return text.len > n ? (struct np_text){text.ptr + text.len - n, n} : text;
+}
+
+bool np_text_begins(struct np_text text, const char *word)
+{
+    return np_text_is(first_of(text, word), word);
+}
+
+bool np_text_ends(struct np_text text, const char *word)
+{
+    return np_text_is(last_of(text, word), word);
+}
+
+bool np_text_begins_nocase(struct np_text text, const char *word)
+{
+    return np_text_is_nocase(first_of(text, word), word);
+}
+
+bool np_text_ends_nocase(struct np_text text, const char *word)
+{
+    return np_text_is_nocase(last_of(text, word), word);
+}
+
 int np_compare(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) : (a != NULL) - (b != NULL);

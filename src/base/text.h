@@ -14,10 +14,14 @@ struct np_text np_text_of(const char *zero_terminated);
 struct np_text np_text_trim(struct np_text);          /* blanks, tabs, CR and LF at both ends */
 bool np_text_is(struct np_text, const char *);        /* exactly */
 bool np_text_is_nocase(struct np_text, const char *); /* ASCII case folded */
-bool np_equal(const char *, const char *);            /* NULL equals NULL only */
-int np_compare(const char *, const char *);           /* as strcmp(); NULL comes first */
-bool np_equal_nocase(const char *, const char *);     /* ASCII case folded */
-int np_compare_nocase(const char *, const char *);    /* an order with ASCII case folded; NULL comes first */
+bool np_text_begins(struct np_text, const char *);    /* with it, or is it; so does every text with "" */
+bool np_text_ends(struct np_text, const char *);
+bool np_text_begins_nocase(struct np_text, const char *); /* ASCII case folded */
+bool np_text_ends_nocase(struct np_text, const char *);
+bool np_equal(const char *, const char *);         /* NULL equals NULL only */
+int np_compare(const char *, const char *);        /* as strcmp(); NULL comes first */
+bool np_equal_nocase(const char *, const char *);  /* ASCII case folded */
+int np_compare_nocase(const char *, const char *); /* an order with ASCII case folded; NULL comes first */
 /* Takes the part before the first `separator` off the front; false when nothing is left. An empty text is one part. */
 bool np_text_split(struct np_text *rest, char separator, struct np_text *part);
 char *np_text_dup(struct np_arena *, struct np_text);

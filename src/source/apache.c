@@ -114,12 +114,6 @@ static const char *lowered(struct np_arena *arena, struct np_text text)
     return copy;
 }
 
-static bool ends_with_nocase(struct np_text text, const char *end)
-{
-    const size_t n = strlen(end);
-    return text.len >= n && np_text_is_nocase((struct np_text){text.ptr + text.len - n, n}, end);
-}
-
 static struct np_text base_of(struct np_text path)
 {
     for (size_t i = path.len; i > 0; i--)
@@ -337,11 +331,11 @@ static void add_module(struct apache *apache, struct np_text module, struct np_t
             set_answer(&apache->modules, odd_modules[i].file, answer);
             return;
         }
-    if (ends_with_nocase(file, ".so"))
+    if (np_text_ends_nocase(file, ".so"))
         file.len -= 3;
     if (file.len)
         set_answer(&apache->modules, np_sprintf(arena, "%.*s.c", (int)file.len, file.ptr), answer);
-    if (ends_with_nocase(module, "_module"))
+    if (np_text_ends_nocase(module, "_module"))
         set_answer(&apache->modules, np_sprintf(arena, "mod_%.*s.c", (int)(module.len - 7), module.ptr), answer);
 }
 
@@ -438,7 +432,7 @@ static const char *placed(struct apache *apache, const char *path)
     while (n > 3 && path[n - 1] != '/')
         n--;
     const char *folder = np_files_beside(&apache->files, apache->files.open[0], (struct np_text){path, n});
-    return folder ? np_sprintf(apache->arena, "%s%s%s", folder, ends_with_nocase(np_text_of(folder), "/") ? "" : "/",
+    return folder ? np_sprintf(apache->arena, "%s%s%s", folder, np_text_ends_nocase(np_text_of(folder), "/") ? "" : "/",
                                path + n)
                   : NULL;
 }
@@ -899,7 +893,7 @@ static void do_include_of(struct apache *apache, struct np_position at, struct n
     for (size_t i = 0; i < n && !apache->given_up; i++) {
         /* what a pattern finds with such a name is taken for a file, so that it is not looked at twice */
         const struct np_text name = np_text_of(paths[i]);
-        const bool file = pattern && (ends_with_nocase(name, ".conf") || ends_with_nocase(name, ".load"));
+        const bool file = pattern && (np_text_ends_nocase(name, ".conf") || np_text_ends_nocase(name, ".load"));
         if (!file && include_folder(apache, at, paths[i]))
             continue;
         if (!optional || pattern || np_files_open(&apache->files, at, paths[i]))
@@ -1327,7 +1321,7 @@ static void do_generated(struct apache *apache, const struct np_apache_environme
     while (np_apache_option_word(apache->arena, &words, &word)) {
         word = base_of(word);
         takes(&word, "mod_");
-        if (ends_with_nocase(word, ".so"))
+        if (np_text_ends_nocase(word, ".so"))
             word.len -= 3;
         enum answer before;
         const char *id = np_sprintf(apache->arena, "%.*s_module", (int)word.len, word.ptr);

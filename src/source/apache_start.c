@@ -293,12 +293,6 @@ static bool assign(struct assignments *in, struct np_text *rest)
     return true;
 }
 
-static bool ends_with(struct np_text text, const char *end)
-{
-    const size_t n = strlen(end);
-    return text.len >= n && memcmp(text.ptr + text.len - n, end, n) == 0;
-}
-
 static bool takes(struct np_text *text, const char *word)
 {
     const size_t n = strlen(word);
@@ -332,7 +326,7 @@ static bool is_block(struct assignments *in, struct np_text line)
     struct np_text rest = line;
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
         if (takes(&rest, blocks[i].begin)) {
-            in->depth += !ends_with(line, blocks[i].end);
+            in->depth += !np_text_ends(line, blocks[i].end);
             return true;
         }
         if (np_text_is(line, blocks[i].end)) {
@@ -342,8 +336,8 @@ static bool is_block(struct assignments *in, struct np_text line)
     }
     if (np_text_is(line, "}"))
         in->depth -= in->depth > 0;
-    in->depth += ends_with(line, "{"); /* of a function, that may be called or not */
-    return np_text_is(line, "}") || ends_with(line, "{");
+    in->depth += np_text_ends(line, "{"); /* of a function, that may be called or not */
+    return np_text_is(line, "}") || np_text_ends(line, "{");
 }
 
 /* Of "export NAME": all that is assigned counts as exported. */

@@ -120,12 +120,6 @@ static bool is_space(int c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static bool begins_with(struct np_text text, const char *with)
-{
-    const size_t n = strlen(with);
-    return text.len >= n && memcmp(text.ptr, with, n) == 0;
-}
-
 static struct np_text behind(struct np_text text, size_t n)
 {
     return (struct np_text){text.ptr + n, text.len - n};
@@ -584,13 +578,13 @@ static enum family take_prefix(struct np_text *text, enum nextport_protocol *pro
         enum nextport_protocol protocol;
     } types[] = {{"stream+", NEXTPORT_TCP}, {"dgram+", NEXTPORT_UDP}, {"quic+", NEXTPORT_UDP}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (begins_with(*text, types[i].text)) {
+        if (np_text_begins(*text, types[i].text)) {
             *text = behind(*text, strlen(types[i].text));
             *protocol = types[i].protocol;
             break;
         }
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        if (begins_with(*text, prefixes[i].text)) {
+        if (np_text_begins(*text, prefixes[i].text)) {
             *text = behind(*text, strlen(prefixes[i].text));
             *protocol = prefixes[i].is_given ? prefixes[i].protocol : *protocol;
             return prefixes[i].family;
@@ -718,7 +712,7 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
     while (rest.len && np_text_split(&rest, ',', &item))
         take_address(h, word, item, claim);
     const struct word *next = at + 1 < h->n_words ? word + 1 : NULL;
-    if (next && (begins_with(next->text, ":") || begins_with(next->text, "*:"))) {
+    if (next && (np_text_begins(next->text, ":") || np_text_begins(next->text, "*:"))) {
         np_files_warn(h->files, next->at,
                       "\"%s\": a second address follows a comma, so HAProxy refuses the "
                       "configuration",
@@ -1095,7 +1089,7 @@ static bool has_config(const struct haproxy *h, const char *path)
 static bool has_config_below(const struct haproxy *h, const char *folder)
 {
     for (size_t i = 0; i < h->n_configs; i++)
-        if (begins_with(np_text_of(h->configs[i]), folder))
+        if (np_text_begins(np_text_of(h->configs[i]), folder))
             return true;
     return false;
 }

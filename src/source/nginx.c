@@ -330,22 +330,16 @@ static void skip_c_element(struct np_cursor *c)
     }
 }
 
-static bool ends_with(struct np_text text, const char *end)
-{
-    const size_t n = strlen(end);
-    return text.len >= n && memcmp(text.ptr + text.len - n, end, n) == 0;
-}
-
 /* Passes the code after "content_by_lua_block {" and its like. false: these are no such words. */
 static bool skip_code(struct nginx *nginx, struct np_cursor *c)
 {
     const struct word *name = &nginx->words[0];
-    if (!nginx->n_words || !ends_with(name->text, "_block"))
+    if (!nginx->n_words || !np_text_ends(name->text, "_block"))
         return false;
     void (*const skip)(struct np_cursor *) =
-        ends_with(name->text, "_by_lua_block")                                             ? skip_lua_element
-        : ends_with(name->text, "_by_php_block") || ends_with(name->text, "_by_njs_block") ? skip_c_element
-                                                                                           : NULL;
+        np_text_ends(name->text, "_by_lua_block")                                                ? skip_lua_element
+        : np_text_ends(name->text, "_by_php_block") || np_text_ends(name->text, "_by_njs_block") ? skip_c_element
+                                                                                                 : NULL;
     if (!skip)
         return false;
     const struct np_position at = name->at;

@@ -44,12 +44,6 @@ struct quadlet {
     bool is_possible;    /* a template of which no instance is known */
 };
 
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n >= m && strcmp(text + n - m, suffix) == 0;
-}
-
 /* ---- Settings ------------------------------------------------------------------------------------------------- */
 
 /* An empty assignment takes back all before it. */
@@ -102,7 +96,9 @@ static void take(void *ctx, const struct np_setting *setting)
 static const char *stem_of(const struct quadlet *q)
 {
     const char *name = q->unit->name;
-    return ends_with(name, q->unit->suffix) ? np_strndup(q->arena, name, strlen(name) - strlen(q->unit->suffix)) : name;
+    return np_text_ends(np_text_of(name), q->unit->suffix)
+               ? np_strndup(q->arena, name, strlen(name) - strlen(q->unit->suffix))
+               : name;
 }
 
 /* A name that is given, with its specifiers; NULL: not known. Those that name the service are another's where that has a
@@ -379,12 +375,12 @@ static bool is_known(struct look *l, const struct folders *folders, const char *
 static bool may_hold_units(const char *folder, const struct np_entry *entry)
 {
     for (size_t i = 0; suffixes[i]; i++)
-        if (ends_with(entry->name, suffixes[i]))
+        if (np_text_ends(np_text_of(entry->name), suffixes[i]))
             return false;
     const bool is_users = strcmp(folder, admins) == 0 && strcmp(entry->name, "users") == 0,
                is_uid = strcmp(folder, users) == 0 && is_number(entry->name);
-    return entry->kind != NP_ENTRY_FILE && entry->kind != NP_ENTRY_OTHER && !ends_with(entry->name, ".d") &&
-           !is_users && !is_uid;
+    return entry->kind != NP_ENTRY_FILE && entry->kind != NP_ENTRY_OTHER &&
+           !np_text_ends(np_text_of(entry->name), ".d") && !is_users && !is_uid;
 }
 
 /* The folder and those in it, in the order in which Quadlet finds them. */
@@ -514,7 +510,7 @@ static enum nextport_status parse_given(void *ctx, const struct np_file *file)
     np_units_init(&units, ctx, (struct np_position){.file = file}, &place);
     const struct np_unit *unit = np_units_given(&units, file, kinds[CONTAINER].suffix);
     struct quadlet q = begin(&units, unit);
-    q.any_kind = !ends_with(file->path, unit->suffix);
+    q.any_kind = !np_text_ends(np_text_of(file->path), unit->suffix);
     q.is_possible = np_unit_is_template(unit);
     if (np_unit_read(&units, unit, take, &q))
         claim_all(&q);
@@ -547,7 +543,7 @@ static const char *label(struct np_arena *arena, const struct nextport_claim *cl
     if (strncmp(name, prefix, strlen(prefix)) == 0 && name[strlen(prefix)])
         name += strlen(prefix);
     const size_t n = strlen(name), m = strlen(suffix);
-    return n > m && ends_with(name, suffix) ? np_strndup(arena, name, n - m) : name;
+    return n > m && np_text_ends(np_text_of(name), suffix) ? np_strndup(arena, name, n - m) : name;
 }
 
 const struct np_source np_source_quadlet = {

@@ -107,12 +107,6 @@ static void take_socket(void *ctx, const struct np_setting *setting)
         take_namespace(r, setting);
 }
 
-static bool begins_with(struct np_text text, const char *prefix)
-{
-    const size_t n = strlen(prefix);
-    return text.len >= n && np_text_is_nocase((struct np_text){text.ptr, n}, prefix);
-}
-
 /* As systemd reads numbers: a plus or the prefix of another base may stand before them, and zeros may not. */
 static bool read_port(struct np_text text, uint16_t *ret)
 {
@@ -123,7 +117,7 @@ static bool read_port(struct np_text text, uint16_t *ret)
     uint32_t port = 0;
     if (text.len && text.ptr[0] == '+')
         text = (struct np_text){text.ptr + 1, text.len - 1};
-    while (!begins_with(text, bases[base].prefix))
+    while (!np_text_begins_nocase(text, bases[base].prefix))
         base++;
     text = (struct np_text){text.ptr + strlen(bases[base].prefix), text.len - strlen(bases[base].prefix)};
     for (size_t i = 0; i < text.len && port <= UINT16_MAX; i++) {
@@ -326,15 +320,15 @@ static void read_host(struct reading *r, const struct np_variable *variable, str
 /* Without a port it is the scheme's. */
 static void read_url(struct reading *r, const struct np_variable *variable, struct np_text url)
 {
-    const bool is_https = begins_with(url, "https://");
-    if (!is_https && !begins_with(url, "http://")) {
+    const bool is_https = np_text_begins_nocase(url, "https://");
+    if (!is_https && !np_text_begins_nocase(url, "http://")) {
         np_files_warn(r->s->files, variable->at, "%s: %s is no URL: \"%s\"", r->unit->name, variable->name,
                       np_files_text(r->s->files, url));
         return;
     }
     const size_t n = strlen(is_https ? "https://" : "http://");
     struct np_text rest = {url.ptr + n, url.len - n}, host = rest;
-    if (begins_with(rest, "unix:") || begins_with(rest, "pipe:"))
+    if (np_text_begins_nocase(rest, "unix:") || np_text_begins_nocase(rest, "pipe:"))
         return;
     np_text_split(&rest, '/', &host);
     const char *colon = NULL;
@@ -402,7 +396,7 @@ static value_fn *reader_of(const char *name)
         const char *begin = variables[i].begin, *end = variables[i].end;
         if (!end && strcmp(name, begin) == 0)
             return variables[i].read;
-        if (end && begins_with(text, begin) && text.len > strlen(begin) + strlen(end) &&
+        if (end && np_text_begins_nocase(text, begin) && text.len > strlen(begin) + strlen(end) &&
             np_equal_nocase(name + text.len - strlen(end), end))
             return variables[i].read;
     }
@@ -631,7 +625,8 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
 static const char *label(struct np_arena *arena, const struct nextport_claim *claim)
 {
     const char *dot = strrchr(claim->holder, '.');
-    return dot && dot != claim->holder ? np_strndup(arena, claim->holder, (size_t)(dot - claim->holder)) : claim->holder;
+    return dot && dot != claim->holder ? np_strndup(arena, claim->holder, (size_t)(dot - claim->holder))
+                                       : claim->holder;
 }
 
 const struct np_source np_source_systemd = {

@@ -49,12 +49,6 @@ struct instances {
 
 /* ---- Names ---------------------------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *text, const char *suffix)
-{
-    const size_t n = strlen(text), m = strlen(suffix);
-    return n > m && strcmp(text + n - m, suffix) == 0;
-}
-
 static bool is_space(int c)
 {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -63,7 +57,7 @@ static bool is_space(int c)
 static const char *suffix_of(const struct np_units *units, const char *name)
 {
     for (size_t i = 0; units->place->suffixes[i]; i++)
-        if (ends_with(name, units->place->suffixes[i]))
+        if (np_text_ends(np_text_of(name), units->place->suffixes[i]))
             return units->place->suffixes[i];
     return NULL;
 }
@@ -79,7 +73,7 @@ static bool is_valid(const char *name)
 /* A file that a person named may have none. */
 static const char *without_suffix(struct np_arena *arena, const char *name, const char *suffix)
 {
-    return ends_with(name, suffix) ? np_strndup(arena, name, strlen(name) - strlen(suffix)) : name;
+    return np_text_ends(np_text_of(name), suffix) ? np_strndup(arena, name, strlen(name) - strlen(suffix)) : name;
 }
 
 static struct np_unit *make_unit(struct np_units *units, const char *name, const char *path, const char *suffix)
@@ -183,7 +177,9 @@ static const char *alias_of(struct np_units *units, const char *folder, const st
     if (!slash || !is_ours(units, (struct np_text){target, (size_t)(slash - target)}))
         return NULL;
     const char *name = slash + 1, *suffix = suffix_of(units, name);
-    return suffix && is_valid(name) && ends_with(entry->name, suffix) && strcmp(name, entry->name) != 0 ? name : NULL;
+    return suffix && is_valid(name) && np_text_ends(np_text_of(entry->name), suffix) && strcmp(name, entry->name) != 0
+               ? name
+               : NULL;
 }
 
 static void take_unit(struct np_units *units, const char *folder, const struct np_entry *entry)
@@ -201,7 +197,8 @@ static void take_unit(struct np_units *units, const char *folder, const struct n
 
 static bool is_wants(const char *name)
 {
-    return ends_with(name, ".wants") || ends_with(name, ".requires") || ends_with(name, ".upholds");
+    return np_text_ends(np_text_of(name), ".wants") || np_text_ends(np_text_of(name), ".requires") ||
+           np_text_ends(np_text_of(name), ".upholds");
 }
 
 static void take_folder(struct np_units *units, size_t i, const struct np_entry *entry)
@@ -209,7 +206,7 @@ static void take_folder(struct np_units *units, size_t i, const struct np_entry 
     if (is_wants(entry->name)) {
         *(const char **)np_push(units->arena, &units->wants, &units->n_wants, &units->wants_capacity,
                                 sizeof *units->wants) = join(units, units->place->folders[i], entry->name);
-    } else if (ends_with(entry->name, ".d")) {
+    } else if (np_text_ends(np_text_of(entry->name), ".d")) {
         void **at = np_map_at(&units->drop_ins, entry->name);
         if (!*at) {
             *at = np_alloc(units->arena, sizeof(struct places));
@@ -323,8 +320,9 @@ void np_units_all(struct np_units *units, const char *suffix, const struct np_un
     for (size_t i = 0; i < units->n_sorted; i++) {
         const char *name = units->sorted[i];
         const struct entry *known = np_map_find(&units->names, name);
-        const struct np_unit *unit =
-            ends_with(name, suffix) && !known->alias && !known->masked ? np_units_find(units, name) : NULL;
+        const struct np_unit *unit = np_text_ends(np_text_of(name), suffix) && !known->alias && !known->masked
+                                         ? np_units_find(units, name)
+                                         : NULL;
         if (unit)
             all[n++] = unit;
     }
@@ -439,8 +437,8 @@ static void take_drop_ins(struct drop_ins *ret, const char *folder)
     np_files_list(units->files, units->from, folder, &entries, &n);
     for (size_t i = 0; i < n; i++) {
         const struct np_entry *entry = &entries[i];
-        if (!ends_with(entry->name, ".conf") || entry->name[0] == '.' || entry->kind == NP_ENTRY_FOLDER ||
-            entry->kind == NP_ENTRY_OTHER)
+        if (!np_text_ends(np_text_of(entry->name), ".conf") || entry->name[0] == '.' ||
+            entry->kind == NP_ENTRY_FOLDER || entry->kind == NP_ENTRY_OTHER)
             continue;
         void **at = np_map_at(&ret->by_name, entry->name);
         if (*at)

@@ -54,6 +54,23 @@ static void ports_are_plain_digits_from_1_to_65535(void **state)
     assert_true(np_text_port(np_text_of("00080"), &port) && port == 80);
 }
 
+static void a_text_begins_and_ends_with_itself_and_with_nothing(void **state)
+{
+    (void)state;
+    const struct np_text text = np_text_of("shop.Socket"), none = {0};
+    static const char *const begins[] = {"", "shop", "shop.Socket"}, *const ends[] = {"", ".Socket", "shop.Socket"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(np_text_begins(text, begins[i]) && np_text_begins_nocase(text, begins[i]));
+        assert_true(np_text_ends(text, ends[i]) && np_text_ends_nocase(text, ends[i]));
+    }
+    assert_true(np_text_begins_nocase(text, "SHOP") && !np_text_begins(text, "SHOP"));
+    assert_true(np_text_ends_nocase(text, ".socket") && !np_text_ends(text, ".socket"));
+    assert_false(np_text_begins(text, "shop.Socket.d") || np_text_begins_nocase(text, "hop"));
+    assert_false(np_text_ends(text, "a shop.Socket") || np_text_ends_nocase(text, ".socke"));
+    assert_true(np_text_begins(none, "") && np_text_ends(none, ""));
+    assert_false(np_text_begins(none, "x") || np_text_ends_nocase(none, "x"));
+}
+
 static void durations_have_a_unit_and_a_bound(void **state)
 {
     (void)state;
@@ -205,6 +222,7 @@ int main(void)
         cmocka_unit_test(an_error_reads_from_the_task_down_to_the_cause),
         cmocka_unit_test(a_message_longer_than_its_room_is_cut_and_ends),
         cmocka_unit_test(ports_are_plain_digits_from_1_to_65535),
+        cmocka_unit_test(a_text_begins_and_ends_with_itself_and_with_nothing),
         cmocka_unit_test(durations_have_a_unit_and_a_bound),
         cmocka_unit_test(splitting_yields_empty_parts_too),
         cmocka_unit_test(utf8_refuses_overlong_forms_surrogates_and_cut_sequences),
