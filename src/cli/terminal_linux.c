@@ -19,7 +19,7 @@ int main(int argc, char **argv)
     return cli_main(argc, argv);
 }
 
-static void (*pipe_handler)(int); /* as it was */
+static void (*pipe_handler)(int), (*child_handler)(int); /* as they were */
 
 void cli_prepare(void)
 {
@@ -28,6 +28,7 @@ void cli_prepare(void)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDONLY | O_CLOEXEC) < 0)
             _exit(1);
     pipe_handler = signal(SIGPIPE, SIG_IGN);
+    child_handler = signal(SIGCHLD, SIG_DFL); /* ignored, it would keep from us how a program ended */
 }
 
 static bool set(const char *name)
@@ -96,6 +97,7 @@ void cli_restore(void)
         if (sigaction(ending[i], NULL, &present) == 0 && present.sa_handler == catch)
             signal(ending[i], SIG_DFL);
     signal(SIGPIPE, pipe_handler);
+    signal(SIGCHLD, child_handler);
     if (held)
         sigprocmask(SIG_SETMASK, &free_mask, NULL);
     held = false;

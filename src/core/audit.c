@@ -808,14 +808,21 @@ static void find_leftovers(struct auditor *a, struct slice run)
                     run.items[0]->holder, all.n_total, spoken(run.items[0]), ports_of(a, &all), leased));
 }
 
+/* A section of HAProxy and a unit of systemd have as many ports as whoever wrote them wanted; no deployment merges its own
+ * into them. */
+static bool may_be_merged(const struct nextport_claim *claim)
+{
+    return strcmp(claim->source, "haproxy") != 0 && strcmp(claim->source, "systemd") != 0;
+}
+
 static void check_leftovers(struct auditor *a)
 {
     const struct np_evidence *evidence = a->ask->evidence;
     struct slice all = {np_alloc_array(a->arena, evidence->n_claims, sizeof *all.items), 0};
     for (size_t i = 0; i < evidence->n_claims; i++) {
         const struct nextport_claim *claim = &evidence->claims[i];
-        if (claim->kind == NEXTPORT_CONFIGURED && is_declared(claim) && claim->first == claim->last &&
-            np_portset_has(&a->pool, claim->first))
+        if (claim->kind == NEXTPORT_CONFIGURED && is_declared(claim) && may_be_merged(claim) &&
+            claim->first == claim->last && np_portset_has(&a->pool, claim->first))
             all.items[all.n++] = claim;
     }
     if (all.n > 1)

@@ -155,6 +155,8 @@ enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scop
                            .ret = &run->evidence,
                            .ports = scope->ports,
                            .protocol = scope->protocol,
+                           .dumped = &run->dumped,
+                           .is_locked = run->lock != NULL,
                            .thorough = scope->thorough};
     for (size_t i = 0; np_sources[i]; i++) {
         const struct np_source *source = np_sources[i];
@@ -323,11 +325,26 @@ void np_run_honour_machine(struct np_run *run)
         claim_lease(&run->evidence, &theirs.items[i], path);
 }
 
+/* A server's own dump is of no use where the files change under it, and is not repeated under the lock: so once more before. */
+static enum nextport_status look_until_settled(struct np_run *run, const struct np_scope *declared,
+                                               struct nextport_error *err)
+{
+    enum { TRIES = 3, PAUSE_MS = 60 };
+    enum nextport_status status = np_run_look(run, declared, err);
+    for (unsigned i = 1; i < TRIES && status == NEXTPORT_OK && run->np->settings.dumps.n && np_run_changed(run); i++) {
+        np_host_pause_ms(PAUSE_MS);
+        np_run_forget(run);
+        run->dumped.n = 0;
+        status = np_run_look(run, declared, err);
+    }
+    return status;
+}
+
 enum nextport_status np_run_look_and_begin(struct np_run *run, const struct np_scope *declared, size_t limit,
                                            bool dry_run, struct nextport_error *err)
 {
     bool present;
-    if (np_run_open_readers(run, err) != NEXTPORT_OK || np_run_look(run, declared, err) != NEXTPORT_OK ||
+    if (np_run_open_readers(run, err) != NEXTPORT_OK || look_until_settled(run, declared, err) != NEXTPORT_OK ||
         np_run_blind(run, err) != NEXTPORT_OK)
         return err->status;
     if (dry_run)

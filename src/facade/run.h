@@ -30,6 +30,7 @@ struct np_run {
     struct nextport_result *res;
     struct np_log log;
     struct np_evidence evidence;
+    struct np_dumped dumped;
     const struct np_os_ports *os; /* what the last look learned of the system; NULL: nothing */
     struct np_portset pool;
     struct np_reader *reader; /* below the root */

@@ -144,8 +144,12 @@ struct np_printed {
     int status;              /* what it ended with; a signal is 128 and its number */
 };
 
-/* Runs it to its end, whatever status that is. It ends with us at the latest, and what it started with it. NEXTPORT_DENIED:
- * strangers may write its file (not asked on Windows), or it may not be run. NEXTPORT_FAILED: it did not end in time, printed
+/* May nobody but root and this user change this file, nor exchange it by a folder or link on its way? NEXTPORT_DENIED: others
+ * may. Not asked on Windows. */
+enum nextport_status np_host_vet(const char *file, struct nextport_error *);
+
+/* Runs it to its end, whatever status that is. It ends with us at the latest, and what it started with it. On Linux the
+ * caller must not ignore SIGCHLD. NEXTPORT_DENIED: np_host_vet() says so, or it may not be run. NEXTPORT_FAILED: it did not end in time, printed
  * too much, or could not be run; *ret is left alone then. */
 enum nextport_status np_host_run(struct np_arena *, const struct np_program *, struct np_printed *ret,
                                  struct nextport_error *);

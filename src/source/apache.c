@@ -197,24 +197,29 @@ static size_t values_of(struct apache *apache, struct np_text name, const char *
     return n;
 }
 
-/* "${NAME}" at the front? Names with a colon are left to mod_rewrite's maps. */
-static bool is_reference(struct np_text text, struct np_text *ret_name)
+/* "${NAME}" at the front? Names with a colon are left to mod_rewrite's maps. Where a name does not end, none does that begins
+ * within it: *barrier, which the walk over a text keeps and begins with NULL, stands behind those, so that no byte is looked
+ * at twice. */
+static bool is_reference(struct np_text text, const char **barrier, struct np_text *ret_name)
 {
-    if (text.len < 4 || text.ptr[0] != '$' || text.ptr[1] != '{')
+    size_t n = 2;
+    if (text.len < 4 || text.ptr[0] != '$' || text.ptr[1] != '{' || (*barrier && text.ptr < *barrier))
         return false;
-    const char *end = memchr(text.ptr, '}', text.len);
-    if (!end)
-        return false;
-    *ret_name = (struct np_text){text.ptr + 2, (size_t)(end - text.ptr) - 2};
-    return ret_name->len && !memchr(ret_name->ptr, ':', ret_name->len);
+    while (n < text.len && text.ptr[n] != '}' && text.ptr[n] != ':')
+        n++;
+    *ret_name = (struct np_text){text.ptr + 2, n - 2};
+    if (n == text.len || text.ptr[n] == ':')
+        *barrier = text.ptr + n;
+    return n < text.len && text.ptr[n] == '}' && ret_name->len;
 }
 
 static bool has_reference(struct np_text text)
 {
     struct np_text name;
+    const char *barrier = NULL;
     for (const char *p; text.len && (p = memchr(text.ptr, '$', text.len));) {
         text = (struct np_text){p, text.len - (size_t)(p - text.ptr)};
-        if (is_reference(text, &name))
+        if (is_reference(text, &barrier, &name))
             return true;
         text = (struct np_text){text.ptr + 1, text.len - 1};
     }
@@ -263,13 +268,14 @@ static struct variants resolve(struct apache *apache, struct np_text text)
 {
     struct variants variants = {.items = np_alloc(apache->arena, sizeof *variants.items), .n = 1};
     struct np_text name;
+    const char *barrier = NULL;
     variants.items[0].arena = apache->arena;
     np_buf_add(&variants.items[0], "", 0);
     while (text.len && !variants.too_many) {
         const char *values[NP_VALUES_MAX * 2];
         const char *next = memchr(text.ptr + 1, '$', text.len - 1);
         size_t n_values = 0, n = next ? (size_t)(next - text.ptr) : text.len;
-        if (is_reference(text, &name)) {
+        if (is_reference(text, &barrier, &name)) {
             n_values = values_of(apache, name, values);
             n = name.len + 3;
         }

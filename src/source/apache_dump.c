@@ -15,10 +15,12 @@ enum {
 struct dump {
     struct np_look *look;
     struct np_arena *arena;
-    struct np_portset read;        /* ports that the reader of files claims already */
-    struct np_portset dumped;      /* by any configuration */
-    struct np_map done;            /* main files */
-    bool failed;                   /* one of them could not be dumped */
+    struct np_portset read;   /* ports that the reader of files claims already */
+    struct np_portset dumped; /* by any configuration */
+    struct np_map done;       /* main files */
+    const char **agreeing;    /* those that were dumped, for people */
+    size_t n_agreeing, agreeing_capacity;
+    bool failed, differs;          /* one of them could not be dumped; or had something else than was read */
     struct np_reader *reader;      /* of the main file */
     const char *main_file, *shown; /* for people */
     const char *words[WORDS_MAX];
@@ -165,6 +167,17 @@ static void read_comment(struct dump *dump, struct np_text line, struct spot *sp
         spot->line = (unsigned)number;
 }
 
+/* Also for a look under the lock. */
+static void keep(struct dump *dump, const struct nextport_claim *claim)
+{
+    struct np_dumped *dumped = dump->look->dumped;
+    struct nextport_claim *kept = np_alloc(dump->arena, sizeof *kept);
+    *kept = *claim;
+    np_evidence_claim(dump->look->ret, claim);
+    *(const struct nextport_claim **)np_push(dump->arena, &dumped->items, &dumped->n, &dumped->capacity,
+                                             sizeof(*dumped->items)) = kept;
+}
+
 /* A port that was not read from the files counts, whatever they are thought to say. */
 static void take_listen(struct dump *dump, struct np_text args, const struct spot *spot)
 {
@@ -180,20 +193,21 @@ static void take_listen(struct dump *dump, struct np_text args, const struct spo
     if (np_portset_has(&dump->read, port))
         return;
     np_portset_add(&dump->read, port, port);
+    dump->differs = true;
     np_note(ret->log, NEXTPORT_WARNING,
             "%s:%u: Listen %s: only httpd's own dump has it, and what was read of the files has not", spot->file,
             spot->line, shown);
-    np_evidence_claim(ret, &(struct nextport_claim){.first = port,
-                                                    .last = port,
-                                                    .protocol = NEXTPORT_TCP,
-                                                    .kind = NEXTPORT_CONFIGURED,
-                                                    .certainty = NEXTPORT_DECLARED,
-                                                    .address = address,
-                                                    .holder = dump->shown,
-                                                    .detail = np_sprintf(dump->arena, "Listen %s, by its dump", shown),
-                                                    .source = "apache",
-                                                    .file = spot->file,
-                                                    .line = spot->line});
+    keep(dump, &(struct nextport_claim){.first = port,
+                                        .last = port,
+                                        .protocol = NEXTPORT_TCP,
+                                        .kind = NEXTPORT_CONFIGURED,
+                                        .certainty = NEXTPORT_DECLARED,
+                                        .address = address,
+                                        .holder = dump->shown,
+                                        .detail = np_sprintf(dump->arena, "Listen %s, by its dump", shown),
+                                        .source = "apache",
+                                        .file = spot->file,
+                                        .line = spot->line});
 }
 
 /* false: it is no dump. */
@@ -271,13 +285,15 @@ static void dump_one(struct dump *dump)
     const char *info = row->info[0] == '/' ? row->info : np_sprintf(dump->arena, "%s/%s", root, row->info);
     read_environment(dump, place, &variables);
     add_words(dump, place, &variables, info);
-    if (np_host_run(dump->arena,
-                    &(struct np_program){.file = program,
-                                         .words = dump->words,
-                                         .environment = environment_of(dump, &variables),
-                                         .limit = PRINTED_MAX,
-                                         .budget_ms = BUDGET_MS},
-                    &printed, &err) != NEXTPORT_OK)
+    if (np_host_vet(dump->main_file, &err) != NEXTPORT_OK)
+        give_up(dump, np_strdup(dump->arena, err.text), "Its modules are run: let only root, or this user, change it.");
+    else if (np_host_run(dump->arena,
+                         &(struct np_program){.file = program,
+                                              .words = dump->words,
+                                              .environment = environment_of(dump, &variables),
+                                              .limit = PRINTED_MAX,
+                                              .budget_ms = BUDGET_MS},
+                         &printed, &err) != NEXTPORT_OK)
         give_up(dump, np_strdup(dump->arena, err.text), *err.hint ? np_strdup(dump->arena, err.hint) : NULL);
     else if (printed.status != 0)
         give_up(dump,
@@ -287,6 +303,9 @@ static void dump_one(struct dump *dump)
     else if (!read_dump(dump, printed.out))
         give_up(dump, np_sprintf(dump->arena, "%s printed none, as without mod_info", program),
                 np_sprintf(dump->arena, "Install or load mod_info (%s), or leave out --dump.", info));
+    else
+        *(const char **)np_push(dump->arena, &dump->agreeing, &dump->n_agreeing, &dump->agreeing_capacity,
+                                sizeof(*dump->agreeing)) = dump->shown;
 }
 
 static void dump_matches(struct dump *dump, struct np_reader *reader, const char *pattern)
@@ -317,9 +336,33 @@ static void warn_of_undumped(struct dump *dump)
             np_portset_has(&dump->dumped, claim->first) || np_portset_has(&said, claim->first))
             continue;
         np_portset_add(&said, claim->first, claim->first);
+        dump->differs = true;
         np_note(ret->log, NEXTPORT_WARNING, "%s:%u: %s: httpd's own dump has it not; the port counts all the same",
                 claim->file, claim->line, claim->detail);
     }
+}
+
+/* Says that something was asked at all. Ports are compared together, and so an answer of one is an answer of all. */
+static void tell(struct dump *dump)
+{
+    if (!dump->done.n)
+        np_note(dump->look->ret->log, NEXTPORT_INFO, "no httpd to ask: no configuration of Apache is in its places");
+    for (size_t i = 0; i < dump->n_agreeing; i++)
+        np_note(dump->look->ret->log, NEXTPORT_VERBOSE, "httpd's dump of %s %s", dump->agreeing[i],
+                dump->differs ? "was compared" : "agrees");
+}
+
+/* Nobody waits for httpd while others wait for the lock. What it said before was of files that may be other ones now. */
+static void dump_nothing(struct dump *dump)
+{
+    const struct np_dumped *dumped = dump->look->dumped;
+    for (size_t i = 0; i < dumped->n; i++)
+        if (strcmp(dumped->items[i]->source, "apache") == 0)
+            np_evidence_claim(dump->look->ret, dumped->items[i]);
+    dump->shown = "of Apache";
+    if (np_evidence_sighting(dump->look->ret, "apache")->sight != NEXTPORT_ABSENT)
+        give_up(dump, "files changed after httpd was asked, and it is not asked again while others wait",
+                "Repeat the request once nothing changes them.");
 }
 
 enum nextport_status np_apache_dump(struct np_look *look, struct nextport_error *err)
@@ -330,6 +373,10 @@ enum nextport_status np_apache_dump(struct np_look *look, struct nextport_error 
     const struct np_string_list *given = &look->settings->apache_files;
     const char *const *patterns = np_apache_patterns(look);
     (void)err;
+    if (look->is_locked) {
+        dump_nothing(dump);
+        return NEXTPORT_OK;
+    }
     for (size_t i = 0; i < look->ret->n_claims; i++) {
         const struct nextport_claim *claim = &look->ret->claims[i];
         if (strcmp(claim->source, "apache") == 0 && claim->first)
@@ -341,5 +388,6 @@ enum nextport_status np_apache_dump(struct np_look *look, struct nextport_error 
         dump_matches(dump, look->reader, patterns[i]);
     if (!dump->failed)
         warn_of_undumped(dump);
+    tell(dump);
     return NEXTPORT_OK;
 }

@@ -461,22 +461,34 @@ void np_apache_environment(struct np_files *files, const struct np_file *main_fi
         read_assignments(&in, file);
 }
 
-bool np_apache_option_word(struct np_arena *arena, struct np_text *rest, struct np_text *ret)
+/* Takes the quotes off a word, into `ret` where that is not NULL. Returns how many bytes the word has with them; *ret_n without. */
+static size_t unquote(struct np_text rest, char *ret, size_t *ret_n)
 {
     char quote = '\0';
-    size_t n = 0;
+    size_t i = 0, n = 0;
+    for (; i < rest.len && (quote || !strchr(" \t\n", rest.ptr[i])); i++) {
+        const char c = rest.ptr[i];
+        if (c == quote || (!quote && (c == '"' || c == '\'')))
+            quote = quote ? '\0' : c;
+        else if (ret)
+            ret[n++] = c;
+        else
+            n++;
+    }
+    *ret_n = n;
+    return i;
+}
+
+bool np_apache_option_word(struct np_arena *arena, struct np_text *rest, struct np_text *ret)
+{
+    size_t n;
     *rest = np_text_trim(*rest);
     if (!rest->len)
         return false;
-    char *word = np_alloc(arena, rest->len + 1);
-    while (rest->len && (quote || !strchr(" \t\n", *rest->ptr))) {
-        const char c = *rest->ptr;
-        if (c == quote || (!quote && (c == '"' || c == '\'')))
-            quote = quote ? '\0' : c;
-        else
-            word[n++] = c;
-        *rest = (struct np_text){rest->ptr + 1, rest->len - 1};
-    }
+    unquote(*rest, NULL, &n);
+    char *word = np_alloc(arena, n + 1);
+    const size_t taken = unquote(*rest, word, &n);
     *ret = (struct np_text){word, n};
+    *rest = (struct np_text){rest->ptr + taken, rest->len - taken};
     return true;
 }

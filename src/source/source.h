@@ -6,6 +6,12 @@
 #include "core/settings.h"
 #include "host/host.h"
 
+/* The claims that only servers' own programs made. */
+struct np_dumped {
+    const struct nextport_claim **items;
+    size_t n, capacity;
+};
+
 /* One look at the machine. */
 struct np_look {
     const struct np_settings *settings;
@@ -14,6 +20,8 @@ struct np_look {
     struct np_evidence *ret;         /* claims and one sighting go here */
     struct np_portset ports;         /* only these matter; a source may ignore it */
     enum nextport_protocol protocol; /* of sockets */
+    struct np_dumped *dumped;        /* a dump adds its claims */
+    bool is_locked;                  /* others wait: no program is run, and what `dumped` has from before counts on */
     bool thorough;                   /* for a person to read, not for `next`: with programs, and nothing from a cache */
     const struct np_os_ports
         *ret_os; /* what the system said, in the arena of `ret`; left alone when it was not asked */

@@ -6,10 +6,11 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
-from conftest import BUILD
+from conftest import BUILD, has_open, locked
 
 MODULES = pathlib.Path("/usr/lib/apache2/modules")
 HTTPD = shutil.which("apache2", path="/usr/sbin:/usr/bin")
@@ -552,6 +553,56 @@ def test_httpd_is_never_run_unless_asked(nextport, folder):
     assert nextport("next", "--apache-config", file, "--dump", "apache", "--policy", "apache=require").status == 4
 
 
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+def test_a_dump_that_finds_nothing_new_says_that_it_ran(nextport, folder):
+    file = write(folder, HEAD + "Listen 49000\n")
+    options = ("used", "--source", "apache", "--apache-config", file, "--dump", "apache")
+    assert "dump" not in nextport(*options).log
+    assert f"httpd's dump of {file} agrees" in nextport(*options, "--verbose").log
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+def test_a_caller_that_ignores_its_children_gets_a_dump_all_the_same(nextport, folder):
+    file = write(folder, HEAD + "Listen 49000\n")
+    done = nextport("used", "--source", "apache", "--verbose", "--apache-config", file, "--dump", "apache",
+                    preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    assert done.status == 0 and "agrees" in done.log, done
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+def test_a_configuration_that_others_may_change_is_not_run(nextport, folder):
+    file = write(folder, HEAD + "Listen 49000\n")
+    file.chmod(0o666)
+    done, sighting = dumped(nextport, file)
+    assert sighting["sight"] == "partial" and "others than root and this user may change it" in sighting["why"], done
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+def test_httpd_is_not_run_again_under_the_lock(nextport, program, folder, ledger):
+    """What it said before counts on, and that this may be old is told."""
+    file = write(folder, HEAD + other_source_file(folder) + "Listen 49000\n<IfModule mod_new.c>\nListen 49001\n</IfModule>\n"
+                 "Include {here}/more.conf\n")
+    write(folder, "Listen 49002\n", "more.conf")
+    assert nextport("next", "--range", "50000").status == 0  # makes the ledger
+    with locked(ledger):
+        waiting = subprocess.Popen([program, "next", "--ledger", ledger, "--wait", "60s", "--apache-config", file, "--dump",
+                                    "apache"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            end = time.monotonic() + 60
+            while not has_open(waiting.pid, f"{ledger}-lock"):
+                assert waiting.poll() is None and time.monotonic() < end
+            write(folder, "Listen 49003\nListen 49002\n", "more.conf")
+        except BaseException:
+            waiting.kill()
+            raise
+    out, log = waiting.communicate(timeout=60)
+    assert out.split() == ["49004"] and "not asked again while others wait" in log, (out, log)
+
+
 @pytest.mark.parametrize("options, said", (
     (("--dump", "nginx"), "'nginx -T' binds every port"),
     (("--dump", "docker"), "there is no dump of 'docker'"),
@@ -568,7 +619,8 @@ def test_what_has_no_dump_is_a_mistake_of_the_caller(nextport, options, said):
 def test_a_machine_without_apache_has_nothing_to_dump(nextport):
     done = nextport("used", "--source", "apache", "--dump", "apache", "--format", "json")
     (sighting,) = [s for s in done.json["sources"] if s["source"] == "apache"]
-    assert done.status == 0 and sighting["sight"] == "absent"
+    assert done.status == 0 and sighting["sight"] == "absent" and "no httpd to ask" in done.out.decode(), done
+    assert "no httpd to ask" in nextport("used", "--source", "apache", "--dump", "apache").log
 
 
 @pytest.mark.windows("a program that stands in for httpd.exe")

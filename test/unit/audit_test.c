@@ -450,6 +450,12 @@ static const struct example {
      "hazard leftover-bindings 50000-50000\n"},
     {"several_services_of_a_site_are_no_leftovers",
      "site Shop http * 50000\nsite Shop https * 50001\nsite Shop http * 50002 www.shop.local\nnoledger\n", ""},
+    {"several_binds_of_a_section_and_ports_of_a_unit_are_no_leftovers",
+     "server haproxy shop 50000\nserver haproxy shop 50001\nserver systemd a.socket 50002\n"
+     "server systemd a.socket 50003\nnoledger\n",
+     ""},
+    {"several_ports_of_another_server_are", "server nginx shop 50000\nserver nginx shop 50001\nnoledger\n",
+     "hazard leftover-bindings 50000-50000\n"},
     {"ports_outside_the_pool_are_no_leftovers", "site Shop http * 80\nsite Shop http * 8080\n", ""},
     {"a_port_that_browsers_block_is_a_hazard_for_a_site", "site Shop https * 6000 a\nsite Blog http * 6000 b\n",
      "hazard browser-blocked 6000-6000\n"},

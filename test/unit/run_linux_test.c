@@ -201,6 +201,45 @@ static void what_is_no_program_or_may_be_changed_by_others_is_not_run(void **sta
     scratch_remove(folder);
 }
 
+static void nor_what_may_be_exchanged_by_a_folder_or_link_on_its_way(void **state)
+{
+    char folder[SCRATCH_PATH], below[SCRATCH_PATH + 8], path[SCRATCH_PATH + 24], link[SCRATCH_PATH + 8];
+    (void)state;
+    scratch_make(folder, "run");
+    snprintf(below, sizeof below, "%s/bin", folder);
+    snprintf(path, sizeof path, "%s/program", below);
+    snprintf(link, sizeof link, "%s/link", folder);
+    assert_int_equal(mkdir(below, 0700), 0);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("#!/bin/sh\nexit 0\n", file);
+    fclose(file);
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(symlink(below, link), 0);
+    snprintf(path, sizeof path, "%s/program", link);
+    assert_int_equal(run_file(path), NEXTPORT_OK);
+    assert_int_equal(chmod(below, 0777), 0);
+    assert_int_equal(run_file(path), NEXTPORT_DENIED);
+    assert_non_null(strstr(err.text, "may change"));
+    assert_int_equal(chmod(below, 01777), 0); /* as /tmp: others can add, and not exchange */
+    assert_int_equal(run_file(path), NEXTPORT_OK);
+    scratch_remove(folder);
+}
+
+/* The system would forget how it ended. */
+static void nothing_is_run_by_a_process_that_ignores_its_children(void **state)
+{
+    struct np_printed printed;
+    (void)state;
+    signal(SIGCHLD, SIG_IGN);
+    const enum nextport_status status = run("exit 3", NULL, LIMIT, PLENTY_MS, &printed);
+    signal(SIGCHLD, SIG_DFL);
+    assert_int_equal(status, NEXTPORT_FAILED);
+    assert_non_null(strstr(err.text, "SIGCHLD"));
+    assert_int_equal(run("exit 3", NULL, LIMIT, PLENTY_MS, &printed), NEXTPORT_OK);
+    assert_int_equal(printed.status, 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_arena, end_arena)
 
 int main(void)
@@ -214,6 +253,8 @@ int main(void)
         TEST(what_it_leaves_behind_ends_with_it),
         TEST(one_that_prints_too_much_is_ended),
         TEST(what_is_no_program_or_may_be_changed_by_others_is_not_run),
+        TEST(nor_what_may_be_exchanged_by_a_folder_or_link_on_its_way),
+        TEST(nothing_is_run_by_a_process_that_ignores_its_children),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

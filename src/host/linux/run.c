@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -18,12 +20,13 @@
 enum {
     OUT,
     LOG,
-    TROUBLE, /* an errno value where the program could not be begun; its number in the child is the next after stderr's */
+    TROUBLE, /* an errno value where the program could not be begun */
     N_PIPES,
     STEP_MS = 5,
 };
 
 struct run {
+    int file; /* of the program, as it was vetted */
     int read[N_PIPES], write[N_PIPES];
     pid_t pid;
     struct np_buf printed[N_PIPES];
@@ -44,14 +47,17 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-/* Above the standard streams, whichever of them this process has: the child puts them in their places one by one. */
+/* What the child has beside its standard streams, each in its place. */
+enum { TROUBLE_FD = STDERR_FILENO + 1, FILE_FD, FIRST_FREE_FD };
+
+/* Above all of them, whichever this process has: the child puts them in their places one by one. */
 static int make_pipe(struct run *run, unsigned i)
 {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return errno;
-    run->read[i] = fcntl(ends[0], F_DUPFD_CLOEXEC, STDERR_FILENO + 1 + N_PIPES);
-    run->write[i] = fcntl(ends[1], F_DUPFD_CLOEXEC, STDERR_FILENO + 1 + N_PIPES);
+    run->read[i] = fcntl(ends[0], F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    run->write[i] = fcntl(ends[1], F_DUPFD_CLOEXEC, FIRST_FREE_FD);
     const int reason = run->read[i] < 0 || run->write[i] < 0 ? errno : 0;
     close(ends[0]);
     close(ends[1]);
@@ -71,7 +77,6 @@ static void close_others(int first)
 /* Only what may be called after a fork of a process that has threads. */
 static void become(const struct run *run, const char *file, char *const argv[], char *const envp[])
 {
-    const int trouble = STDERR_FILENO + 1;
     sigset_t none;
     sigemptyset(&none);
     setpgid(0, 0);
@@ -81,13 +86,16 @@ static void become(const struct run *run, const char *file, char *const argv[], 
     sigprocmask(SIG_SETMASK, &none, NULL);
     const int null = open("/dev/null", O_RDONLY);
     if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(run->write[OUT], STDOUT_FILENO) >= 0 &&
-        dup2(run->write[LOG], STDERR_FILENO) >= 0 && dup3(run->write[TROUBLE], trouble, O_CLOEXEC) >= 0 &&
-        chdir("/") == 0) {
-        close_others(trouble + 1);
-        execve(file, argv, envp);
+        dup2(run->write[LOG], STDERR_FILENO) >= 0 && dup3(run->write[TROUBLE], TROUBLE_FD, O_CLOEXEC) >= 0 &&
+        dup3(run->file, FILE_FD, O_CLOEXEC) >= 0 && chdir("/") == 0) {
+        close_others(FIRST_FREE_FD);
+        syscall(SYS_execveat, FILE_FD, "", argv, envp, AT_EMPTY_PATH);
+        /* a script: its interpreter opens it by its path, on which nobody else can change anything */
+        if (errno == ENOENT || errno == ENOSYS)
+            execve(file, argv, envp);
     }
     const int reason = errno;
-    if (write(trouble, &reason, sizeof reason) != (ssize_t)sizeof reason)
+    if (write(TROUBLE_FD, &reason, sizeof reason) != (ssize_t)sizeof reason)
         _exit(126);
     _exit(127);
 }
@@ -108,9 +116,11 @@ static int begin(struct run *run, const struct np_program *program, struct np_ar
     run->pid = fork();
     if (run->pid == 0)
         become(run, program->file, (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)program->environment);
+    const int reason = errno;
     for (unsigned i = 0; i < N_PIPES; i++)
         close_fd(&run->write[i]);
-    return run->pid < 0 ? errno : 0;
+    close_fd(&run->file);
+    return run->pid < 0 ? reason : 0;
 }
 
 /* 0, or why no more can be read. */
@@ -182,17 +192,90 @@ static void end_run(struct run *run, int *ret_status)
         close_fd(&run->read[i]);
         close_fd(&run->write[i]);
     }
+    close_fd(&run->file);
 }
 
-/* Who may write the file of a program decides what this user does. */
-static enum nextport_status vet(const char *file, struct nextport_error *err)
+/* ---- Who may change it ---------------------------------------------------------------------------------------- */
+
+static bool is_trusted(const struct stat *st)
 {
+    return st->st_uid == 0 || st->st_uid == geteuid();
+}
+
+static bool is_open(const struct stat *st)
+{
+    return (st->st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
+static enum nextport_status refuse(const char *file, const char *what, struct nextport_error *err)
+{
+    return np_fail(err, NEXTPORT_DENIED, "%s: others than root and this user may change %s", file, what);
+}
+
+static enum nextport_status cannot(const char *file, struct nextport_error *err)
+{
+    const int reason = errno;
+    return np_fail_errno(err, reason == EACCES ? NEXTPORT_DENIED : NEXTPORT_FAILED, reason, "%s", file);
+}
+
+/* Every folder above `path`, and every link on the way: who may change one of them can put another file in its place. In a
+ * sticky folder they may add, but not replace. */
+static enum nextport_status vet_way(const char *file, const char *path, struct nextport_error *err)
+{
+    char part[PATH_MAX];
     struct stat st;
-    if (stat(file, &st) != 0)
-        return np_fail_errno(err, errno == EACCES ? NEXTPORT_DENIED : NEXTPORT_FAILED, errno, "run %s", file);
-    if (S_ISREG(st.st_mode) && (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & (S_IWGRP | S_IWOTH)))
+    for (size_t i = 0; path[i] && i + 1 < sizeof part; i++) {
+        if (path[i] != '/')
+            continue;
+        memcpy(part, path, i + 1);
+        part[i ? i : 1] = '\0';
+        if (lstat(part, &st) != 0)
+            return cannot(file, err);
+        if (S_ISLNK(st.st_mode) && !is_trusted(&st))
+            return refuse(file, part, err);
+        if (stat(part, &st) != 0)
+            return cannot(file, err);
+        if (!is_trusted(&st) || (is_open(&st) && !(st.st_mode & S_ISVTX)))
+            return refuse(file, part, err);
+    }
+    return NEXTPORT_OK;
+}
+
+/* As it is named, and where that leads. *ret_fd is good for nothing but to run it. */
+static enum nextport_status vet(const char *file, int *ret_fd, struct nextport_error *err)
+{
+    char real[PATH_MAX];
+    struct stat st, link;
+    const int fd = open(file, O_PATH | O_CLOEXEC);
+    *ret_fd = fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FREE_FD);
+    if (fd >= 0)
+        close(fd);
+    if (*ret_fd < 0 || fstat(*ret_fd, &st) != 0 || lstat(file, &link) != 0 || !realpath(file, real))
+        return cannot(file, err);
+    if (!S_ISREG(st.st_mode) || !is_trusted(&st) || is_open(&st) || !is_trusted(&link))
+        return refuse(file, "it", err);
+    return vet_way(file, file, err) == NEXTPORT_OK ? vet_way(file, real, err) : err->status;
+}
+
+enum nextport_status np_host_vet(const char *file, struct nextport_error *err)
+{
+    int fd;
+    const enum nextport_status status = vet(file, &fd, err);
+    close_fd(&fd);
+    return status;
+}
+
+/* ---- One run ------------------------------------------------------------------------------------------------- */
+
+/* Where the caller ignores the signal, the system forgets how a child ended, and gives its number to others. */
+static enum nextport_status check_signal(const char *file, struct nextport_error *err)
+{
+    struct sigaction present;
+    if (sigaction(SIGCHLD, NULL, &present) == 0 && present.sa_handler != SIG_IGN && !(present.sa_flags & SA_NOCLDWAIT))
         return NEXTPORT_OK;
-    return np_fail(err, NEXTPORT_DENIED, "run %s: others than root and this user may change it", file);
+    np_fail(err, NEXTPORT_FAILED, "run %s: this process ignores SIGCHLD and would not learn how it ends", file);
+    np_hint(err, "Set that signal to its default before the call.");
+    return err->status;
 }
 
 static enum nextport_status failed(const struct np_program *program, int reason, struct nextport_error *err)
@@ -208,10 +291,14 @@ static enum nextport_status failed(const struct np_program *program, int reason,
 enum nextport_status np_host_run(struct np_arena *arena, const struct np_program *program, struct np_printed *ret,
                                  struct nextport_error *err)
 {
-    struct run run = {.pid = -1, .deadline_ms = now_ms() + program->budget_ms};
+    struct run run = {.pid = -1, .file = -1, .deadline_ms = now_ms() + program->budget_ms};
     int status = 0, trouble = 0;
-    if (vet(program->file, err) != NEXTPORT_OK)
+    if (check_signal(program->file, err) != NEXTPORT_OK)
         return err->status;
+    if (vet(program->file, &run.file, err) != NEXTPORT_OK) {
+        close_fd(&run.file);
+        return err->status;
+    }
     for (unsigned i = 0; i < N_PIPES; i++) {
         run.read[i] = run.write[i] = -1;
         run.printed[i].arena = arena;
