@@ -317,6 +317,7 @@ struct nextport_result {
 
     uint16_t port; /* why, release by port */
     bool is_free;
+    enum nextport_protocol protocol; /* why: a port is free for it */
     enum nextport_probe probe;
 
     /* leases; why: at most one; release: what was given back, as it rests; sweep: what ended; adopt, assign, import: what

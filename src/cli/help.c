@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HELP_SIZE = 16384 };
+enum { HELP_SIZE = 16384, TEXT_COLUMN = 27 };
 
 struct page {
     char text[HELP_SIZE];
@@ -52,8 +52,11 @@ static void option_line(struct page *page, const struct option_row *row)
                         : snprintf(left, sizeof left, "      --%s", row->name);
     if (row->arg)
         n += snprintf(left + n, sizeof left - (size_t)n, " %s", row->arg);
-    say(page, "%-27s", left);
-    wrap(page, row->about, 27, n > 27 ? n : 27);
+    if (n > TEXT_COLUMN - 2)
+        say(page, "%s\n%*s", left, TEXT_COLUMN, "");
+    else
+        say(page, "%-*s", TEXT_COLUMN, left);
+    wrap(page, row->about, TEXT_COLUMN, TEXT_COLUMN);
 }
 
 static void about_table(struct page *page, const char *title, bool (*row)(size_t, struct nextport_about *))

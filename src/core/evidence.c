@@ -86,6 +86,12 @@ bool np_protocol_parse(struct np_text text, enum nextport_protocol *ret)
     return false;
 }
 
+bool np_claim_blocks(const struct nextport_claim *claim, enum nextport_protocol protocol)
+{
+    return claim->first && claim->certainty != NEXTPORT_UNRESOLVED &&
+           (claim->kind == NEXTPORT_LEASED || claim->protocol & protocol);
+}
+
 /* Neighbours often say the same: then one copy does. */
 static const char *keep(struct np_arena *arena, const char *text, const char *same)
 {

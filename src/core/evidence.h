@@ -44,6 +44,9 @@ const struct nextport_sighting *np_evidence_blind(const struct np_evidence *);
  * holder, adding up their counts. */
 void np_evidence_sort(struct np_evidence *, bool all);
 
+/* Does it take its ports from a request of that protocol? Not when it may be any port, or none; a lease takes its port whole. */
+bool np_claim_blocks(const struct nextport_claim *, enum nextport_protocol);
+
 const char *np_kind_name(enum nextport_kind);           /* "socket", "configured", ... */
 const char *np_sight_name(enum nextport_sight);         /* "seen", "absent", ... */
 const char *np_policy_name(enum nextport_policy);       /* "require", "warn", "off" */

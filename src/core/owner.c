@@ -76,9 +76,11 @@ enum nextport_status np_check_word(const char *word, const char *what, struct ne
         np_hint(err, "The deployment tool has probably no such variable, or no value for it here.");
         return err->status;
     }
-    if (text.len > NP_LABEL_VALUE_MAX)
-        return np_fail(err, NEXTPORT_INPUT, "%s: has %zu bytes, at most %d are possible", what, text.len,
-                       NP_LABEL_VALUE_MAX);
+    if (text.len > NP_LABEL_VALUE_MAX) {
+        np_fail(err, NEXTPORT_INPUT, "%s: has %zu bytes, at most %d are possible", what, text.len, NP_LABEL_VALUE_MAX);
+        np_hint(err, "Give a shorter one.");
+        return err->status;
+    }
     if (!np_utf8_valid(text)) {
         np_fail(err, NEXTPORT_INPUT, "%s: is not UTF-8", what);
         np_hint(err, "Pass it in UTF-8: set the locale or the console's code page to it.");

@@ -31,15 +31,10 @@ struct planner {
     uint64_t n_rejected, n_free;
 };
 
-static bool blocks(const struct np_ask *ask, const struct nextport_claim *claim)
-{
-    return claim->first && claim->certainty != NEXTPORT_UNRESOLVED && (claim->protocol & ask->protocol);
-}
-
 static void mark_taken(struct planner *p)
 {
     for (size_t i = 0; i < p->evidence->n_claims; i++)
-        if (blocks(p->ask, &p->evidence->claims[i]))
+        if (np_claim_blocks(&p->evidence->claims[i], p->ask->protocol))
             np_portset_add(&p->taken, p->evidence->claims[i].first, p->evidence->claims[i].last);
 }
 
@@ -48,7 +43,7 @@ static void index_reasons(struct planner *p)
     p->why = np_alloc_array(p->arena, 65536, sizeof *p->why);
     for (size_t i = 0; i < p->evidence->n_claims; i++) {
         const struct nextport_claim *claim = &p->evidence->claims[i];
-        if (!blocks(p->ask, claim))
+        if (!np_claim_blocks(claim, p->ask->protocol))
             continue;
         for (uint32_t port = np_portset_next(&p->ask->pool, claim->first); port && port <= claim->last;
              port = port < 65535 ? np_portset_next(&p->ask->pool, (uint16_t)(port + 1)) : 0)
@@ -159,6 +154,59 @@ static void explain_full(struct planner *p)
     p->plan->exhausted = out.ptr;
 }
 
+static uint32_t next_of_pool(const struct planner *p, uint32_t from)
+{
+    return from <= 65535 ? np_portset_next(&p->ask->pool, (uint16_t)from) : 0;
+}
+
+static const struct nextport_claim *claim_at(const struct planner *p, uint32_t port)
+{
+    return p->why && p->why[port] ? &p->evidence->claims[p->why[port] - 1] : NULL;
+}
+
+static bool is_of_one_holder(const struct nextport_claim *a, const struct nextport_claim *b)
+{
+    return a && b && np_equal(a->source, b->source) && np_equal(a->holder, b->holder) && np_equal(a->file, b->file);
+}
+
+/* The claim of the one holder that has more than half of the pool, and how many ports that are; NULL: none has. One vote
+ * for it and one against it for each port leave it, if there is one. */
+static const struct nextport_claim *largest_holder(const struct planner *p, unsigned *ret_ports)
+{
+    const struct nextport_claim *held = NULL;
+    unsigned votes = 0;
+    for (uint32_t port = next_of_pool(p, 1); port; port = next_of_pool(p, port + 1)) {
+        const struct nextport_claim *claim = claim_at(p, port);
+        if (!votes)
+            held = claim;
+        votes = !votes || is_of_one_holder(held, claim) ? votes + 1 : votes - 1;
+    }
+    *ret_ports = 0;
+    for (uint32_t port = next_of_pool(p, 1); port; port = next_of_pool(p, port + 1))
+        *ret_ports += is_of_one_holder(held, claim_at(p, port));
+    return held && (held->holder || held->file) && *ret_ports > np_portset_count(&p->ask->pool) / 2 ? held : NULL;
+}
+
+/* What to do about a full pool. */
+static void advise(const struct planner *p, struct nextport_error *err)
+{
+    unsigned ports;
+    const struct nextport_claim *held = largest_holder(p, &ports);
+    struct np_buf who = {.arena = p->arena};
+    if (held && ports > 1) {
+        np_buf_puts(&who, held->source);
+        if (held->holder)
+            np_buf_printf(&who, ": %s", np_neutral(p->arena, held->holder, false));
+        if (held->file)
+            np_buf_printf(&who, " (%s", np_neutral(p->arena, held->file, false));
+        if (held->file && held->line)
+            np_buf_printf(&who, ":%u", held->line);
+        np_hint(err, "%u of them has %s%s; widen the pool with --range, or see that it takes fewer.", ports, who.ptr,
+                held->file ? ")" : "");
+    }
+    np_hint(err, "Widen the pool with --range, or see what holds it with 'nextport used' and 'nextport leases'.");
+}
+
 static enum nextport_status full(struct planner *p, struct nextport_error *err)
 {
     explain_full(p);
@@ -168,15 +216,10 @@ static enum nextport_status full(struct planner *p, struct nextport_error *err)
         np_fail(err, NEXTPORT_FULL, "no run of %u free ports: %s", p->ask->count, p->plan->exhausted);
     else
         np_fail(err, NEXTPORT_FULL, "fewer than the %u free ports asked for: %s", p->ask->count, p->plan->exhausted);
-    np_hint(err, "Widen the pool with --range, or see what holds it with 'nextport used' and 'nextport leases'.");
+    advise(p, err);
     let_go(p);
     p->plan->n_ports = 0;
     return err->status;
-}
-
-static uint32_t next_of_pool(const struct planner *p, uint32_t from)
-{
-    return from <= 65535 ? np_portset_next(&p->ask->pool, (uint16_t)from) : 0;
 }
 
 /* A consecutive run that `port` does not go on is given up. */

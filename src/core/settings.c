@@ -150,8 +150,11 @@ static enum nextport_status apply_wait(struct np_settings *s, struct np_text val
 static enum nextport_status path(const char **ret, struct np_settings *s, struct np_text value, const char *what,
                                  struct nextport_error *err)
 {
-    if (!value.len)
-        return np_fail(err, NEXTPORT_INPUT, "%s: the path is empty", what);
+    if (!value.len) {
+        np_fail(err, NEXTPORT_INPUT, "%s: the path is empty", what);
+        np_hint(err, "Give a path or leave it out; a variable that it was made of is probably empty.");
+        return err->status;
+    }
     *ret = np_text_dup(s->arena, value);
     return NEXTPORT_OK;
 }

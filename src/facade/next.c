@@ -48,9 +48,11 @@ static enum nextport_status request_names(struct np_run *run, const struct nextp
     }
     for (size_t i = 1; !request->count && i < n; i++)
         for (size_t j = 0; j < i; j++)
-            if (strcmp(names[i], names[j]) == 0)
-                return np_fail(err, NEXTPORT_INPUT, "the name '%s' is given twice",
-                               np_neutral(run->arena, names[i], false));
+            if (strcmp(names[i], names[j]) == 0) {
+                np_fail(err, NEXTPORT_INPUT, "the name '%s' is given twice", np_neutral(run->arena, names[i], false));
+                np_hint(err, "Give each port a name of its own, or one --name and --count: NAME, NAME2, NAME3.");
+                return err->status;
+            }
     *ret = names;
     *ret_n = n;
     return NEXTPORT_OK;

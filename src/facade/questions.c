@@ -86,7 +86,7 @@ enum nextport_status nextport_unused(struct nextport *np, struct nextport_result
     struct np_portset unused = run.pool;
     for (size_t i = 0; i < run.evidence.n_claims; i++) {
         const struct nextport_claim *claim = &run.evidence.claims[i];
-        if (claim->first && (claim->kind == NEXTPORT_LEASED || claim->protocol & np->settings.protocol))
+        if (np_claim_blocks(claim, np->settings.protocol))
             np_portset_remove(&unused, claim->first, claim->last);
     }
     np_run_ranges(&run, &run.pool, &run.res->pool, &run.res->n_pool);
@@ -95,12 +95,20 @@ enum nextport_status nextport_unused(struct nextport *np, struct nextport_result
     return np_run_done(&run, np_run_has_looked(status), ret, status);
 }
 
+static bool is_blocked(const struct nextport_result *res)
+{
+    for (size_t i = 0; i < res->n_claims; i++)
+        if (np_claim_blocks(&res->claims[i], res->protocol))
+            return true;
+    return false;
+}
+
 /* A port that is declared or promised, and that nothing uses, is not probed: its owner may be about to bind it. */
-static bool may_probe(const struct nextport_result *res, enum nextport_protocol protocol)
+static bool may_probe(const struct nextport_result *res)
 {
     bool promised = false;
     for (size_t i = 0; i < res->n_claims; i++) {
-        if (!(res->claims[i].protocol & protocol) && res->claims[i].kind != NEXTPORT_LEASED)
+        if (!np_claim_blocks(&res->claims[i], res->protocol))
             continue;
         if (res->claims[i].kind == NEXTPORT_SOCKET)
             return true;
@@ -115,7 +123,7 @@ static enum nextport_status probe_one(struct np_run *run, uint16_t port, struct 
         np_run_sight(run, &np_source_probe, NEXTPORT_ABSENT, "--root reads files only", NULL);
         return NEXTPORT_OK;
     }
-    if (!may_probe(run->res, run->np->settings.protocol))
+    if (!may_probe(run->res))
         return NEXTPORT_OK;
     np_run_sight(run, &np_source_probe, NEXTPORT_SEEN, NULL, NULL);
     if (np_probe_open(&run->probe, run->np->settings.protocol, err) != NEXTPORT_OK)
@@ -130,6 +138,7 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
     struct np_scope scope = {.protocol = asked_protocol(np), .sockets = true, .thorough = true};
     np_run_init(&run, np, NEXTPORT_ANSWER_WHY);
     run.res->port = port;
+    run.res->protocol = np->settings.protocol;
     np_portset_add(&scope.ports, port, port);
     enum nextport_status status = np_run_look_at_all(&run, &scope, err);
     if (status == NEXTPORT_OK)
@@ -151,13 +160,9 @@ enum nextport_status nextport_why(struct nextport *np, uint16_t port, struct nex
             status = NEXTPORT_BLIND;
         }
     }
+    /* what was not seen may have it */
     run.res->is_free =
-        run.res->probe == NEXTPORT_PROBE_FREE || (np->settings.root && may_probe(run.res, np->settings.protocol));
-    if (status != NEXTPORT_OK)
-        run.res->is_free = false; /* what was not seen may have it */
-    for (size_t i = 0; i < run.res->n_claims; i++)
-        if (run.res->claims[i].kind == NEXTPORT_LEASED || run.res->claims[i].protocol & np->settings.protocol)
-            run.res->is_free = false;
+        status == NEXTPORT_OK && !is_blocked(run.res) && (run.res->probe == NEXTPORT_PROBE_FREE || np->settings.root);
     return np_run_done(&run, np_run_has_looked(status), ret, status);
 }
 

@@ -208,8 +208,11 @@ enum nextport_status np_run_ledger_place(struct np_run *run, struct nextport_err
 {
     const struct np_settings *s = &run->np->settings;
     enum np_strength by_user = np_settings_strength(s, "ledger.user"), by_file = np_settings_strength(s, "ledger.file");
-    if (s->user && s->ledger && by_user == by_file)
-        return np_fail(err, NEXTPORT_INPUT, "--user and --ledger %s are two different ledgers: give one", s->ledger);
+    if (s->user && s->ledger && by_user == by_file) {
+        np_fail(err, NEXTPORT_INPUT, "--user and --ledger %s are two different ledgers", s->ledger);
+        np_hint(err, "Leave one of them out; 'nextport config' shows where each comes from.");
+        return err->status;
+    }
     if (s->user && by_user >= by_file) {
         run->place = NP_PLACE_USER;
         return np_host_user_ledger(run->arena, &run->path, err);

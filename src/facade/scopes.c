@@ -1,5 +1,6 @@
 /* Leases of other network namespaces (doc/lifetimes.md, "Network namespaces"). Nobody looks at their ports from here, and when
- * a namespace ends nobody ever will: so it is found out that it has ended, and they end some time after.
+ * a namespace ends nobody ever will. That it has ended cannot be known while the system runs: a process, a mount, an open file
+ * or a socket that some process far away has keeps it. No namespace outlives the system.
  * SPDX-License-Identifier: MIT */
 #include "facade/run.h"
 
@@ -7,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* "scope:NAME" is remembered of each that has leases: "LIFE", or "LIFE gone TIME" since it was found to have ended. */
+/* "scope:NAME" is remembered of each that has leases: "BOOT", or "BOOT gone TIME" since it was found to have ended. (Of BOOT only
+ * what is before a ':' counts: older ones wrote more.) */
 static const char gone_word[] = " gone ";
 
 static const char *note_key(const struct np_run *run, const char *scope)
@@ -23,29 +25,26 @@ const char *np_run_looked_key(const struct np_run *run, const char *scope)
 /* A namespace that asks lives. */
 enum nextport_status np_run_mark_scope(struct np_run *run, struct nextport_error *err)
 {
-    const char *life = run->actor.scope[0] ? np_scope_life(run->arena) : NULL, *told;
-    if (!life)
+    const char *boot = run->actor.scope[0] ? np_host_boot(run->arena) : NULL, *told;
+    if (!boot)
         return NEXTPORT_OK;
     const char *key = note_key(run, run->actor.scope);
     if (run->ops->recall(run->ledger, key, run->arena, &told, err) != NEXTPORT_OK)
         return err->status;
-    return told && strcmp(told, life) == 0 ? NEXTPORT_OK : run->ops->remember(run->ledger, key, life, err);
+    return told && strcmp(told, boot) == 0 ? NEXTPORT_OK : run->ops->remember(run->ledger, key, boot, err);
 }
 
-/* What is known of the life of a scope, and since when it is over (0: it is not known to be). Of one that an older nextport
- * wrote only the start of the system is believed, not that its processes can be seen from here. */
-static enum nextport_status read_life(struct np_run *run, const char *scope, const char **ret_life, int64_t *ret_gone,
-                                      struct nextport_error *err)
+/* During which start of the system a scope asked last (one of which nothing was remembered: this one), and since when it is
+ * known to have ended (0: it is not). */
+static enum nextport_status read_life(struct np_run *run, const char *scope, const char *boot, const char **ret_boot,
+                                      int64_t *ret_gone, struct nextport_error *err)
 {
-    const char *told, *here = np_scope_life(run->arena);
+    const char *told;
     if (run->ops->recall(run->ledger, note_key(run, scope), run->arena, &told, err) != NEXTPORT_OK)
         return err->status;
     const char *word = told ? strstr(told, gone_word) : NULL;
     *ret_gone = word ? strtoll(word + strlen(gone_word), NULL, 10) : 0;
-    if (word)
-        *ret_life = np_strndup(run->arena, told, (size_t)(word - told));
-    else
-        *ret_life = told ? told : here ? np_strndup(run->arena, here, strcspn(here, ":")) : "";
+    *ret_boot = told ? np_strndup(run->arena, told, strcspn(told, ": ")) : boot;
     return NEXTPORT_OK;
 }
 
@@ -68,34 +67,36 @@ static enum nextport_status end_scope(struct np_run *run, const char *scope, str
     return run->ops->remember(run->ledger, note_key(run, scope), NULL, err);
 }
 
-static enum nextport_status judge(struct np_run *run, const char *scope, struct nextport_error *err)
+static enum nextport_status judge(struct np_run *run, const char *scope, const char *boot, struct nextport_error *err)
 {
     const int64_t now = run->actor.now, absent_s = run->np->settings.lifetimes.absent_s;
-    const char *life = "", *note;
+    const char *asked = boot;
     int64_t gone = 0;
-    if (read_life(run, scope, &life, &gone, err) != NEXTPORT_OK)
+    if (read_life(run, scope, boot, &asked, &gone, err) != NEXTPORT_OK)
         return err->status;
-    const bool over = np_scope_has_ended(scope, life);
-    if (over && gone && gone <= now && now - gone >= absent_s)
+    if (strcmp(asked, boot) == 0)
+        return run->ops->remember(run->ledger, note_key(run, scope), boot, err);
+    const bool known = gone && gone <= now; /* else the clock went backwards */
+    if (known && now - gone >= absent_s)
         return end_scope(run, scope, err);
-    if (over && gone && gone <= now)
-        note = NULL;
-    else
-        note = over ? np_sprintf(run->arena, "%s%s%" PRId64, life, gone_word, now) : life;
-    if (over)
-        np_note(&run->log, NEXTPORT_VERBOSE,
-                "the network namespace %s has ended: its leases are kept as absent ones are", scope);
-    return note ? run->ops->remember(run->ledger, note_key(run, scope), note, err) : NEXTPORT_OK;
+    np_note(&run->log, NEXTPORT_VERBOSE, "the network namespace %s has ended: its leases are kept as absent ones are",
+            scope);
+    if (known)
+        return NEXTPORT_OK;
+    return run->ops->remember(run->ledger, note_key(run, scope),
+                              np_sprintf(run->arena, "%s%s%" PRId64, asked, gone_word, now), err);
 }
 
 enum nextport_status np_run_end_scopes(struct np_run *run, struct nextport_error *err)
 {
-    const char *const *scopes;
+    const char *const *scopes, *boot = np_host_boot(run->arena);
     size_t n;
+    if (!boot)
+        return NEXTPORT_OK;
     if (run->ops->scopes(run->ledger, run->arena, &scopes, &n, err) != NEXTPORT_OK)
         return err->status;
     for (size_t i = 0; i < n; i++)
-        if (scopes[i][0] && strcmp(scopes[i], run->actor.scope) != 0 && judge(run, scopes[i], err) != NEXTPORT_OK)
+        if (scopes[i][0] && strcmp(scopes[i], run->actor.scope) != 0 && judge(run, scopes[i], boot, err) != NEXTPORT_OK)
             return err->status;
     return NEXTPORT_OK;
 }

@@ -14,11 +14,9 @@ const char *np_host_name(struct np_arena *); /* "unknown" when the system does n
 const char *np_host_machine_id(struct np_arena *);
 /* '' in the machine's own network namespace (Windows: always), else that namespace's identity, stable while it lives. */
 const char *np_host_scope(struct np_arena *);
-/* While what does the namespaces of this process live? For np_scope_has_ended(), later; NULL: that is not known. */
-const char *np_scope_life(struct np_arena *);
-/* Has the network namespace that this was the scope of surely ended? `life` is what np_scope_life() said in it, or the
- * beginning of that, up to its ':'. False where it cannot be known: looked at by others than root, or from a container. */
-bool np_scope_has_ended(const char *scope, const char *life);
+/* Tells this start of the system from others: no network namespace outlives it. NULL: it is not known, or there are no
+ * namespaces. Without ':' and ' '. */
+const char *np_host_boot(struct np_arena *);
 const char *np_host_user(struct np_arena *); /* "root", "1000(alice)", "SHOP\alice": for the event log */
 int64_t np_host_now(void);                   /* Unix seconds */
 bool np_host_privileged(void);               /* may it make the machine's ledger? */

@@ -38,8 +38,10 @@ enum nextport_status np_reader_open(struct np_reader **ret, const char *root, st
         .disk = {.arena = arena, .root = root ? np_disk_slashed(arena, np_strdup(arena, root)) : NULL},
         .arena = arena,
         .by_path = {.arena = arena}};
-    if (root && np_disk_open_root(&reader->disk, root, err) != NEXTPORT_OK)
+    if (root && np_disk_open_root(&reader->disk, root, err) != NEXTPORT_OK) {
+        np_hint(err, "--root takes the folder below which the files of a machine lie, such as a mounted image.");
         return err->status;
+    }
     *ret = reader;
     return NEXTPORT_OK;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "output/grid.h"
+#include "base/map.h"
 #include "base/text.h"
 
 #include <string.h>
@@ -196,9 +197,29 @@ static void print_remark(struct np_page *page, const struct np_row *row)
     np_paragraph(page, row->tint, np_strndup(page->arena, row->remark, blanks), 0, row->remark + blanks);
 }
 
+/* What a row shows in the columns that are shown. */
+static const char *shown(const struct np_grid *grid, const struct np_row *row)
+{
+    struct np_buf text = {.arena = grid->page->arena};
+    for (size_t c = 0; c < grid->n_columns; c++)
+        if (grid->widths[c])
+            np_buf_printf(&text, "%s\n", row->cells[c] ? row->cells[c] : "");
+    return text.ptr;
+}
+
+static bool is_printed(const struct np_grid *grid, struct np_map *printed, struct np_row *row)
+{
+    void **before = grid->once ? np_map_at(printed, shown(grid, row)) : NULL;
+    if (!before || *before)
+        return before != NULL;
+    *before = row;
+    return false;
+}
+
 void np_grid_print(struct np_grid *grid)
 {
     const char *titles[NP_MOST_COLUMNS] = {NULL};
+    struct np_map printed = {.arena = grid->page->arena};
     measure(grid);
     fit(grid);
     for (size_t c = 0; c < grid->n_columns; c++)
@@ -206,7 +227,9 @@ void np_grid_print(struct np_grid *grid)
     if (has_header(grid) && grid->n)
         print_row(grid, NP_DIM, titles);
     for (size_t r = 0; r < grid->n; r++) {
-        const struct np_row *row = &grid->rows[r];
+        struct np_row *row = &grid->rows[r];
+        if (is_printed(grid, &printed, row))
+            continue;
         if (row->heading)
             np_line(grid->page, NP_DIM, row->heading);
         print_row(grid, row->tint, row->cells);

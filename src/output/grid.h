@@ -45,6 +45,7 @@ struct np_row {
 struct np_grid {
     struct np_page *page;
     const struct np_column *columns;
+    bool once;                                 /* rows that print alike are one */
     size_t n_columns, widths[NP_MOST_COLUMNS]; /* width 0: no row has anything to say there, so it is left out */
     struct np_row *rows;
     size_t n, capacity;

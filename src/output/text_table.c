@@ -1,5 +1,6 @@
 /* Writer "table": answers for people, fitted to the terminal. What a script reads is "json".
  * SPDX-License-Identifier: MIT */
+#include "base/map.h"
 #include "base/text.h"
 #include "core/evidence.h"
 #include "output/grid.h"
@@ -83,7 +84,7 @@ static void write_used(struct np_page *page, const struct nextport_result *res)
         [DETAIL] = {.title = "DETAIL", .elastic = true},
         [PLACE] = {.title = "PLACE", .elastic = true, .tail = true},
     };
-    struct np_grid grid = {.page = page, .columns = columns, .n_columns = N};
+    struct np_grid grid = {.page = page, .columns = columns, .n_columns = N, .once = true};
     for (size_t i = 0; i < res->n_claims; i++) {
         const struct nextport_claim *claim = &res->claims[i];
         struct np_row *row = np_grid_row(&grid);
@@ -193,10 +194,26 @@ const char *np_claim_text(struct np_page *page, const struct nextport_claim *cla
     return text.ptr;
 }
 
-static void print_reason(struct np_page *page, const struct nextport_claim *claim)
+/* May the claim be about any port, or none? Then it is no reason, and may be one. */
+static bool is_perhaps(const struct nextport_claim *claim)
 {
-    np_line(page, is_doubtful(claim) ? NP_YELLOW : NP_PLAIN,
-            np_sprintf(page->arena, "  %s", np_claim_text(page, claim)));
+    return !claim->first || claim->certainty == NEXTPORT_UNRESOLVED;
+}
+
+/* Each text once: several rows of one setting differ in what no line says. */
+static void print_reasons(struct np_page *page, const struct nextport_result *res, bool perhaps)
+{
+    struct np_map told = {.arena = page->arena};
+    for (size_t i = 0; i < res->n_claims; i++) {
+        const struct nextport_claim *claim = &res->claims[i];
+        if (told_as_lease(res, claim) || is_perhaps(claim) != perhaps)
+            continue;
+        char *text = np_sprintf(page->arena, "  %s%s", perhaps ? "perhaps " : "", np_claim_text(page, claim));
+        void **seen = np_map_at(&told, text);
+        if (!*seen)
+            np_line(page, is_doubtful(claim) ? NP_YELLOW : NP_PLAIN, text);
+        *seen = text;
+    }
 }
 
 /* Who has a lease, or lives with it. */
@@ -262,7 +279,7 @@ static void print_changes(struct np_page *page, const struct nextport_result *re
     const char **done = np_alloc_array(page->arena, res->n_claims + 2, sizeof *done);
     size_t n_done = 0;
     for (size_t i = 0; i < res->n_claims; i++)
-        if (!told_as_lease(res, &res->claims[i]))
+        if (!told_as_lease(res, &res->claims[i]) && np_claim_blocks(&res->claims[i], res->protocol))
             print_change(page, claim_words(&res->claims[i])->change, done, &n_done);
     if (res->n_leases && res->leases[0].state == NEXTPORT_RESTING)
         print_change(page, "wait until it has rested: it was given back", done, &n_done);
@@ -281,14 +298,17 @@ static void print_changes(struct np_page *page, const struct nextport_result *re
 
 static const char *verdict(const struct nextport_result *res)
 {
-    bool only_avoided = res->n_claims > 0 && res->probe <= NEXTPORT_PROBE_FREE;
+    size_t blocking = 0, avoidances = 0;
     if (res->is_free)
         return "is free";
-    for (size_t i = 0; i < res->n_claims; i++)
-        only_avoided = only_avoided && is_avoidance(&res->claims[i]);
-    if (only_avoided)
+    for (size_t i = 0; i < res->n_claims; i++) {
+        const bool blocks = np_claim_blocks(&res->claims[i], res->protocol);
+        blocking += blocks;
+        avoidances += blocks && is_avoidance(&res->claims[i]);
+    }
+    if (blocking && blocking == avoidances && res->probe <= NEXTPORT_PROBE_FREE)
         return "is avoided";
-    return res->n_claims || res->probe > NEXTPORT_PROBE_FREE
+    return blocking || res->probe > NEXTPORT_PROBE_FREE
                ? "is taken"
                : "cannot be called free: nothing that was seen has it, but not everything was seen";
 }
@@ -296,11 +316,10 @@ static const char *verdict(const struct nextport_result *res)
 static void write_why(struct np_page *page, const struct nextport_result *res)
 {
     np_line(page, NP_PLAIN, np_sprintf(page->arena, "port %u %s", res->port, verdict(res)));
-    for (size_t i = 0; i < res->n_claims; i++)
-        if (!told_as_lease(res, &res->claims[i]))
-            print_reason(page, &res->claims[i]);
+    print_reasons(page, res, false);
     print_lease(page, res);
     print_probe(page, res);
+    print_reasons(page, res, true);
     if (!res->is_free)
         print_changes(page, res);
     np_table_unseen(page, res);

@@ -121,14 +121,14 @@ WORDS = [
     (["next", "--name", "a\x7fb"], INPUT, ["name", "control character"]),
     pytest.param(["next", "--name", b"a\xff"], INPUT, ["name", "UTF-8"],
                  marks=pytest.mark.linux("words of Windows are UTF-16")),
-    (["next", "--name", "x" * 5000], INPUT, ["name", "5000"]),
-    (["next", "--name", "A", "--name", "A"], INPUT, ["'A'", "twice"]),
+    (["next", "--name", "x" * 5000], INPUT, ["name", "5000", "Give a shorter one."]),
+    (["next", "--name", "A", "--name", "A"], INPUT, ["'A'", "twice", "a name of its own"]),
     # what does not go together
     (["next", "--root", "/"], INPUT, ["--root", "--dry-run"]),
-    (["next", "--user", "--ledger", "other.db"], INPUT, ["--user", "--ledger", "give one"]),
-    (["next", "--ledger", ""], INPUT, ["--ledger", "empty"]),
+    (["next", "--user", "--ledger", "other.db"], INPUT, ["--user", "--ledger", "Leave one of them out"]),
+    (["next", "--ledger", ""], INPUT, ["--ledger", "empty", "Give a path or leave it out"]),
     (["next", "--config", "/nowhere/nextport.conf"], INPUT, ["/nowhere/nextport.conf", "no such f"]),
-    (["next", "--root", "/nowhere", "--dry-run"], INPUT, ["/nowhere", "no such f"]),
+    (["next", "--root", "/nowhere", "--dry-run"], INPUT, ["/nowhere", "no such f", "--root takes the folder"]),
 ]
 
 

@@ -206,6 +206,17 @@ def options_in_help(program):
     return found
 
 
+def test_the_text_of_each_option_in_help_begins_two_blanks_after_it_or_below(program):
+    option = re.compile(r"  (-\w, |    )--[a-z-]+( [A-Z=]+)?(  +\S.*|$)")
+    for command in set(commands(program)) - {"help"}:
+        said = lines_of(program, command, "--help")[1].partition("\noptions\n")[2].splitlines()
+        assert said and max(map(len, said)) < 80, command
+        for line, below in zip(said, [*said[1:], ""]):
+            told = option.fullmatch(line)
+            assert told or line.startswith(" " * 20), (command, line)
+            assert not told or told.group(3) or below.startswith(" " * 20), (command, line)
+
+
 def manual_text():
     """The page's words, without scdoc's escapes."""
     return re.sub(r"[\\*_]", "", (ROOT / "doc/man/nextport.1.scd").read_text())

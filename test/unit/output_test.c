@@ -455,6 +455,7 @@ static const struct nextport_lease lease = {.id = 7,
 static struct nextport_result why_taken(void)
 {
     return (struct nextport_result){.what = NEXTPORT_ANSWER_WHY,
+                                    .protocol = NEXTPORT_TCP,
                                     .host = "srv1",
                                     .port = 49001,
                                     .claims = &site,

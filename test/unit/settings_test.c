@@ -114,7 +114,7 @@ static void a_mistake_is_named_with_its_line_and_the_nearest_word(void **state)
         {"[policy]\nprobe = off", "n.conf:2: policy.probe: the policy of 'probe' cannot be weakened", NULL},
         {"[policy]\nssockets = off", "n.conf:2: unknown setting 'policy.ssockets'", NULL},
         {"[ledger]\nuser = perhaps", "n.conf:2: ledger.user: 'perhaps' is neither yes nor no", NULL},
-        {"[ledger]\nfile =", "n.conf:2: ledger.file: the path is empty", ""},
+        {"[ledger]\nfile =", "n.conf:2: ledger.file: the path is empty", NULL},
         {"[pool]\nrange = \xff", "n.conf:2: not text in UTF-8",
          "Save it as UTF-8; some editors and shells write UTF-16 or a code page of their own."},
     };

@@ -94,7 +94,9 @@ static bool in_own_namespace(void)
     return true;
 }
 
-uint64_t np_network_cookie(void)
+/* Inode numbers of namespaces are used again; this network namespace's cookie is not, while the machine is up. 0 before
+ * Linux 5.14. */
+static uint64_t network_cookie(void)
 {
     uint64_t cookie = 0;
     socklen_t len = sizeof cookie;
@@ -112,7 +114,13 @@ const char *np_host_scope(struct np_arena *arena)
     struct stat own;
     if (in_own_namespace() || stat("/proc/self/ns/net", &own) != 0)
         return "";
-    return np_sprintf(arena, "net:%ju:%ju", (uintmax_t)own.st_ino, (uintmax_t)np_network_cookie());
+    return np_sprintf(arena, "net:%ju:%ju", (uintmax_t)own.st_ino, (uintmax_t)network_cookie());
+}
+
+const char *np_host_boot(struct np_arena *arena)
+{
+    char boot[NP_BOOT_SIZE];
+    return np_boot_text(boot) ? np_strndup(arena, boot, NP_BOOT_DIGITS) : NULL;
 }
 
 /* Only /etc/passwd: the name services may ask the network, and a number is enough for a log. */

@@ -15,10 +15,6 @@ enum nextport_status np_fail_errno(struct nextport_error *err, enum nextport_sta
  * it was longer than `size`. */
 ssize_t np_netlink_receive(int fd, void *buf, size_t size);
 
-/* Inode numbers of namespaces are used again; this network namespace's cookie is not, while the machine is up. 0 before
- * Linux 5.14. */
-uint64_t np_network_cookie(void);
-
 /* "1a2b3c4d:PIDS:TIMES": this start of the system, and the namespaces in which numbers and times of processes are what we
  * take them for. False: /proc is missing, or is another namespace's. */
 enum { NP_BOOT_DIGITS = 8, NP_BOOT_SIZE = 64 };

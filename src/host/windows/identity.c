@@ -51,16 +51,10 @@ const char *np_host_scope(struct np_arena *arena)
     return "";
 }
 
-const char *np_scope_life(struct np_arena *arena)
+const char *np_host_boot(struct np_arena *arena)
 {
     (void)arena;
     return NULL;
-}
-
-bool np_scope_has_ended(const char *scope, const char *life)
-{
-    (void)scope, (void)life;
-    return false;
 }
 
 int64_t np_host_now(void)
