@@ -678,13 +678,24 @@ static const struct np_file *open_file(struct np_units *units, const char *path)
     return NULL;
 }
 
+static bool holds(struct np_text text, const char *word)
+{
+    const size_t n = strlen(word);
+    const char *end = text.ptr + text.len;
+    for (const char *at = text.ptr; (size_t)(end - at) >= n && (at = memchr(at, *word, (size_t)(end - at) - n + 1));
+         at++)
+        if (memcmp(at, word, n) == 0)
+            return true;
+    return false;
+}
+
 bool np_unit_may_say(struct np_units *units, const struct np_unit *unit, const char *word)
 {
     struct drop_ins drop_ins = {.units = units, .by_name = {.arena = units->arena}};
     const struct np_file *file = unit->given ? unit->given : open_file(units, unit->path);
     if (!file || !file->bytes.len)
         return false;
-    if (strlen(file->bytes.ptr) != file->bytes.len || strstr(file->bytes.ptr, word))
+    if (holds(file->bytes, word))
         return true;
     find_drop_ins(&drop_ins, unit);
     return drop_ins.n > 0;

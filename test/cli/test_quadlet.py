@@ -111,6 +111,7 @@ def test_what_podman_does_not_publish_is_said_and_not_claimed(nextport, tmp_path
     assert done.port == 49000 and words in done.log and f"{file}:3:1" in done.log
 
 
+@pytest.mark.linux("only here a folder's names tell what they are of")
 def test_what_cannot_be_read_is_said(nextport, tmp_path):
     for folder in (ETC, "root/.config/containers/systemd"):
         root = tmp_path / folder.replace("/", "-")
@@ -138,6 +139,7 @@ def test_adopt_names_the_project_after_what_a_person_named(nextport, tmp_path):
         (49002, "mine", "quadlet: mine")]
 
 
+@pytest.mark.linux("puts folders in the machine's places")
 def test_a_lease_sees_no_stranger_when_the_container_is_made_and_removed(machine, engine, tmp_path):
     file = tmp_path / "shop.container"
     file.write_text("[Container]\nPublishPort=49000:80\n")
@@ -223,6 +225,7 @@ REFUSED = ["::80", "8000-8002:80", "8000:80-82", "8000:80/", "8000:80/xyz", "0:8
            "8002-8000:80-82", "8000-8001-8002:80-82", ":", "[::1:8000:80"]
 
 
+@pytest.mark.linux("Podman")
 @pytest.mark.skipif(not (shutil.which("podman") and shutil.which("busybox")), reason="podman or busybox is missing")
 def test_what_is_claimed_is_what_podman_would_publish(machine, tmp_path):
     rootfs = tmp_path / "rootfs"
