@@ -105,6 +105,7 @@ static unsigned rank(const struct nextport_claim *claim)
     return claim->kind == NEXTPORT_PUBLISHED ? 0 : claim->kind == NEXTPORT_CONFIGURED ? 1 : 2;
 }
 
+/* By holder, behind their ranks. */
 static int compare_claims(const struct nextport_claim *a, const struct nextport_claim *b)
 {
     if (rank(a) != rank(b))
@@ -138,12 +139,19 @@ static struct np_portset not_leased(const struct np_run *run)
     return ports;
 }
 
+/* What is declared will be used; what is conditional, perhaps. */
+static bool is_better(const struct nextport_claim *claim, const struct nextport_claim *best)
+{
+    const bool is_declared = claim->certainty == NEXTPORT_DECLARED, was_declared = best->certainty == NEXTPORT_DECLARED;
+    return rank(claim) == rank(best) && is_declared != was_declared ? is_declared : compare_claims(claim, best) < 0;
+}
+
 static void weigh(struct adoption *adoption, uint16_t port, const struct nextport_claim *claim)
 {
     const struct nextport_claim *best = adoption->best[port];
     if (best && !np_equal(best->holder, claim->holder) && rank(best) == rank(claim))
         adoption->shared[port] = true;
-    if (!best || compare_claims(claim, best) < 0)
+    if (!best || is_better(claim, best))
         adoption->best[port] = claim;
 }
 
@@ -185,13 +193,14 @@ static void note_sharers(struct np_run *run, uint16_t port, const struct nextpor
 {
     enum { NAMED = 5 };
     struct np_buf others = {.arena = run->arena};
-    const struct nextport_claim *last = best;
+    const struct nextport_claim *last = NULL;
     for (unsigned n = 0;; n++) { /* by name, each once */
         const struct nextport_claim *next = NULL;
         for (size_t i = 0; i < run->evidence.n_claims; i++) {
             const struct nextport_claim *claim = &run->evidence.claims[i];
             const bool other = claims_port(claim, port) && is_adoptable(claim) && claim->holder &&
-                               rank(claim) == rank(best) && compare_claims(claim, last) > 0;
+                               rank(claim) == rank(best) && !np_equal(claim->holder, best->holder) &&
+                               (!last || compare_claims(claim, last) > 0);
             if (other && (!next || compare_claims(claim, next) < 0))
                 next = claim;
         }

@@ -1178,10 +1178,7 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
     static const char *const none[] = {NULL};
-    /* on Windows itself there is none, unless a person names one */
-    const bool is_windows = !look->settings->root && np_host_windows_path(look->ret->arena, "C:\\haproxy");
-    if (!is_windows &&
-        np_files_look_around(look, &np_source_haproxy, "/etc/haproxy", look_around, look, err) != NEXTPORT_OK)
+    if (np_files_look_around(look, &np_source_haproxy, look_around, look, err) != NEXTPORT_OK)
         return err->status;
     return np_files_look(look, &np_source_haproxy, &look->settings->haproxy_files, none, err);
 }

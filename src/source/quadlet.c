@@ -279,7 +279,7 @@ static void claim_all(struct quadlet *q)
 {
     q->holder = holder_of(q);
     if (needs_environment(q))
-        np_environment_finish(&q->environment);
+        np_environment_finish(&q->environment, NULL);
     judge_network(q);
     for (size_t i = 0; i < q->ports.n; i++)
         take_ports(q, q->ports.items[i].value, q->ports.items[i].at, "PublishPort=");
@@ -529,8 +529,7 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
     static const char *const none[] = {NULL};
-    const bool is_windows = !look->settings->root && np_host_windows_path(look->ret->arena, "C:\\containers");
-    if (!is_windows && np_files_look_around(look, &np_source_quadlet, admins, look_around, look, err) != NEXTPORT_OK)
+    if (np_files_look_around(look, &np_source_quadlet, look_around, look, err) != NEXTPORT_OK)
         return err->status;
     return np_files_look(look, &np_source_quadlet, &look->settings->quadlet_files, none, err);
 }

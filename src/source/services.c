@@ -70,7 +70,7 @@ static bool take_command(struct np_service *service, const struct np_setting *co
         return false;
     if (named)
         np_unit_word(words.arena, &rest, &word);
-    np_environment_finish(&service->environment);
+    np_environment_finish(&service->environment, NULL);
     while (np_unit_word(words.arena, &rest, &word) > 0)
         expand_word(service, &words, word);
     service->words = words.items;

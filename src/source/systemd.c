@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { PORTS_MAX = 64 }; /* that one variable can mean */
+
 struct systemd {
     struct np_files *files;
     struct np_units units;
@@ -29,6 +31,7 @@ struct reading {
     struct listener *listeners;
     size_t n, capacity;
     struct np_environment environment;
+    unsigned n_claimed;                /* ports, by the variable being read */
     bool six_only, no_port, elsewhere; /* IPv6 alone; a protocol with ports of its own; another network namespace */
 };
 
@@ -44,7 +47,6 @@ static void claim(struct reading *r, struct np_position at, struct nextport_clai
             return;
         *known = s;
     }
-    claim.kind = NEXTPORT_CONFIGURED;
     claim.holder = np_files_text(s->files, np_text_of(r->unit->name));
     np_files_claim(s->files, at, claim);
 }
@@ -52,9 +54,10 @@ static void claim(struct reading *r, struct np_position at, struct nextport_clai
 /* A value that is not known here. Of a template that nobody has made an instance of there is nothing to know yet. */
 static void claim_unresolved(struct reading *r, struct np_position at, struct nextport_claim what)
 {
+    what.kind = NEXTPORT_CONFIGURED;
     what.certainty = NEXTPORT_UNRESOLVED;
     if (!np_unit_is_template(r->unit))
-        np_files_gap(r->s->files, at, NULL, "%s: its value is not known here", what.detail);
+        np_files_gap(r->s->files, at, np_units_hint(r->s->files, at), "%s: its value is not known here", what.detail);
     claim(r, at, what);
 }
 
@@ -211,7 +214,8 @@ static void claim_listener(struct reading *r, const struct listener *listener)
 {
     const struct np_setting *setting = &listener->setting;
     const char *text = np_unit_expand(&r->s->units, r->unit, np_text_dup(r->s->arena, setting->value));
-    struct nextport_claim what = {.protocol = listener->protocol, .detail = line_of(r, setting)};
+    struct nextport_claim what = {
+        .kind = NEXTPORT_CONFIGURED, .protocol = listener->protocol, .detail = line_of(r, setting)};
     struct np_text host;
     uint16_t port;
     if (!listener->protocol || r->no_port)
@@ -268,31 +272,104 @@ static bool means_none(struct np_text text)
     return !text.len || strspn(text.ptr, "0") >= text.len || text.ptr[0] == '/';
 }
 
-static void claim_variable(struct reading *r, const struct np_variable *variable, struct np_text host, uint16_t port)
+/* A variable, with its value where everybody may see that. */
+static const char *shown(const struct reading *r, const struct np_variable *variable)
 {
-    claim(r, variable->at,
-          (struct nextport_claim){.first = port,
-                                  .last = port,
-                                  .protocol = NEXTPORT_TCP,
-                                  .certainty = NEXTPORT_CONDITIONAL,
-                                  .address = host.len ? np_files_text(r->s->files, host) : NULL,
-                                  .detail = np_sprintf(r->s->arena, "%s=%s", variable->name,
-                                                       np_files_text(r->s->files, np_text_of(variable->value)))});
+    if (variable->is_secret || !variable->value)
+        return variable->name;
+    return np_sprintf(r->s->arena, "%s=%s", variable->name, np_files_text(r->s->files, np_text_of(variable->value)));
 }
 
-static void claim_port(struct reading *r, const struct np_variable *variable, struct np_text host, struct np_text text)
+/* A value may be long, and mean anything. */
+static bool is_too_many(struct reading *r, const struct np_variable *variable)
 {
-    uint16_t port;
-    if (np_text_port(text, &port))
-        claim_variable(r, variable, host, port);
-    else if (!means_none(text))
-        np_files_warn(r->s->files, variable->at, "%s: %s is no port: \"%s\"", r->unit->name, variable->name,
-                      np_files_text(r->s->files, text));
+    struct np_files *files = r->s->files;
+    if (++r->n_claimed == PORTS_MAX + 1)
+        np_files_gap(files, variable->at, np_units_hint(files, variable->at), "%s: %s has more than %d ports",
+                     r->unit->name, variable->name, PORTS_MAX);
+    return r->n_claimed > PORTS_MAX;
 }
+
+/* A host that is a name may be anything in a value that is not to be shown. */
+static const char *host_of(const struct reading *r, const struct np_variable *variable, struct np_text host)
+{
+    const bool has_brackets = host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    const bool is_number = is_ipv4(host) || (has_brackets && is_ipv6((struct np_text){host.ptr + 1, host.len - 2}));
+    if (!host.len || (variable->is_secret && !is_number && !np_text_is(host, "*")))
+        return NULL;
+    return np_files_text(r->s->files, host);
+}
+
+static void claim_variable(struct reading *r, const struct np_variable *variable, struct np_text host, uint16_t port)
+{
+    if (!is_too_many(r, variable))
+        claim(r, variable->at,
+              (struct nextport_claim){.kind = NEXTPORT_CONFIGURED,
+                                      .first = port,
+                                      .last = port,
+                                      .protocol = NEXTPORT_TCP,
+                                      .certainty = NEXTPORT_CONDITIONAL,
+                                      .address = host_of(r, variable, host),
+                                      .detail = shown(r, variable)});
+}
+
+/* ---- Malformed values -------------------------------------------------------------------------------------------- */
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* The next number that may be a port, where `*text` goes on behind it: none of those of an address. */
+static bool next_suspect(struct np_text *text, uint16_t *ret)
+{
+    const char *const begin = text->ptr, *const end = begin + text->len;
+    for (const char *p = begin; p < end;) {
+        const char *bracket = *p == '[' ? memchr(p, ']', (size_t)(end - p)) : NULL;
+        const char *from = p = bracket ? bracket : p;
+        while (p < end && (is_digit(*p) || (p > from && *p == '.' && p + 1 < end && is_digit(p[1]))))
+            p++;
+        const struct np_text number = {from, (size_t)(p - from)};
+        if (!number.len) {
+            p++;
+        } else if (np_text_port(number, ret)) {
+            *text = (struct np_text){p, (size_t)(end - p)};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The program may make something of it, or find it where it was meant to stand: what may be a port is left alone. */
+static void claim_suspects(struct reading *r, const struct np_variable *variable, const char *what, struct np_text text)
+{
+    struct np_files *files = r->s->files;
+    uint16_t port;
+    if (variable->is_secret)
+        np_files_warn(files, variable->at, "%s: %s is %s", r->unit->name, variable->name, what);
+    else
+        np_files_warn(files, variable->at, "%s: %s is %s: \"%s\"", r->unit->name, variable->name, what,
+                      np_files_text(files, text));
+    while (next_suspect(&text, &port) && !is_too_many(r, variable))
+        claim(r, variable->at,
+              (struct nextport_claim){.kind = NEXTPORT_SUSPECT,
+                                      .first = port,
+                                      .last = port,
+                                      .protocol = NEXTPORT_TCP,
+                                      .certainty = NEXTPORT_CONDITIONAL,
+                                      .detail = shown(r, variable)});
+}
+
+/* ---- Forms of values --------------------------------------------------------------------------------------------- */
 
 static void read_one_port(struct reading *r, const struct np_variable *variable, struct np_text text)
 {
-    claim_port(r, variable, (struct np_text){0}, np_text_trim(text));
+    uint16_t port;
+    text = np_text_trim(text);
+    if (np_text_port(text, &port))
+        claim_variable(r, variable, (struct np_text){0}, port);
+    else if (!means_none(text))
+        claim_suspects(r, variable, "no port", text);
 }
 
 /* "5000;5001" */
@@ -303,18 +380,61 @@ static void read_ports(struct reading *r, const struct np_variable *variable, st
         read_one_port(r, variable, part);
 }
 
-/* "127.0.0.1:8080", ":8080", "8080"; a host alone says nothing of a port. */
-static void read_host(struct reading *r, const struct np_variable *variable, struct np_text text)
+/* "127.0.0.1:8080", "[::1]:8080". */
+struct authority {
+    struct np_text host, port;
+    bool has_port; /* a colon, whatever stands behind it */
+    bool is_list;  /* which is none */
+};
+
+static struct authority authority_of(struct np_text text)
 {
+    struct authority found = {.host = text};
     const char *colon = NULL;
-    text = np_text_trim(text);
-    for (size_t i = 0; i < text.len && text.ptr[0] != '/'; i++)
-        colon = text.ptr[i] == ':' ? text.ptr + i : colon;
-    const struct np_text host = {text.ptr, colon ? (size_t)(colon - text.ptr) : 0},
-                         port = {colon ? colon + 1 : text.ptr, text.len - host.len - (colon != NULL)};
-    uint16_t number;
-    if (np_text_port(port, &number))
-        claim_variable(r, variable, host, number);
+    for (size_t i = 0; i < text.len; i++) {
+        colon = text.ptr[i] == ':' ? text.ptr + i : text.ptr[i] == ']' ? NULL : colon;
+        found.is_list = found.is_list || strchr(",; \t", text.ptr[i]);
+    }
+    if (colon) {
+        found.has_port = true;
+        found.host.len = (size_t)(colon - text.ptr);
+        found.port = (struct np_text){colon + 1, text.len - found.host.len - 1};
+    }
+    return found;
+}
+
+static struct np_text behind_scheme(struct np_text text)
+{
+    for (size_t i = 0; i + 3 <= text.len; i++)
+        if (memcmp(text.ptr + i, "://", 3) == 0)
+            return (struct np_text){text.ptr + i + 3, text.len - i - 3};
+    return text;
+}
+
+/* Of digits and what stands between those of ports and addresses. */
+static bool is_of_numbers(struct np_text text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (!strchr("0123456789.,;:/- \t", text.ptr[i]))
+            return false;
+    return text.len && !is_ipv4(text);
+}
+
+/* "127.0.0.1:8080", ":8080", "8080", "tcp://0.0.0.0:8080"; a host alone says nothing of a port. */
+static void read_host(struct reading *r, const struct np_variable *variable, struct np_text whole)
+{
+    struct np_text text = behind_scheme(np_text_trim(whole)), address = text;
+    uint16_t port;
+    if (text.len && text.ptr[0] == '/')
+        return;
+    if (text.len != np_text_trim(whole).len)
+        np_text_split(&text, '/', &address);
+    const struct authority found = authority_of(address);
+    const struct np_text number = found.has_port ? found.port : address;
+    if (!found.is_list && np_text_port(number, &port))
+        claim_variable(r, variable, found.has_port ? found.host : (struct np_text){0}, port);
+    else if (found.is_list || (found.has_port ? !means_none(found.port) : is_of_numbers(address)))
+        claim_suspects(r, variable, "no address with a port", np_text_trim(whole));
 }
 
 /* Without a port it is the scheme's. */
@@ -322,27 +442,21 @@ static void read_url(struct reading *r, const struct np_variable *variable, stru
 {
     const bool is_https = np_text_begins_nocase(url, "https://");
     if (!is_https && !np_text_begins_nocase(url, "http://")) {
-        np_files_warn(r->s->files, variable->at, "%s: %s is no URL: \"%s\"", r->unit->name, variable->name,
-                      np_files_text(r->s->files, url));
+        claim_suspects(r, variable, "no URL", url);
         return;
     }
-    const size_t n = strlen(is_https ? "https://" : "http://");
-    struct np_text rest = {url.ptr + n, url.len - n}, host = rest;
+    struct np_text rest = behind_scheme(url), host = rest;
+    uint16_t port = is_https ? 443 : 80;
     if (np_text_begins_nocase(rest, "unix:") || np_text_begins_nocase(rest, "pipe:"))
         return;
     np_text_split(&rest, '/', &host);
-    const char *colon = NULL;
-    for (size_t i = 0; i < host.len; i++)
-        colon = host.ptr[i] == ':' ? host.ptr + i : host.ptr[i] == ']' ? NULL : colon;
-    if (!colon) {
-        claim_variable(r, variable, host, is_https ? 443 : 80);
-        return;
-    }
-    const struct np_text port = {colon + 1, host.len - (size_t)(colon + 1 - host.ptr)};
-    host.len = (size_t)(colon - host.ptr);
-    if (np_text_is(host, "*") || np_text_is(host, "+"))
-        host = np_text_of("*");
-    claim_port(r, variable, host, port);
+    struct authority found = authority_of(host);
+    if (np_text_is(found.host, "+"))
+        found.host = np_text_of("*");
+    if (!found.is_list && (!found.has_port || np_text_port(found.port, &port)))
+        claim_variable(r, variable, found.host, port);
+    else if (found.is_list || !found.port.len || !means_none(found.port))
+        claim_suspects(r, variable, "no URL", url);
 }
 
 static void read_urls(struct reading *r, const struct np_variable *variable, struct np_text text)
@@ -416,12 +530,18 @@ static void read_service(struct reading *r)
     np_unit_read(&r->s->units, r->unit, take_service, r);
 }
 
+static bool is_of_interest(const char *name)
+{
+    return reader_of(name) != NULL;
+}
+
 static void claim_service(struct reading *r)
 {
-    np_environment_finish(&r->environment);
+    np_environment_finish(&r->environment, is_of_interest);
     for (size_t i = 0; i < r->environment.n; i++) {
         const struct np_variable *variable = &r->environment.variables[i];
         value_fn *read = reader_of(variable->name);
+        r->n_claimed = 0;
         if (read && variable->value)
             read(r, variable, np_text_of(variable->value));
         else if (read)
@@ -460,31 +580,26 @@ static void read_unit(struct systemd *s, const struct np_unit *unit, size_t kind
     kinds[kind].claim(&r);
 }
 
-static bool is_among(const struct np_unit *unit, const struct np_unit *const *units, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (units[i] == unit)
-            return true;
-    return false;
-}
-
-/* Each instance that something wants, and each that was given drop-ins; where there is none, the template says what every
- * instance will use. Most templates say nothing that matters: then it is not looked for what wants them. */
+/* Each instance that something wants, and each that was given drop-ins; where there is none, the template says what
+ * every instance will use. Most templates say nothing that matters: then it is not looked for what wants them. */
 static void read_template(struct systemd *s, const struct np_unit *unit, size_t kind)
 {
     struct reading r = {.s = s, .unit = unit};
     const struct np_unit *const *wanted = NULL, *const * apart;
     size_t n_wanted = 0, n_apart;
+    struct np_map done = {.arena = s->arena};
     if (np_unit_may_say(&s->units, unit, kinds[kind].word))
         kinds[kind].read(&r);
     const bool matters = kinds[kind].matters(&r);
     np_units_set_apart(&s->units, unit, &apart, &n_apart);
-    for (size_t i = 0; i < n_apart; i++)
+    for (size_t i = 0; i < n_apart; i++) {
+        *np_map_at(&done, apart[i]->name) = s;
         read_unit(s, apart[i], kind);
+    }
     if (matters)
         np_units_instances(&s->units, unit, &wanted, &n_wanted);
     for (size_t i = 0; i < n_wanted; i++)
-        if (!is_among(wanted[i], apart, n_apart))
+        if (!np_map_find(&done, wanted[i]->name))
             read_unit(s, wanted[i], kind);
     if (matters && !n_wanted && !n_apart)
         kinds[kind].claim(&r);
@@ -614,11 +729,9 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
 {
     static const struct np_source given = {.name = "systemd", .parse = parse_given};
     static const char *const nowhere[] = {NULL};
-    const bool is_windows = !look->settings->root && np_host_windows_path(look->ret->arena, "C:\\systemd");
-    const enum nextport_status status =
-        is_windows ? NEXTPORT_OK
-                   : np_files_look_around(look, &np_source_systemd, "/etc/systemd", look_around, look, err);
-    return status == NEXTPORT_OK ? np_files_look(look, &given, &look->settings->systemd_files, nowhere, err) : status;
+    if (np_files_look_around(look, &np_source_systemd, look_around, look, err) != NEXTPORT_OK)
+        return err->status;
+    return np_files_look(look, &given, &look->settings->systemd_files, nowhere, err);
 }
 
 /* "shop" of "shop.socket" and "shop.service": they belong together. */

@@ -55,8 +55,9 @@ static const char *placed(struct np_files *files, struct np_position at, const c
 {
     struct np_arena *arena = files->ret->arena;
     const char *text = np_vsprintf(arena, fmt, ap);
-    return at.line ? np_sprintf(arena, "%s:%u:%u: %s", at.file->name, at.line, at.column, text)
-                   : np_sprintf(arena, "%s: %s", at.file->name, text);
+    return at.line         ? np_sprintf(arena, "%s:%u:%u: %s", at.file->name, at.line, at.column, text)
+           : at.file->name ? np_sprintf(arena, "%s: %s", at.file->name, text)
+                           : text;
 }
 
 static void say(struct np_files *files, const char *text)
@@ -70,6 +71,14 @@ void np_files_warn(struct np_files *files, struct np_position at, const char *fm
     va_list ap;
     va_start(ap, fmt);
     say(files, placed(files, at, fmt, ap));
+    va_end(ap);
+}
+
+void np_files_note(struct np_files *files, struct np_position at, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    np_note(files->ret->log, NEXTPORT_VERBOSE, "%s", placed(files, at, fmt, ap));
     va_end(ap);
 }
 
@@ -104,8 +113,8 @@ enum nextport_status np_files_fail(struct np_files *files, enum nextport_status 
 enum nextport_status np_files_finish(struct np_files *files)
 {
     if (files->n_warnings > NP_FILES_WARNINGS_MAX)
-        np_note(files->ret->log, NEXTPORT_WARNING, "%s: %zu more warnings", files->open[0]->name,
-                files->n_warnings - NP_FILES_WARNINGS_MAX);
+        np_note(files->ret->log, NEXTPORT_WARNING, "%s: %zu more warnings",
+                files->open[0]->name ? files->open[0]->name : files->source, files->n_warnings - NP_FILES_WARNINGS_MAX);
     return files->status;
 }
 
@@ -644,15 +653,23 @@ static enum nextport_status look_at_file(struct search *search, struct np_reader
     return NEXTPORT_OK;
 }
 
-enum nextport_status np_files_look_around(struct np_look *look, const struct np_source *source, const char *path,
-                                          np_files_fn *each, void *ctx, struct nextport_error *err)
+/* Windows itself knows where drive C is; below a root there may be anything. */
+static bool has_unix_folders(const struct np_look *look)
+{
+    return look->settings->root || !np_host_windows_path(look->ret->arena, "C:\\etc");
+}
+
+enum nextport_status np_files_look_around(struct np_look *look, const struct np_source *source, np_files_fn *each,
+                                          void *ctx, struct nextport_error *err)
 {
     struct search search = {.look = look, .source = source, .err = err};
     const struct np_include include = np_files_of(look->reader);
-    const struct np_file whole = {.path = path, .name = np_reader_shown(look->reader, path)};
+    const struct np_file whole = {.path = "/"};
     const struct mark before = mark_of(look->ret);
     enum nextport_status status = NEXTPORT_RETRY;
     bool found = false;
+    if (!has_unix_folders(look))
+        return NEXTPORT_OK;
     for (unsigned i = 0; i < TRIES && status == NEXTPORT_RETRY; i++) {
         struct np_files files;
         if (i > 0)

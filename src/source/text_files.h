@@ -38,7 +38,7 @@ enum {
 
 struct np_file {
     const char *path;     /* for np_include */
-    const char *name;     /* for people and claims */
+    const char *name;     /* for people and claims; NULL: many files as one, by np_files_look_around() */
     struct np_text bytes; /* without a byte order mark; of an included file good until it has been parsed */
 };
 
@@ -114,6 +114,8 @@ void np_files_claim(struct np_files *, struct np_position, struct nextport_claim
 
 /* "FILE:LINE:COLUMN: ..." */
 void np_files_warn(struct np_files *, struct np_position, const char *fmt, ...) NP_PRINTF(3, 4);
+/* The same for those who want to see everything: no port depends on it. */
+void np_files_note(struct np_files *, struct np_position, const char *fmt, ...) NP_PRINTF(3, 4);
 /* Also a warning. `hint` is a sentence or NULL. */
 void np_files_gap(struct np_files *, struct np_position, const char *hint, const char *fmt, ...) NP_PRINTF(4, 5);
 /* `status` is NEXTPORT_RETRY where the file may have been caught half-written, which np_files_look() reads again, else
@@ -175,9 +177,9 @@ enum nextport_status np_files_look(struct np_look *, const struct np_source *, c
 
 /* The same for those who find their files in folders of their own, before np_files_look(), which then reads what was given:
  * `each` walks them all as one configuration and returns whether there were any; again where something was caught half-written.
- * `path` names the whole in messages. */
+ * The whole has no name in messages. The folders are those of Unix: on Windows itself, where there are none, it is not called. */
 typedef bool np_files_fn(struct np_files *, struct np_position whole, void *ctx);
-enum nextport_status np_files_look_around(struct np_look *, const struct np_source *, const char *path,
-                                          np_files_fn *each, void *ctx, struct nextport_error *);
+enum nextport_status np_files_look_around(struct np_look *, const struct np_source *, np_files_fn *each, void *ctx,
+                                          struct nextport_error *);
 
 #endif

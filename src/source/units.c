@@ -28,13 +28,18 @@ const char *const np_units_user_folders[] = {"/etc/xdg/systemd/user",
                                              "/usr/lib/systemd/user",
                                              NULL};
 
+struct names {
+    const char **items;
+    size_t n, capacity;
+};
+
 /* What a folder has under a unit's name; the folder that counts most is the only one that matters. */
 struct entry {
     const char *path;
-    const char *alias;    /* the unit of which this is another name */
-    const char **aliases; /* its other names */
-    size_t n_aliases, aliases_capacity;
-    bool masked;
+    const char *alias; /* the unit of which this is another name */
+    struct names aliases;
+    struct names sifted; /* the aliases, and theirs, that may have drop-ins, in the order that counts */
+    bool is_sifted, masked;
 };
 
 /* The folders that have drop-ins under a name, a bit for each. */
@@ -74,6 +79,11 @@ static bool is_valid(const char *name)
 static const char *without_suffix(struct np_arena *arena, const char *name, const char *suffix)
 {
     return np_text_ends(np_text_of(name), suffix) ? np_strndup(arena, name, strlen(name) - strlen(suffix)) : name;
+}
+
+static void add_name(struct np_units *units, struct names *names, const char *name)
+{
+    *(const char **)np_push(units->arena, &names->items, &names->n, &names->capacity, sizeof *names->items) = name;
 }
 
 static struct np_unit *make_unit(struct np_units *units, const char *name, const char *path, const char *suffix)
@@ -248,6 +258,34 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static void sort_names(const char **names, size_t n)
+{
+    if (n > 1)
+        qsort(names, n, sizeof *names, by_bytes);
+}
+
+static const char *key_of_link(struct np_units *units, const char *template, const char *instance)
+{
+    return np_sprintf(units->arena, "%s %s", instance, template);
+}
+
+/* A template may have thousands of links that name an instance; each is another name of that instance alone. */
+static void take_alias(struct np_units *units, const char *name, const char *target)
+{
+    struct entry *known = np_map_find(&units->names, target);
+    if (!known)
+        return;
+    if (!is_template(target) || !template_of(units->arena, name)) {
+        add_name(units, &known->aliases, name);
+        return;
+    }
+    const char *instance = strchr(name, '@') + 1;
+    void **at = np_map_at(
+        &units->linked,
+        key_of_link(units, target, np_strndup(units->arena, instance, (size_t)(strrchr(name, '.') - instance))));
+    add_name(units, *at = *at ? *at : np_alloc(units->arena, sizeof(struct names)), name);
+}
+
 void np_units_init(struct np_units *units, struct np_files *files, struct np_position from,
                    const struct np_units_place *place)
 {
@@ -259,18 +297,18 @@ void np_units_init(struct np_units *units, struct np_files *files, struct np_pos
                                .names = empty,
                                .drop_ins = empty,
                                .instances = empty,
+                               .taken = empty,
+                               .linked = empty,
                                .wanted = empty,
                                .read = empty};
     for (size_t i = 0; place->folders[i] && i < NP_UNITS_FOLDERS_MAX; i++)
         list_folder(units, i);
-    if (units->n_sorted > 1)
-        qsort(units->sorted, units->n_sorted, sizeof *units->sorted, by_bytes);
+    sort_names(units->sorted, units->n_sorted);
+    sort_names(units->drop_in_names, units->n_drop_ins);
     for (size_t i = 0; i < units->n_sorted; i++) {
         const struct entry *known = np_map_find(&units->names, units->sorted[i]);
-        struct entry *target = known->alias ? np_map_find(&units->names, known->alias) : NULL;
-        if (target)
-            *(const char **)np_push(units->arena, &target->aliases, &target->n_aliases, &target->aliases_capacity,
-                                    sizeof *target->aliases) = units->sorted[i];
+        if (known->alias)
+            take_alias(units, units->sorted[i], known->alias);
     }
 }
 
@@ -339,11 +377,12 @@ static void take_instance(struct np_units *units, const char *wanted)
     const struct entry *own = unit ? np_map_find(&units->names, unit->name) : NULL;
     if (!template || (own && !own->alias))
         return;
+    void **taken = np_map_at(&units->taken, unit->name);
+    if (*taken)
+        return;
+    *taken = units;
     void **at = np_map_at(&units->instances, template);
     struct instances *instances = *at = *at ? *at : np_alloc(units->arena, sizeof *instances);
-    for (size_t i = 0; i < instances->n; i++)
-        if (instances->units[i] == unit)
-            return;
     *(const struct np_unit **)np_push(units->arena, &instances->units, &instances->n, &instances->capacity,
                                       sizeof(*instances->units)) = unit;
 }
@@ -371,19 +410,39 @@ static void read_wants(struct np_units *units)
     }
 }
 
+/* Where the drop-ins begin whose folders' names are not before this one. */
+static size_t first_drop_in(const struct np_units *units, const char *name)
+{
+    size_t low = 0, high = units->n_drop_ins;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(units->drop_in_names[middle], name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 void np_units_set_apart(struct np_units *units, const struct np_unit *template, const struct np_unit *const **ret,
                         size_t *ret_n)
 {
-    const size_t len = strlen(template->prefix);
+    const char *begin = np_sprintf(units->arena, "%s@", template->prefix);
+    const size_t len = strlen(begin);
+    struct np_map done = {.arena = units->arena};
     struct instances found = {0};
-    for (size_t i = 0; i < units->n_drop_ins; i++) {
+    for (size_t i = first_drop_in(units, begin); i < units->n_drop_ins; i++) {
         const char *folder = units->drop_in_names[i];
-        if (strncmp(folder, template->prefix, len) != 0 || folder[len] != '@' || folder[len + 1] == '.')
+        if (strncmp(folder, begin, len) != 0)
+            break;
+        const struct np_unit *unit =
+            folder[len] == '.' ? NULL : np_units_find(units, without_suffix(units->arena, folder, ".d"));
+        void **at = unit && unit->path == template->path ? np_map_at(&done, unit->name) : NULL;
+        if (!at || *at)
             continue;
-        const struct np_unit *unit = np_units_find(units, without_suffix(units->arena, folder, ".d"));
-        if (unit && unit->path == template->path)
-            *(const struct np_unit **)np_push(units->arena, &found.units, &found.n, &found.capacity,
-                                              sizeof(*found.units)) = unit;
+        *at = units;
+        *(const struct np_unit **)np_push(units->arena, &found.units, &found.n, &found.capacity, sizeof(*found.units)) =
+            unit;
     }
     *ret = found.units;
     *ret_n = found.n;
@@ -501,16 +560,54 @@ static void look_for_name(struct drop_ins *ret, const struct np_unit *unit)
                 take_drop_ins(ret, join(units, units->place->folders[i], found[k].name));
 }
 
-static void look_for_aliases(struct drop_ins *ret, const struct np_unit *unit, const char *name, int depth)
+/* Has it a folder of drop-ins, or an instance of it? */
+static bool may_have_drop_ins(struct np_units *units, const struct np_unit *unit)
+{
+    struct candidate found[CANDIDATES_MAX];
+    const char *begin = np_sprintf(units->arena, "%s@", unit->prefix);
+    const size_t first = np_unit_is_template(unit) ? first_drop_in(units, begin) : units->n_drop_ins;
+    return (first < units->n_drop_ins && np_text_begins(np_text_of(units->drop_in_names[first]), begin)) ||
+           find_candidates(units, unit, found) > 0;
+}
+
+static void sift(struct np_units *units, struct names *ret, const struct entry *known, const char *suffix, int depth)
+{
+    for (size_t i = 0; i < known->aliases.n && depth < ALIASES_MAX; i++) {
+        const char *alias = known->aliases.items[i];
+        if (may_have_drop_ins(units, make_unit(units, alias, known->path, suffix)))
+            add_name(units, ret, alias);
+        const struct entry *next = np_map_find(&units->names, alias);
+        if (next)
+            sift(units, ret, next, suffix, depth + 1);
+    }
+}
+
+/* The other names of what has this name, once for all that ask. */
+static void look_for_aliases(struct drop_ins *ret, const struct np_unit *unit, const char *name)
 {
     struct np_units *units = ret->units;
-    const struct entry *known = np_map_find(&units->names, name);
-    for (size_t i = 0; known && i < known->n_aliases && depth < ALIASES_MAX; i++) {
-        const char *alias = known->aliases[i];
+    struct entry *known = np_map_find(&units->names, name);
+    if (known && !known->is_sifted)
+        sift(units, &known->sifted, known, unit->suffix, 0);
+    for (size_t i = 0; known && i < known->sifted.n; i++) {
+        const char *alias = known->sifted.items[i];
         if (unit->instance && *unit->instance && is_template(alias))
             alias = instance_of(units->arena, alias, unit->name);
         look_for_name(ret, make_unit(units, alias, unit->path, unit->suffix));
-        look_for_aliases(ret, unit, known->aliases[i], depth + 1);
+    }
+    if (known)
+        known->is_sifted = true;
+}
+
+/* Links that name this instance of its template. */
+static void look_for_links(struct drop_ins *ret, const struct np_unit *unit, const char *template)
+{
+    struct np_units *units = ret->units;
+    const struct names *links = np_map_find(&units->linked, key_of_link(units, template, unit->instance));
+    for (size_t i = 0; links && i < links->n; i++) {
+        if (strcmp(links->items[i], unit->name) != 0)
+            look_for_name(ret, make_unit(units, links->items[i], unit->path, unit->suffix));
+        look_for_aliases(ret, unit, links->items[i]);
     }
 }
 
@@ -535,12 +632,13 @@ static void find_drop_ins(struct drop_ins *ret, const struct np_unit *unit)
     if (unit->given || !units->drop_ins.n)
         return;
     look_for_name(ret, unit);
-    look_for_aliases(ret, unit, unit->name, 0);
-    if (template)
-        look_for_aliases(ret, unit, template, 0);
+    look_for_aliases(ret, unit, unit->name);
+    if (template) {
+        look_for_aliases(ret, unit, template);
+        look_for_links(ret, unit, template);
+    }
     look_for_type(ret, unit);
-    if (ret->n > 1)
-        qsort(ret->names, ret->n, sizeof *ret->names, by_bytes);
+    sort_names(ret->names, ret->n);
 }
 
 /* ---- Settings ------------------------------------------------------------------------------------------------- */
@@ -655,12 +753,21 @@ void np_settings_of(struct np_files *files, const struct np_file *file, np_setti
     }
 }
 
+const char *np_units_hint(const struct np_files *files, struct np_position at)
+{
+    if (!at.file->name)
+        return NULL;
+    return np_sprintf(files->ret->arena, "Look at %s, or do without: '--policy %s=off'.", at.file->name, files->source);
+}
+
 /* What cannot be read is missing; but one unit, which systemd may be unable to read as well, is no reason to give no port at
  * all. */
 static const struct np_file *open_file(struct np_units *units, const char *path)
 {
     struct np_files *files = units->files;
     const struct np_file *file;
+    const struct np_file unread = {.path = path, .name = np_files_shown(files, path)};
+    const struct np_position whole = {.file = &unread};
     const char *why, *hint = NULL;
     switch (np_files_try(files, path, &file, &why)) {
     case NP_READ_OK:
@@ -671,10 +778,10 @@ static const struct np_file *open_file(struct np_units *units, const char *path)
         hint = np_sprintf(units->arena, "%s: this user may not read it.", np_host_words.elevate);
         break;
     case NP_READ_BAD:
+        hint = np_units_hint(files, whole);
         break;
     }
-    const struct np_file unread = {.path = path, .name = np_files_shown(files, path)};
-    np_files_gap(files, (struct np_position){.file = &unread}, hint, "%s", why);
+    np_files_gap(files, whole, hint, "%s", why);
     return NULL;
 }
 
@@ -914,7 +1021,8 @@ int np_unit_word(struct np_arena *arena, struct np_text *rest, const char **ret)
 
 void np_environment_init(struct np_environment *environment, struct np_units *units, const struct np_unit *unit)
 {
-    *environment = (struct np_environment){.units = units, .unit = unit};
+    const struct np_map empty = {.arena = units->arena};
+    *environment = (struct np_environment){.units = units, .unit = unit, .unset = empty, .by_name = empty};
 }
 
 static bool is_variable(const char *name)
@@ -929,6 +1037,13 @@ static void add_variable(void *ctx, const struct np_variable *variable)
     if (is_variable(variable->name))
         *(struct np_variable *)np_push(environment->units->arena, &environment->variables, &environment->n,
                                        &environment->capacity, sizeof *environment->variables) = *variable;
+}
+
+static void add_secret(void *ctx, const struct np_variable *variable)
+{
+    struct np_variable secret = *variable;
+    secret.is_secret = true;
+    add_variable(ctx, &secret);
 }
 
 /* One word of Environment=: specifiers are filled in after the quotes are gone. */
@@ -950,8 +1065,7 @@ static void take_words(struct np_environment *environment, const struct np_setti
     const char *word;
     while (np_unit_word(arena, &rest, &word) > 0)
         if (unset)
-            *(const char **)np_push(arena, &environment->unset, &environment->n_unset, &environment->unset_capacity,
-                                    sizeof *environment->unset) = word;
+            *np_map_at(&environment->unset, word) = environment;
         else
             take_assignment(environment, word, setting->at);
 }
@@ -969,10 +1083,19 @@ bool np_environment_take(struct np_environment *environment, const struct np_set
     }
     if (!unset && !np_text_is(setting->key, "Environment"))
         return false;
-    if (is_empty)
-        *(unset ? &environment->n_unset : &environment->n) = 0;
+    if (is_empty && unset)
+        environment->unset = (struct np_map){.arena = environment->units->arena};
+    else if (is_empty)
+        environment->n = 0;
     take_words(environment, setting, unset);
     return true;
+}
+
+static void add_unread(struct np_environment *environment, struct np_position at, const char *what)
+{
+    *(struct np_setting *)np_push(environment->units->arena, &environment->unread, &environment->n_unread,
+                                  &environment->unread_capacity, sizeof *environment->unread) =
+        (struct np_setting){.value = np_text_of(what), .at = at};
 }
 
 static void read_file(struct np_environment *environment, struct np_position at, const char *path, bool may_be_missing)
@@ -982,11 +1105,13 @@ static void read_file(struct np_environment *environment, struct np_position at,
     const char *why;
     switch (np_files_try(files, path, &file, &why)) {
     case NP_READ_OK:
-        np_environment_of(files, file, add_variable, environment);
+        np_environment_of(files, file, add_secret, environment);
         break;
     case NP_READ_ABSENT:
         if (!may_be_missing)
-            np_files_warn(files, at, "%s: no such file: systemd does not start the unit", path);
+            add_unread(
+                environment, at,
+                np_sprintf(environment->units->arena, "%s: no such file: systemd does not start the unit", path));
         break;
     case NP_READ_DENIED:
         np_files_gap(files, at,
@@ -994,7 +1119,7 @@ static void read_file(struct np_environment *environment, struct np_position at,
                      "%s: %s", path, why);
         break;
     case NP_READ_BAD:
-        np_files_gap(files, at, NULL, "%s: %s", path, why);
+        np_files_gap(files, at, np_units_hint(files, at), "%s: %s", path, why);
         break;
     }
 }
@@ -1009,13 +1134,14 @@ static void read_files(struct np_environment *environment, const struct np_setti
     size_t n = 1;
     if (!path) {
         if (!np_unit_is_template(environment->unit))
-            np_files_gap(units->files, setting->at, NULL, "EnvironmentFile=%s: not known here",
-                         np_files_text(units->files, setting->value));
+            np_files_gap(units->files, setting->at, np_units_hint(units->files, setting->at),
+                         "EnvironmentFile=%s: not known here", np_files_text(units->files, setting->value));
         return;
     }
     if (*path != '/') {
-        np_files_warn(units->files, setting->at, "EnvironmentFile=%s: no absolute path, which systemd ignores",
-                      np_files_text(units->files, setting->value));
+        add_unread(environment, setting->at,
+                   np_sprintf(units->arena, "EnvironmentFile=%s: no absolute path, which systemd ignores",
+                              np_files_text(units->files, setting->value)));
         return;
     }
     if (strpbrk(path, "*?["))
@@ -1027,38 +1153,54 @@ static void read_files(struct np_environment *environment, const struct np_setti
 /* "NAME" or "NAME=VALUE", which takes away only that value. */
 static bool is_unset(const struct np_environment *environment, const struct np_variable *variable)
 {
-    for (size_t i = 0; i < environment->n_unset; i++) {
-        const char *word = environment->unset[i], *equals = strchr(word, '=');
-        const size_t len = equals ? (size_t)(equals - word) : strlen(word);
-        if (strlen(variable->name) == len && strncmp(variable->name, word, len) == 0 &&
-            (!equals || (variable->value && strcmp(variable->value, equals + 1) == 0)))
-            return true;
-    }
-    return false;
+    const struct np_map *unset = &environment->unset;
+    if (!unset->n || np_map_find(unset, variable->name))
+        return unset->n > 0;
+    return variable->value &&
+           np_map_find(unset, np_sprintf(environment->units->arena, "%s=%s", variable->name, variable->value));
 }
 
-void np_environment_finish(struct np_environment *environment)
+/* Each name once, with its last value. */
+static void keep_last(struct np_environment *environment)
 {
-    for (size_t i = 0; i < environment->n_files; i++)
-        read_files(environment, &environment->files[i]);
     struct np_map last = {.arena = environment->units->arena};
+    size_t n = 0;
     for (size_t i = 0; i < environment->n; i++)
         *np_map_at(&last, environment->variables[i].name) = &environment->variables[i];
-    size_t n = 0;
     for (size_t i = 0; i < environment->n; i++) {
         const struct np_variable variable = environment->variables[i];
         if (np_map_find(&last, variable.name) == &environment->variables[i] && !is_unset(environment, &variable))
             environment->variables[n++] = variable;
     }
     environment->n = n;
+    for (size_t i = 0; i < n; i++)
+        *np_map_at(&environment->by_name, environment->variables[i].name) = &environment->variables[i];
+}
+
+/* systemd says it as well, when it starts the unit; most units have no port. */
+static void say_unread(const struct np_environment *environment, bool (*matters)(const char *name))
+{
+    struct np_files *files = environment->units->files;
+    bool is_worth_it = !matters;
+    for (size_t i = 0; i < environment->n && environment->n_unread && !is_worth_it; i++)
+        is_worth_it = matters(environment->variables[i].name);
+    for (size_t i = 0; i < environment->n_unread; i++) {
+        const struct np_setting *unread = &environment->unread[i];
+        (is_worth_it ? np_files_warn : np_files_note)(files, unread->at, "%s", unread->value.ptr);
+    }
+}
+
+void np_environment_finish(struct np_environment *environment, bool (*matters)(const char *name))
+{
+    for (size_t i = 0; i < environment->n_files; i++)
+        read_files(environment, &environment->files[i]);
+    keep_last(environment);
+    say_unread(environment, matters);
 }
 
 const struct np_variable *np_environment_find(const struct np_environment *environment, const char *name)
 {
-    for (size_t i = environment->n; i > 0; i--)
-        if (strcmp(environment->variables[i - 1].name, name) == 0)
-            return &environment->variables[i - 1];
-    return NULL;
+    return np_map_find(&environment->by_name, name);
 }
 
 static const char *value_of(const struct np_environment *environment, const char *name)

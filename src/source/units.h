@@ -4,7 +4,7 @@
  * its drop-ins. Nothing is started or asked. The grammar is that of systemd.syntax(7), the order of the folders that of
  * systemd.unit(5), and so for quadlets, which are written the same way and lie elsewhere.
  *
- *     np_units_init(&units, &files, from, &np_units_system);
+ *     np_units_init(&units, &files, from, &place);           place.folders = np_units_system_folders
  *     np_units_all(&units, ".socket", &all, &n);
  *     for each: np_unit_read(&units, all[i], take, ctx);     take(ctx, setting) for each "key=value", in the order that counts
  *
@@ -49,6 +49,8 @@ struct np_units {
     struct np_map names;     /* what is in the folders under each unit's name */
     struct np_map drop_ins;  /* the folders in which "shop.socket.d" is */
     struct np_map instances; /* of each template */
+    struct np_map taken;     /* the instances that are among those, by name */
+    struct np_map linked;    /* the links that name an instance of a template, by both */
     struct np_map wanted;    /* the names that something wants */
     struct np_map read;      /* units by name */
     const char **sorted, **wants, **drop_in_names;
@@ -93,6 +95,9 @@ bool np_unit_may_say(struct np_units *, const struct np_unit *, const char *word
 /* Those of one file in this grammar. */
 void np_settings_of(struct np_files *, const struct np_file *, np_setting_fn *each, void *ctx);
 
+/* What to do about something there that is not known, where nothing better can be said. */
+const char *np_units_hint(const struct np_files *, struct np_position);
+
 /* Fills in "%i" and its kin. NULL: not known here, as of a template's instance, or on another machine. */
 const char *np_unit_expand(struct np_units *, const struct np_unit *, const char *text);
 
@@ -108,6 +113,7 @@ bool np_unit_truth(struct np_text, bool *ret);
 struct np_variable {
     const char *name, *value; /* value NULL: not known here */
     struct np_position at;
+    bool is_secret; /* from a file of variables, which may be for few to read: the value is not to be shown */
 };
 
 /* Gathers Environment=, EnvironmentFile= and UnsetEnvironment= of one unit: hand it every setting of the section that
@@ -121,17 +127,20 @@ struct np_environment {
     /* its own */
     struct np_setting *files;
     size_t n_files, files_capacity;
-    const char **unset;
-    size_t n_unset, unset_capacity;
+    struct np_map unset;       /* "NAME", "NAME=VALUE" */
+    struct np_map by_name;     /* once it is finished */
+    struct np_setting *unread; /* files that systemd does not find */
+    size_t n_unread, unread_capacity;
 };
 
 void np_environment_init(struct np_environment *, struct np_units *, const struct np_unit *);
 /* false: the setting is about something else. */
 bool np_environment_take(struct np_environment *, const struct np_setting *);
-/* Reads the EnvironmentFiles, and makes `variables` what the service gets: each name once. A file that is missing is warned
- * of, unless "-" stands before it; one that cannot be read is a gap. */
-void np_environment_finish(struct np_environment *);
-/* NULL: it is not set there. */
+/* Reads the EnvironmentFiles, and makes `variables` what the service gets: each name once. A file that is missing, unless
+ * "-" stands before it, is warned of where a variable `matters` (NULL: each does), else it is a note for those who want to
+ * see everything; one that cannot be read is a gap. */
+void np_environment_finish(struct np_environment *, bool (*matters)(const char *name));
+/* Of one that is finished. NULL: it is not set there. */
 const struct np_variable *np_environment_find(const struct np_environment *, const char *name);
 
 /* Fills in "${NAME}" as systemd does in a word of a command, and "$NAME" where that is the whole word, which may have

@@ -141,11 +141,13 @@ static void print_claim(struct np_buf *out, const struct nextport_claim *claim)
 static void print_findings(struct np_buf *out, const struct np_evidence *evidence, enum nextport_status status,
                            const struct nextport_error *err)
 {
+    static const char *const levels[] = {"warning", "info", "verbose"};
     np_buf_add(out, "", 0);
     for (size_t i = 0; i < evidence->n_claims; i++)
         print_claim(out, &evidence->claims[i]);
     for (size_t i = 0; i < evidence->log->n_notes; i++)
-        np_buf_printf(out, "warning: %s\n", np_neutral(out->arena, evidence->log->notes[i].text, false));
+        np_buf_printf(out, "%s: %s\n", levels[evidence->log->notes[i].level],
+                      np_neutral(out->arena, evidence->log->notes[i].text, false));
     for (size_t i = 0; i < evidence->n_sightings; i++)
         np_buf_printf(out, "%s: %s\n", np_sight_name(evidence->sightings[i].sight), evidence->sightings[i].why);
     if (status == NEXTPORT_OK)

@@ -334,7 +334,7 @@ static const char *environment_of(struct machine *m, const char *name)
     np_buf_add(&m->out, "", 0);
     np_environment_init(&environment, &m->units, unit);
     np_unit_read(&m->units, unit, take_environment, &environment);
-    np_environment_finish(&environment);
+    np_environment_finish(&environment, NULL);
     for (size_t i = 0; i < environment.n; i++)
         np_buf_printf(&m->out, "%s=%s %s:%u\n", environment.variables[i].name, environment.variables[i].value,
                       environment.variables[i].at.file->path, environment.variables[i].at.line);
