@@ -343,6 +343,18 @@ def test_an_owner_keeps_its_port_when_its_program_becomes_a_unit(nextport, tmp_p
     assert nextport("next", "--project", "shop", "--systemd-config", unit).port == 49000
 
 
+def test_adopt_names_what_is_declared_as_the_holder(nextport, tmp_path):
+    unit, conf = tmp_path / "shop.socket", tmp_path / "nextport.conf"
+    unit.write_text("[Socket]\nListenStream=49000\n")
+    (tmp_path / "app.service").write_text("[Service]\nEnvironment=PORT=49000\n")
+    (tmp_path / "shop.service").write_text("[Service]\nEnvironment=PORT=49000\n")
+    conf.write_text(f"[systemd]\nfiles = {tmp_path}/*.s*\n")
+    done = nextport("adopt", "--apply")
+    lease, = nextport("leases", "--format", "json").json["leases"]
+    assert (lease["owner"], lease["holder"]) == ("shop", "systemd: shop.socket")
+    assert "shared with 'app.service', 'shop.service'" in done.log
+
+
 def test_what_nothing_enables_is_conditional(nextport, tmp_path):
     unit = "[Socket]\nListenStream=%s\n"
     root = write(tmp_path / "root", {f"{VENDOR}/on.socket": unit % 8000, f"{VENDOR}/off.socket": unit % 8001,
@@ -440,6 +452,15 @@ def test_an_instances_drop_ins_are_no_other_instances(nextport, tmp_path):
     if not ANALYZE:
         pytest.skip("systemd-analyze is not installed, so that only half of it was tested")
     assert {i for i in (1, 2) for k in (1, 2) if f"'X{k}'" in verify(root, [f"t@{i}.service"]) and i != k} == set()
+
+
+@pytest.mark.linux("as another user")
+def test_a_folder_that_may_not_be_read_is_named_once(nextport, as_nobody, open_folder):
+    root = write(open_folder / "root", {f"{SYSTEM}/a.socket": "[Socket]\nListenStream=8000\n"})
+    hidden = root / "etc/systemd/system.control"
+    hidden.mkdir(0)
+    seen, = as_nobody("used", "--source", "systemd", "--root", root, "--format", "json").json["sources"]
+    assert (seen["sight"], seen["why"]) == ("partial", f"{hidden}: permission denied")
 
 
 @pytest.mark.linux("as another user")
