@@ -31,7 +31,7 @@ struct reading {
     struct listener *listeners;
     size_t n, capacity;
     struct np_environment environment;
-    unsigned n_claimed;                /* ports, by the variable being read */
+    unsigned n_claimed, n_malformed;   /* ports, and parts that are none, of the variable being read */
     bool six_only, no_port, elsewhere; /* IPv6 alone; a protocol with ports of its own; another network namespace */
 };
 
@@ -340,16 +340,22 @@ static bool next_suspect(struct np_text *text, uint16_t *ret)
     return false;
 }
 
-/* The program may make something of it, or find it where it was meant to stand: what may be a port is left alone. */
-static void claim_suspects(struct reading *r, const struct np_variable *variable, const char *what, struct np_text text)
+static void warn_of(struct reading *r, const struct np_variable *variable, const char *what, struct np_text text)
 {
     struct np_files *files = r->s->files;
-    uint16_t port;
     if (variable->is_secret)
         np_files_warn(files, variable->at, "%s: %s is %s", r->unit->name, variable->name, what);
     else
         np_files_warn(files, variable->at, "%s: %s is %s: \"%s\"", r->unit->name, variable->name, what,
                       np_files_text(files, text));
+}
+
+/* The program may make something of it, or find it where it was meant to stand: what may be a port is left alone. */
+static void claim_suspects(struct reading *r, const struct np_variable *variable, const char *what, struct np_text text)
+{
+    uint16_t port;
+    if (++r->n_malformed <= PORTS_MAX)
+        warn_of(r, variable, what, text);
     while (next_suspect(&text, &port) && !is_too_many(r, variable))
         claim(r, variable->at,
               (struct nextport_claim){.kind = NEXTPORT_SUSPECT,
@@ -411,6 +417,13 @@ static struct np_text behind_scheme(struct np_text text)
     return text;
 }
 
+/* An address alone, whose last part may be a port as well. */
+static bool is_bare_ipv6(struct np_text text)
+{
+    const char *colon = memchr(text.ptr, ':', text.len);
+    return colon && memchr(colon + 1, ':', text.len - (size_t)(colon + 1 - text.ptr)) && is_ipv6(text);
+}
+
 /* Of digits and what stands between those of ports and addresses. */
 static bool is_of_numbers(struct np_text text)
 {
@@ -421,20 +434,24 @@ static bool is_of_numbers(struct np_text text)
 }
 
 /* "127.0.0.1:8080", ":8080", "8080", "tcp://0.0.0.0:8080"; a host alone says nothing of a port. */
-static void read_host(struct reading *r, const struct np_variable *variable, struct np_text whole)
+static void read_host(struct reading *r, const struct np_variable *variable, struct np_text text)
 {
-    struct np_text text = behind_scheme(np_text_trim(whole)), address = text;
+    const struct np_text whole = np_text_trim(text);
+    struct np_text rest = behind_scheme(whole), address = rest;
     uint16_t port;
-    if (text.len && text.ptr[0] == '/')
+    const bool has_scheme = rest.len < whole.len;
+    if (means_none(rest))
         return;
-    if (text.len != np_text_trim(whole).len)
-        np_text_split(&text, '/', &address);
+    if (has_scheme)
+        np_text_split(&rest, '/', &address);
     const struct authority found = authority_of(address);
-    const struct np_text number = found.has_port ? found.port : address;
-    if (!found.is_list && np_text_port(number, &port))
-        claim_variable(r, variable, found.has_port ? found.host : (struct np_text){0}, port);
-    else if (found.is_list || (found.has_port ? !means_none(found.port) : is_of_numbers(address)))
-        claim_suspects(r, variable, "no address with a port", np_text_trim(whole));
+    if (!found.is_list && np_text_port(found.port, &port))
+        claim_variable(r, variable, found.host, port);
+    else if (!has_scheme && np_text_port(address, &port))
+        claim_variable(r, variable, (struct np_text){0}, port);
+    else if (found.is_list || (found.has_port ? !means_none(found.port) && !is_bare_ipv6(address)
+                                              : !has_scheme && is_of_numbers(address)))
+        claim_suspects(r, variable, "no address with a port", whole);
 }
 
 /* Without a port it is the scheme's. */
@@ -541,7 +558,7 @@ static void claim_service(struct reading *r)
     for (size_t i = 0; i < r->environment.n; i++) {
         const struct np_variable *variable = &r->environment.variables[i];
         value_fn *read = reader_of(variable->name);
-        r->n_claimed = 0;
+        r->n_claimed = r->n_malformed = 0;
         if (read && variable->value)
             read(r, variable, np_text_of(variable->value));
         else if (read)
