@@ -94,7 +94,7 @@ def test_a_full_pool_names_the_one_who_has_most_of_it(nextport, tmp_path):
     file.write_text("[Container]\nPublishPort=49000-49018:80-98\n")
     done = nextport("next", "--range", "49000-49018", "--quadlet-config", file)
     assert done.status == 3 and "19 ports: 19 quadlet" in done.log
-    assert "19 of them has quadlet: systemd-shop" in done.log and "shop.container:2)" in done.log, done
+    assert f"systemd-shop (quadlet, {file}:2) has 19 of them: widen the pool" in done.log, done
     done = nextport("next", "--count", 19, "--range", "49000-49030", "--quadlet-config", file)
     assert done.status == 3 and "12 free" in done.log and "19 of them" in done.log
     done = nextport("next", "--count", 60, "--range", "49000-49058", "--quadlet-config", file)
