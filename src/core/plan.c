@@ -187,23 +187,28 @@ static const struct nextport_claim *largest_holder(const struct planner *p, unsi
     return held && (held->holder || held->file) && *ret_ports > np_portset_count(&p->ask->pool) / 2 ? held : NULL;
 }
 
+/* "systemd-shop (quadlet, /etc/containers/systemd/shop.container:7)" */
+static const char *whose(struct np_arena *arena, const struct nextport_claim *claim)
+{
+    struct np_buf text = {.arena = arena};
+    np_buf_printf(&text, "%s%s%s", claim->holder ? np_neutral(arena, claim->holder, false) : "",
+                  claim->holder ? " (" : "", claim->source);
+    if (claim->file)
+        np_buf_printf(&text, "%s%s", claim->holder ? ", " : " (", np_neutral(arena, claim->file, false));
+    if (claim->file && claim->line)
+        np_buf_printf(&text, ":%u", claim->line);
+    np_buf_puts(&text, ")");
+    return text.ptr;
+}
+
 /* What to do about a full pool. */
 static void advise(const struct planner *p, struct nextport_error *err)
 {
     unsigned ports;
     const struct nextport_claim *held = largest_holder(p, &ports);
-    struct np_buf who = {.arena = p->arena};
-    if (held && ports > 1) {
-        np_buf_puts(&who, held->source);
-        if (held->holder)
-            np_buf_printf(&who, ": %s", np_neutral(p->arena, held->holder, false));
-        if (held->file)
-            np_buf_printf(&who, " (%s", np_neutral(p->arena, held->file, false));
-        if (held->file && held->line)
-            np_buf_printf(&who, ":%u", held->line);
-        np_hint(err, "%u of them has %s%s; widen the pool with --range, or see that it takes fewer.", ports, who.ptr,
-                held->file ? ")" : "");
-    }
+    if (held && ports > 1)
+        np_hint(err, "%s has %u of them: widen the pool with --range, or let it have fewer.", whose(p->arena, held),
+                ports);
     np_hint(err, "Widen the pool with --range, or see what holds it with 'nextport used' and 'nextport leases'.");
 }
 
