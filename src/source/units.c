@@ -570,6 +570,7 @@ static bool may_have_drop_ins(struct np_units *units, const struct np_unit *unit
            find_candidates(units, unit, found) > 0;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by ALIASES_MAX */
 static void sift(struct np_units *units, struct names *ret, const struct entry *known, const char *suffix, int depth)
 {
     for (size_t i = 0; i < known->aliases.n && depth < ALIASES_MAX; i++) {

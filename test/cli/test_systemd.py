@@ -477,7 +477,8 @@ def test_an_environment_file_that_only_root_may_read_is_a_gap_to_others(nextport
 
 def test_what_a_file_of_the_environment_keeps_secret_is_never_said(nextport, tmp_path):
     root = write(tmp_path / "root", {f"{SYSTEM}/a.service": "[Service]\nEnvironmentFile=/etc/secret\n",
-                                     "etc/secret": "PASSWORD=xyzzy\nxyzzy\nexport xyzzy=xyzzy\nPORT=xyzzy\nHTTP_PORT=8000xyzzy\n"
+                                     "etc/secret": "PASSWORD=xyzzy\nxyzzy\nexport xyzzy=xyzzy\nPORT=xyzzy\n"
+                                                   "HTTP_PORT=8000xyzzy\n"
                                                    "ASPNETCORE_URLS=http://u:xyzzy@h:80;xyzzy;http://xyzzy:1\nLISTEN_ADDR=xyzzy:81\n"
                                                    "HTTP_ADDR=1,xyzzy\n\"xyzzy\nPORT=1"})
     done = nextport("used", "--all", "--root", root, "--verbose", "--range", "1-65535")
