@@ -136,9 +136,9 @@ struct np_environment {
 void np_environment_init(struct np_environment *, struct np_units *, const struct np_unit *);
 /* false: the setting is about something else. */
 bool np_environment_take(struct np_environment *, const struct np_setting *);
-/* Reads the EnvironmentFiles, and makes `variables` what the service gets: each name once. A file that is missing, unless "-"
- * stands before it, is warned of where a variable `matters` (NULL: each does), else it is a note for those who want to see
- * everything; one that cannot be read is a gap. */
+/* Reads the EnvironmentFiles, and makes `variables` what the service gets: each name once. A file that is missing, unless
+ * "-" stands before it, is warned of where a variable `matters` (NULL: each does), else it is a note for those who want
+ * to see everything; one that cannot be read is a gap. */
 void np_environment_finish(struct np_environment *, bool (*matters)(const char *name));
 /* Of one that is finished. NULL: it is not set there. */
 const struct np_variable *np_environment_find(const struct np_environment *, const char *name);
