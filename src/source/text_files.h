@@ -177,7 +177,8 @@ enum nextport_status np_files_look(struct np_look *, const struct np_source *, c
 
 /* The same for those who find their files in folders of their own, before np_files_look(), which then reads what was given:
  * `each` walks them all as one configuration and returns whether there were any; again where something was caught half-written.
- * The whole has no name in messages. The folders are Unix's: on Windows itself, which has none, nothing is looked for. */
+ * The whole has no name in messages. The folders are Unix's: on Windows itself, which has none, nothing is looked
+ * for. */
 typedef bool np_files_fn(struct np_files *, struct np_position whole, void *ctx);
 enum nextport_status np_files_look_around(struct np_look *, const struct np_source *, np_files_fn *each, void *ctx,
                                           struct nextport_error *);
