@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "source/services.h"
 
+#include "source/service_files.h"
+
 #include <string.h>
 
 struct commands {
@@ -350,4 +352,80 @@ void np_services_of(struct np_units *units, const char *program, const char *but
                 *(struct np_service *)np_push(arena, &services, ret_n, &capacity, sizeof service) = service;
     }
     *ret = services;
+}
+
+/* ---- The files of other servers --------------------------------------------------------------------------------- */
+
+struct search {
+    const struct np_service_files *of;
+    const char **paths;
+    size_t n, capacity;
+};
+
+static void add_path(struct search *search, struct np_arena *arena, const char *path)
+{
+    *(const char **)np_push(arena, &search->paths, &search->n, &search->capacity, sizeof *search->paths) = path;
+}
+
+/* The value of "-c FILE" or "-cFILE". *ret NULL: not known here. false: there is no such option. */
+static bool option(const struct np_service *service, char letter, const char **ret)
+{
+    for (size_t i = 0; i < service->n; i++) {
+        const char *word = service->words[i];
+        if (!word || word[0] != '-' || word[1] != letter)
+            continue;
+        *ret = word[2] ? word + 2 : i + 1 < service->n ? service->words[i + 1] : NULL;
+        return true;
+    }
+    return false;
+}
+
+static void add_file(struct search *search, struct np_files *files, const struct np_service *service)
+{
+    const char *path = NULL, *folder = search->of->base;
+    if (!option(service, search->of->file, &path))
+        return;
+    option(service, search->of->prefix, &folder);
+    if (path && path[0] != '/' && folder && folder[0] == '/')
+        path = np_sprintf(files->ret->arena, "%s/%s", folder, path);
+    if (path && path[0] == '/')
+        add_path(search, files->ret->arena, path);
+    else
+        np_files_gap(files, service->at, NULL, "%s is started with -%c %s: where that lies is not known here",
+                     search->of->program, search->of->file,
+                     path ? np_files_text(files, np_text_of(path)) : "and a variable");
+}
+
+/* They are read by themselves, each as one configuration. */
+static bool find_files(struct np_files *files, struct np_position whole, void *ctx)
+{
+    static const char *const suffixes[] = {".service", NULL};
+    static const struct np_units_place place = {
+        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true};
+    struct search *search = ctx;
+    struct np_units *units = np_alloc(files->ret->arena, sizeof *units);
+    const struct np_service *services;
+    size_t n;
+    search->n = 0;
+    np_units_init(units, files, whole, &place);
+    np_services_of(units, search->of->program, NULL, &services, &n);
+    for (size_t i = 0; i < n; i++)
+        add_file(search, files, &services[i]);
+    return false;
+}
+
+enum nextport_status np_services_files(struct np_look *look, const struct np_source *source,
+                                       const struct np_service_files *of, const char *const *places,
+                                       const char *const **ret, struct nextport_error *err)
+{
+    struct search found = {.of = of}, all = {.of = of};
+    if (np_files_look_around(look, source, "/etc/systemd/system", find_files, &found, err) != NEXTPORT_OK)
+        return err->status;
+    for (size_t i = 0; places[i]; i++)
+        add_path(&all, look->ret->arena, places[i]);
+    for (size_t i = 0; i < found.n; i++)
+        add_path(&all, look->ret->arena, found.paths[i]);
+    add_path(&all, look->ret->arena, NULL);
+    *ret = all.paths;
+    return NEXTPORT_OK;
 }
