@@ -1016,6 +1016,17 @@ static void take_options(struct haproxy *h, const char *const *words, size_t n)
     }
 }
 
+/* No file at all, and a word that may be anything. */
+static bool is_hidden(const struct haproxy *h, const struct np_service *service)
+{
+    bool unknown = false, is_told = h->n_configs > 0;
+    for (size_t i = 0; i < service->n; i++) {
+        unknown = unknown || !service->words[i];
+        is_told = is_told || (service->words[i] && strcmp(service->words[i], "-f") == 0);
+    }
+    return unknown && !is_told;
+}
+
 static struct haproxy *made_of(struct np_files *files, const struct np_service *service)
 {
     struct haproxy *h = make(files, service->at);
@@ -1025,6 +1036,9 @@ static struct haproxy *made_of(struct np_files *files, const struct np_service *
             np_strdup(h->arena, environment->variables[i].value);
     h->folder = service->folder;
     take_options(h, service->words, service->n);
+    if (is_hidden(h, service))
+        np_files_gap(files, service->at, "Give its files by --haproxy-config.",
+                     "HAProxy is started with words that are not known here, and no -f");
     return h;
 }
 

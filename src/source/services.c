@@ -180,6 +180,8 @@ static bool find_command(struct np_service *service, const char *const *words, s
     return true;
 }
 
+enum { SCRIPT_WORK_MAX = 4 * 1024 * 1024 }; /* variables passed in search of one, and bytes that they fill in */
+
 /* One string of a shell being read. */
 struct script {
     struct np_service *service;
@@ -187,6 +189,7 @@ struct script {
     struct words words; /* of the command so far */
     struct np_buf word;
     bool in_word, is_unknown, found;
+    size_t work;
 };
 
 static void end_word(struct script *script)
@@ -224,12 +227,15 @@ static void end_command(struct script *script)
 /* "$NAME" or "${NAME}", which has several words in it where it is not quoted. Returns how many bytes it has. */
 static size_t put_variable(struct script *script, const char *at, bool is_quoted)
 {
+    const struct np_environment *environment = &script->service->environment;
     const bool is_braced = at[1] == '{';
     const size_t n = name_length(at + 1 + is_braced);
     const char *name = np_strndup(script->words.arena, at + 1 + is_braced, n);
-    const struct np_variable *variable = np_environment_find(&script->service->environment, name);
     script->in_word = true;
-    if (!n || (is_braced && at[2 + n] != '}') || !variable || !variable->value) {
+    script->work += environment->n;
+    const struct np_variable *variable = script->work < SCRIPT_WORK_MAX ? np_environment_find(environment, name) : NULL;
+    script->work += variable && variable->value ? strlen(variable->value) : 0;
+    if (!n || (is_braced && at[2 + n] != '}') || !variable || !variable->value || script->work >= SCRIPT_WORK_MAX) {
         script->is_unknown = true;
         return 1 + is_braced + n;
     }

@@ -256,6 +256,7 @@ LOST = {  # where it is not known what HAProxy reads
     "/opt/wrap /usr/sbin/haproxy -f /srv/a.cfg": "start.service:2:",
     "/bin/sh -c '$$(which haproxy) -f /srv/a.cfg'": "start.service:2:",
     "/usr/sbin/haproxy -f a.cfg\nWorkingDirectory=~": "-f a.cfg: where that lies",
+    "/bin/sh -c 'haproxy $$(cat /srv/options)'": "words that are not known here",
     "/bin/sh -c 'haproxy -f $$(find /srv)/a.cfg'": "-f and a variable: where that lies",
 }
 OTHERS = (  # that only have the name
