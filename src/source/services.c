@@ -140,9 +140,11 @@ static bool take_assignment(struct np_service *service, const char *word)
     const size_t n = word ? name_length(word) : 0;
     if (!n || word[n] != '=')
         return false;
+    struct np_variable *made = np_alloc(arena, sizeof *made);
+    *made = (struct np_variable){.name = np_strndup(arena, word, n), .value = word + n + 1, .at = service->at};
     *(struct np_variable *)np_push(arena, &environment->variables, &environment->n, &environment->capacity,
-                                   sizeof *environment->variables) =
-        (struct np_variable){.name = np_strndup(arena, word, n), .value = word + n + 1, .at = service->at};
+                                   sizeof *environment->variables) = *made;
+    *np_map_at(&environment->by_name, made->name) = made;
     return true;
 }
 
@@ -180,7 +182,7 @@ static bool find_command(struct np_service *service, const char *const *words, s
     return true;
 }
 
-enum { SCRIPT_WORK_MAX = 4 * 1024 * 1024 }; /* variables passed in search of one, and bytes that they fill in */
+enum { FILLED_MAX = 4 * 1024 * 1024 }; /* bytes of variables in one string */
 
 /* One string of a shell being read. */
 struct script {
@@ -189,7 +191,7 @@ struct script {
     struct words words; /* of the command so far */
     struct np_buf word;
     bool in_word, is_unknown, found;
-    size_t work;
+    size_t n_filled;
 };
 
 static void end_word(struct script *script)
@@ -232,10 +234,9 @@ static size_t put_variable(struct script *script, const char *at, bool is_quoted
     const size_t n = name_length(at + 1 + is_braced);
     const char *name = np_strndup(script->words.arena, at + 1 + is_braced, n);
     script->in_word = true;
-    script->work += environment->n;
-    const struct np_variable *variable = script->work < SCRIPT_WORK_MAX ? np_environment_find(environment, name) : NULL;
-    script->work += variable && variable->value ? strlen(variable->value) : 0;
-    if (!n || (is_braced && at[2 + n] != '}') || !variable || !variable->value || script->work >= SCRIPT_WORK_MAX) {
+    const struct np_variable *variable = script->n_filled < FILLED_MAX ? np_environment_find(environment, name) : NULL;
+    script->n_filled += variable && variable->value ? strlen(variable->value) : 0;
+    if (!n || (is_braced && at[2 + n] != '}') || !variable || !variable->value || script->n_filled >= FILLED_MAX) {
         script->is_unknown = true;
         return 1 + is_braced + n;
     }
@@ -425,7 +426,7 @@ enum nextport_status np_services_files(struct np_look *look, const struct np_sou
                                        const char *const **ret, struct nextport_error *err)
 {
     struct search found = {.of = of}, all = {.of = of};
-    if (np_files_look_around(look, source, "/etc/systemd/system", find_files, &found, err) != NEXTPORT_OK)
+    if (np_files_look_around(look, source, find_files, &found, err) != NEXTPORT_OK)
         return err->status;
     for (size_t i = 0; places[i]; i++)
         add_path(&all, look->ret->arena, places[i]);
