@@ -93,7 +93,7 @@ def test_what_is_claimed_is_what_haproxy_binds(nextport, tmp_path, name):
     wanted = claimed - only_in_the_file
     with running(file, options) as child:
         end = time.monotonic() + 20
-        while (bound := ports(nextport, "sockets")) < wanted and time.monotonic() < end:
+        while (bound := ports(nextport, "sockets")) != wanted and time.monotonic() < end:
             assert child.poll() is None, child.stdout.read()
         assert child.poll() is None, child.stdout.read()
     assert bound == wanted and only_in_the_file <= claimed
