@@ -28,6 +28,7 @@ struct np_reader {
     struct np_arena *into; /* for the bytes of the file being read */
     struct seen *seen;     /* the latest first */
     struct np_map by_path;
+    struct np_map lists; /* of folders that were settled: struct list */
 };
 
 enum nextport_status np_reader_open(struct np_reader **ret, const char *root, struct np_arena *arena,
@@ -37,7 +38,8 @@ enum nextport_status np_reader_open(struct np_reader **ret, const char *root, st
     *reader = (struct np_reader){
         .disk = {.arena = arena, .root = root ? np_disk_slashed(arena, np_strdup(arena, root)) : NULL},
         .arena = arena,
-        .by_path = {.arena = arena}};
+        .by_path = {.arena = arena},
+        .lists = {.arena = arena}};
     if (root && np_disk_open_root(&reader->disk, root, err) != NEXTPORT_OK) {
         np_hint(err, "--root takes the folder below which the files of a machine lie, such as a mounted image.");
         return err->status;
@@ -265,6 +267,7 @@ struct list {
     struct np_arena *arena;
     struct np_entry *entries;
     size_t n, capacity;
+    struct np_stamp stamp; /* of the folder */
 };
 
 static bool list_name(void *ctx, const char *name, enum np_entry_kind kind)
@@ -291,9 +294,37 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct np_entry *)a)->name, ((const struct np_entry *)b)->name);
 }
 
+/* Several sources ask for the same folders. As long as its stamp is the same, a folder has the same names and links. */
+static const struct list *find_list(struct np_reader *reader, const char *folder)
+{
+    const struct list *list = np_map_find(&reader->lists, folder);
+    if (!list)
+        return NULL;
+    const struct np_stamp now = stamp_at(reader, np_disk_folder(reader->arena, folder));
+    return is_same(&now, &list->stamp) ? list : NULL;
+}
+
+static void keep_list(struct np_reader *reader, const char *folder, const struct list *list)
+{
+    const struct seen *seen = np_map_find(&reader->by_path, np_disk_folder(reader->arena, folder));
+    if (!seen || seen->settling || !seen->stamp.present)
+        return;
+    struct list *kept = np_alloc(reader->arena, sizeof *kept);
+    *kept = *list;
+    kept->stamp = seen->stamp;
+    *np_map_at(&reader->lists, np_strdup(reader->arena, folder)) = kept;
+}
+
 enum np_read np_reader_list(struct np_reader *reader, const char *folder, const struct np_entry **ret, size_t *ret_n,
                             const char **why)
 {
+    const struct list *before = find_list(reader, folder);
+    if (before) {
+        *ret = before->entries;
+        *ret_n = before->n;
+        *why = NULL;
+        return NP_READ_OK;
+    }
     struct list list = {.arena = reader->arena};
     const int reason = np_reader_names(reader, folder, list_name, &list);
     for (size_t i = 0; i < list.n; i++)
@@ -305,8 +336,10 @@ enum np_read np_reader_list(struct np_reader *reader, const char *folder, const 
     *why = NULL;
     if (reason)
         return failed_read(reader, reason, why);
-    if (list.n <= GLOB_ENTRIES)
+    if (list.n <= GLOB_ENTRIES) {
+        keep_list(reader, folder, &list);
         return NP_READ_OK;
+    }
     *why = "too many names";
     return NP_READ_BAD;
 }

@@ -6,6 +6,7 @@
  * the command line) counts, as conditional. Nothing is ever executed.
  * SPDX-License-Identifier: MIT */
 #include "source/apache.h"
+#include "source/service_files.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -1433,9 +1434,26 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 
 /* ---- The look at a machine ------------------------------------------------------------------------------------ */
 
+enum nextport_status np_apache_found(struct np_look *look, const char *const **ret, struct nextport_error *err)
+{
+    static const struct np_service_files services[] = {
+        {.program = "httpd", .file = 'f', .prefix = 'd', .base = "/etc/httpd"},
+        {.program = "apache2", .file = 'f', .prefix = 'd', .base = "/etc/apache2"}};
+    static const char *const signs[] = {"/usr/sbin/httpd", "/usr/sbin/apache2"};
+    *ret = np_apache_patterns(look);
+    for (size_t i = 0; i < sizeof services / sizeof *services; i++)
+        if ((look->settings->root || np_host_exists(signs[i])) &&
+            np_services_files(look, &np_source_apache, &services[i], *ret, ret, err) != NEXTPORT_OK)
+            return err->status;
+    return NEXTPORT_OK;
+}
+
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
-    return np_files_look(look, &np_source_apache, &look->settings->apache_files, np_apache_patterns(look), err);
+    const char *const *places;
+    if (np_apache_found(look, &places, err) != NEXTPORT_OK)
+        return err->status;
+    return np_files_look(look, &np_source_apache, &look->settings->apache_files, places, err);
 }
 
 static const char *const programs[] = {"apache2", "httpd", "httpd.worker", NULL};

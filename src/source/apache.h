@@ -69,6 +69,9 @@ const struct np_apache_place *np_apache_place_of(const char *path, bool (*is_the
 /* The rows' patterns for this machine, or for an image of any; ends with NULL. */
 const char *const *np_apache_patterns(struct np_look *);
 
+/* Those, and the files with which services of systemd start httpd (httpd@.service). */
+enum nextport_status np_apache_found(struct np_look *, const char *const **ret, struct nextport_error *);
+
 /* ServerRoot of a main file until it says another. */
 const char *np_apache_root(struct np_arena *, const struct np_apache_place *, const char *main_file);
 

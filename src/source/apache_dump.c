@@ -365,13 +365,25 @@ static void dump_nothing(struct dump *dump)
                 "Repeat the request once nothing changes them.");
 }
 
+/* What is wrong with the services has been said by the look. */
+static const char *const *find_places(const struct np_look *look)
+{
+    struct np_log log = {.arena = look->ret->arena};
+    struct np_evidence said = {.arena = look->ret->arena, .log = &log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_look quiet = *look;
+    const char *const *ret;
+    quiet.ret = &said;
+    return np_apache_found(&quiet, &ret, &err) == NEXTPORT_OK ? ret : np_apache_patterns(&quiet);
+}
+
 enum nextport_status np_apache_dump(struct np_look *look, struct nextport_error *err)
 {
     struct np_arena *arena = look->ret->arena;
     struct dump *dump = np_alloc(arena, sizeof *dump);
     *dump = (struct dump){.look = look, .arena = arena, .done.arena = arena};
     const struct np_string_list *given = &look->settings->apache_files;
-    const char *const *patterns = np_apache_patterns(look);
+    const char *const *patterns = find_places(look);
     (void)err;
     if (look->is_locked) {
         dump_nothing(dump);

@@ -103,6 +103,7 @@ struct haproxy {
     const char *configs[CONFIGS_MAX];
     size_t n_configs;
     const char *master; /* -S; NULL: none */
+    const char *folder; /* in which it starts; NULL: not known */
 };
 
 static bool is_letter(int c)
@@ -935,6 +936,7 @@ static struct haproxy *make(struct np_files *files, struct np_position from)
     *h = (struct haproxy){.files = files,
                           .arena = empty.arena,
                           .from = from,
+                          .folder = "/",
                           .variables = empty,
                           .defaults = empty,
                           .environment = empty};
@@ -942,14 +944,25 @@ static struct haproxy *make(struct np_files *files, struct np_position from)
     return h;
 }
 
+static const char *below(const struct haproxy *h, const char *path)
+{
+    const char *folder = h->folder, *slash = folder[strlen(folder) - 1] == '/' ? "" : "/";
+    while (path[0] == '.' && path[1] == '/')
+        path += 2;
+    return np_sprintf(h->arena, "%s%s%s", folder, slash, path);
+}
+
 /* A folder stands for its *.cfg. */
 static void add_config(struct haproxy *h, const char *path)
 {
     const char *const *paths, *const *same;
     size_t n, is_folder;
+    if (path && path[0] != '/' && h->folder)
+        path = below(h, path);
     if (!path || path[0] != '/') {
-        np_files_warn(h->files, h->from, "HAProxy is started with -f %s: where that lies is not known here",
-                      path ? path : "and a variable");
+        np_files_gap(h->files, h->from, "Give the file by --haproxy-config.",
+                     "HAProxy is started with -f %s: where that lies is not known here",
+                     path ? np_files_text(h->files, np_text_of(path)) : "and a variable");
         return;
     }
     np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/*.cfg", path), &paths, &n);
@@ -967,9 +980,21 @@ static void add_config(struct haproxy *h, const char *path)
                       CONFIGS_MAX);
 }
 
+/* -C, wherever it stands: HAProxy goes there before it opens anything. */
+static void take_folder(struct haproxy *h, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i++) {
+        const char *folder = words[i + 1];
+        if (!words[i] || strcmp(words[i], "-C") != 0 || (folder && !*folder))
+            continue;
+        h->folder = folder && *folder != '/' && h->folder ? below(h, folder) : folder;
+    }
+}
+
 static void take_options(struct haproxy *h, const char *const *words, size_t n)
 {
     bool is_rest = false;
+    take_folder(h, words, n);
     for (size_t i = 0; i < n; i++) {
         const char *option = words[i] ? words[i] : "", *value = i + 1 < n ? words[i + 1] : NULL;
         const bool is_file = strcmp(option, "-f") == 0, is_name = strcmp(option, "-L") == 0,
@@ -991,6 +1016,17 @@ static void take_options(struct haproxy *h, const char *const *words, size_t n)
     }
 }
 
+/* No file at all, and a word that may be anything. */
+static bool is_hidden(const struct haproxy *h, const struct np_service *service)
+{
+    bool unknown = false, is_told = h->n_configs > 0;
+    for (size_t i = 0; i < service->n; i++) {
+        unknown = unknown || !service->words[i];
+        is_told = is_told || (service->words[i] && strcmp(service->words[i], "-f") == 0);
+    }
+    return unknown && !is_told;
+}
+
 static struct haproxy *made_of(struct np_files *files, const struct np_service *service)
 {
     struct haproxy *h = make(files, service->at);
@@ -998,7 +1034,11 @@ static struct haproxy *made_of(struct np_files *files, const struct np_service *
     for (size_t i = 0; i < environment->n; i++)
         *np_map_at(&h->environment, environment->variables[i].name) =
             np_strdup(h->arena, environment->variables[i].value);
+    h->folder = service->folder;
     take_options(h, service->words, service->n);
+    if (is_hidden(h, service))
+        np_files_gap(files, service->at, "Give its files by --haproxy-config.",
+                     "HAProxy is started with words that are not known here, and no -f");
     return h;
 }
 

@@ -3,6 +3,7 @@
  *
  * nginx itself is never asked: `nginx -t` and `nginx -T` bind every port that they print.
  * SPDX-License-Identifier: MIT */
+#include "source/service_files.h"
 #include "source/text_files.h"
 
 #include <stdlib.h>
@@ -883,8 +884,19 @@ static void add_running(struct np_arena *arena, const char **ret, size_t *n)
     }
 }
 
+static bool is_installed(void)
+{
+    static const char *const signs[] = {"/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/local/nginx/sbin/nginx",
+                                        "/usr/local/openresty/nginx/sbin/nginx"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof signs / sizeof *signs && !found; i++)
+        found = np_host_exists(signs[i]);
+    return found;
+}
+
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
+    static const struct np_service_files services = {.program = "nginx", .file = 'c', .prefix = 'p'};
     enum { N_PLACES = sizeof places / sizeof *places, N_WINDOWS = sizeof windows_places / sizeof *windows_places };
     struct np_arena *arena = look->ret->arena;
     const char *all[N_PLACES + N_WINDOWS + sizeof pid_files / sizeof *pid_files + 1] = {NULL};
@@ -896,7 +908,11 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
         all[n++] = places[i];
     for (size_t i = 0; i < N_WINDOWS && (drive || look->settings->root); i++)
         all[n++] = drive ? np_sprintf(arena, "C:%s", windows_places[i]) : windows_places[i];
-    return np_files_look(look, &np_source_nginx, &look->settings->nginx_files, all, err);
+    const char *const *files = all;
+    if (!drive && (look->settings->root || is_installed()) &&
+        np_services_files(look, &np_source_nginx, &services, all, &files, err) != NEXTPORT_OK)
+        return err->status;
+    return np_files_look(look, &np_source_nginx, &look->settings->nginx_files, files, err);
 }
 
 static const char *const programs[] = {"nginx", "openresty", NULL};

@@ -11,12 +11,14 @@ struct np_service {
     /* Behind the program, with specifiers and variables filled in. NULL: one that is not known here. */
     const char *const *words;
     size_t n;
+    const char *folder;    /* in which it starts; NULL: not known here */
     struct np_position at; /* of the ExecStart= */
     struct np_environment environment;
 };
 
-/* The first command of a service that starts `program` ("haproxy", in whatever folder but that of init scripts). false: it
- * has none. */
+/* The first command of a service that starts `program` ("haproxy", in whatever folder but that of init scripts), by itself, by
+ * env, nice and their like, or by the string of a shell. false: it has none; where one may be that is not understood this is
+ * a gap. */
 bool np_service_read(struct np_units *, const struct np_unit *, const char *program, struct np_service *ret);
 
 /* The services that do, by name: of those that came with the system (/usr/lib) only such whose names have that of the

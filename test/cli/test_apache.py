@@ -696,3 +696,18 @@ def test_envvars_of_any_kind_end(nextport, tmp_path, text):
     (tmp_path / "conf/envvars").write_bytes(text)
     sighting, done = look(nextport, file)
     assert sighting["sight"] in ("seen", "partial", "unreadable") and 49000 in {c["first"] for c in done.json["claims"]}
+
+
+# ---- services -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.linux("systemd")
+def test_instances_of_red_hats_httpd_are_read(nextport, tmp_path):
+    """Its template names conf/%i.conf, below the folder that httpd was built for."""
+    root = tmp_path / "root"
+    lay_out(root, {"usr/lib/systemd/system/httpd@.service":
+                   "[Service]\nExecStart=/usr/sbin/httpd $OPTIONS -k start -f conf/%i.conf -DFOREGROUND\n",
+                   "etc/systemd/system/multi-user.target.wants/httpd@shop.service": "",
+                   "etc/systemd/system/other.service": "[Service]\nExecStart=/usr/sbin/apache2 -d /srv -f a.conf\n",
+                   "etc/httpd/conf/shop.conf": "Listen 49000\n", "etc/httpd/conf/idle.conf": "Listen 49001\n",
+                   "srv/a.conf": "Listen 49002\n"})
+    assert said(claims(nextport, "apache", "--root", root)) == {"49000", "49002"}

@@ -93,7 +93,7 @@ def test_what_is_claimed_is_what_haproxy_binds(nextport, tmp_path, name):
     wanted = claimed - only_in_the_file
     with running(file, options) as child:
         end = time.monotonic() + 20
-        while (bound := ports(nextport, "sockets")) < wanted and time.monotonic() < end:
+        while (bound := ports(nextport, "sockets")) != wanted and time.monotonic() < end:
             assert child.poll() is None, child.stdout.read()
         assert child.poll() is None, child.stdout.read()
     assert bound == wanted and only_in_the_file <= claimed
@@ -231,3 +231,64 @@ def test_pipes_and_folders_are_no_configuration(nextport, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
         assert nextport("next", "--haproxy-config", path).status == 4
+
+
+# ExecStart=, and what else the service says: ports, all of which are in files of their own
+WRAPPED = {
+    '/bin/sh -c "exec /usr/sbin/haproxy -W -f /srv/a.cfg"': {8000},
+    "/bin/bash -ec 'P=8009; haproxy -c -f /srv/b.cfg && exec haproxy -W -f /srv/p.cfg'": {8009},
+    '/bin/sh -c "exec nice -n 5 /usr/sbin/haproxy $OPTS $(nproc)"\nEnvironment="OPTS=-f /srv/a.cfg -f /srv/b.cfg"': {8000, 8001},
+    "/bin/sh -c 'cd /srv && haproxy -f a.cfg'": {8000},
+    "/usr/bin/env P=8010 /usr/sbin/haproxy -f /srv/p.cfg": {8010},
+    "/usr/bin/env -i P=8011 nice /bin/sh -c 'haproxy -f /srv/p.cfg'": {8011},
+    "/usr/bin/nice -n -5 /usr/bin/numactl -N 0 /usr/sbin/haproxy -f /srv/a.cfg": {8000},
+    "/usr/bin/setpriv --reuid haproxy --clear-groups /usr/sbin/haproxy -f /srv/a.cfg": {8000},
+    "/sbin/runuser -u haproxy -- haproxy -f /srv/a.cfg": {8000},
+    "/usr/sbin/haproxy-systemd-wrapper -f /srv/a.cfg": {8000},
+    "/usr/sbin/haproxy -f srv/a.cfg": {8000},
+    "/usr/sbin/haproxy -f a.cfg\nWorkingDirectory=-/srv": {8000},
+    "/usr/sbin/haproxy -f ./a.cfg -C srv -- b.cfg": {8000, 8001},
+    "/usr/sbin/haproxy -f ../srv/a.cfg -C /etc": {8000},
+}
+LOST = {  # where it is not known what HAProxy reads
+    "/usr/local/bin/start-haproxy.sh": "start.service:2:",
+    "/bin/sh /opt/haproxy.sh": "start.service:2:",
+    "/opt/wrap /usr/sbin/haproxy -f /srv/a.cfg": "start.service:2:",
+    "/bin/sh -c '$$(which haproxy) -f /srv/a.cfg'": "start.service:2:",
+    "/usr/sbin/haproxy -f a.cfg\nWorkingDirectory=~": "-f a.cfg: where that lies",
+    "/bin/sh -c 'haproxy $$(cat /srv/options)'": "words that are not known here",
+    "/bin/sh -c 'haproxy -f $$(find /srv)/a.cfg'": "-f and a variable: where that lies",
+}
+OTHERS = (  # that only have the name
+    "/usr/bin/docker run --name haproxy -v /usr/sbin/haproxy:/x haproxy:2.8", "/usr/bin/haproxy_exporter --haproxy.pid-file=/run/haproxy",
+    "/bin/sh -c 'systemctl reload haproxy'", "/usr/bin/rsync -a /etc/haproxy /srv/haproxy", "/etc/init.d/haproxy start",
+)
+
+
+def start_by(nextport, tmp_path, command, *options):
+    root = tmp_path / "root"
+    write(root, {"etc/systemd/system/start.service": f"[Service]\nExecStart={command}\n",
+                 "etc/default/haproxy": "CONFIG=/none.cfg\n", "none.cfg": "global\n",
+                 "srv/a.cfg": "frontend a\n bind :8000\n", "srv/b.cfg": "frontend b\n bind :8001\n",
+                 "srv/p.cfg": "frontend p\n bind \":${P}\"\n"})
+    done = nextport("used", "--source", "haproxy", "--range", "1-65535", "--format", "json", "--root", root, *options)
+    (sighting,) = [row for row in done.json["sources"] if row["source"] == "haproxy"]
+    return {claim["first"] for claim in done.json["claims"]}, sighting, done
+
+
+@pytest.mark.parametrize("command", WRAPPED)
+def test_haproxy_is_found_behind_what_starts_it(nextport, tmp_path, command):
+    ports_found, sighting, done = start_by(nextport, tmp_path, command)
+    assert (ports_found, sighting["sight"]) == (WRAPPED[command], "seen"), done
+
+
+@pytest.mark.parametrize("command", LOST)
+def test_a_start_that_is_not_understood_is_a_gap(nextport, tmp_path, command):
+    _, sighting, done = start_by(nextport, tmp_path, command)
+    assert sighting["sight"] == "partial" and sighting["policy"] == "warn" and LOST[command] in sighting["why"], done
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_what_only_has_the_name_is_no_gap(nextport, tmp_path, command):
+    _, sighting, done = start_by(nextport, tmp_path, command)
+    assert sighting["sight"] == "seen", done

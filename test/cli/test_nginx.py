@@ -386,3 +386,31 @@ def test_a_hundred_thousand_servers_are_all_seen(nextport, folder):
     file = write(folder, f"http {{ {servers} }}")
     full = nextport("next", "--nginx-config", file)
     assert full.status == 3, full
+
+
+@pytest.mark.linux("systemd")
+@pytest.mark.parametrize("words, port", (
+    ("/usr/sbin/nginx -c /srv/shop/nginx.conf", 49000),
+    ("/bin/sh -c 'exec nginx -p /srv/shop/ -cnginx.conf'", 49000),
+    ("/usr/sbin/nginx -g 'daemon on;'", None),
+))
+def test_the_file_that_a_service_names_is_read(nextport, tmp_path, words, port):
+    root = tmp_path / "root"
+    for path, text in {"etc/systemd/system/shop.service": f"[Service]\nExecStart={words}\n",
+                       "srv/shop/nginx.conf": "events {}\nhttp { server { listen 49000; } }\n"}.items():
+        (root / path).parent.mkdir(parents=True)
+        (root / path).write_text(text)
+    done = nextport("used", "--source", "nginx", "--format", "json", "--root", root)
+    assert [claim["first"] for claim in done.json["claims"]] == ([port] if port else []), done
+    (sighting,) = [row for row in done.json["sources"] if row["source"] == "nginx"]
+    assert sighting["sight"] == ("seen" if port else "absent"), done
+
+
+@pytest.mark.linux("systemd")
+def test_a_file_of_a_service_whose_place_is_not_known_is_a_gap(nextport, tmp_path):
+    folder = tmp_path / "root/etc/systemd/system"
+    folder.mkdir(parents=True)
+    (folder / "shop.service").write_text("[Service]\nExecStart=/usr/sbin/nginx -c shop.conf\n")
+    done = nextport("used", "--source", "nginx", "--format", "json", "--root", tmp_path / "root")
+    (sighting,) = [row for row in done.json["sources"] if row["source"] == "nginx"]
+    assert sighting["sight"] == "partial" and "-c shop.conf" in sighting["why"] and sighting["policy"] == "warn", done

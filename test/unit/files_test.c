@@ -387,8 +387,10 @@ static void a_new_name_in_a_folder_that_was_listed_is_noticed(void **state)
         changed = np_reader_changed(image->reader);
     }
     assert_false(changed);
+    assert_null(strstr(list_of(image, "/etc", NP_READ_OK), "new"));
     image_add_file(image, "/etc/new", "x");
     assert_true(np_reader_changed(image->reader));
+    assert_non_null(strstr(list_of(image, "/etc", NP_READ_OK), "file new -"));
 }
 
 #define image_test(f) cmocka_unit_test_setup_teardown(f, make_image, image_drop)
