@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/evidence.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,6 +193,140 @@ const struct nextport_sighting *np_evidence_blind(const struct np_evidence *evid
     }
     return NULL;
 }
+
+/* ---- Marks, and what has come since ------------------------------------------------------------------------------ */
+
+struct np_mark np_evidence_mark(const struct np_evidence *evidence)
+{
+    return (struct np_mark){evidence->n_claims, evidence->n_facts, evidence->n_sightings, evidence->log->n_notes};
+}
+
+void np_evidence_go_back(struct np_evidence *evidence, struct np_mark mark)
+{
+    evidence->n_claims = mark.n_claims;
+    evidence->n_facts = mark.n_facts;
+    evidence->n_sightings = mark.n_sightings;
+    evidence->log->n_notes = mark.n_notes;
+}
+
+static void write_claim(struct np_buf *buf, const struct nextport_claim *claim)
+{
+    const uint64_t numbers[] = {claim->first,     claim->last,      claim->protocol, claim->kind,
+                                claim->certainty, claim->transient, claim->line,     claim->count};
+    const char *const texts[] = {claim->source, claim->holder, claim->host, claim->address,
+                                 claim->scheme, claim->detail, claim->file};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        np_pack_number(buf, numbers[i]);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        np_pack_text(buf, texts[i]);
+}
+
+static bool read_claim(struct np_unpack *unpack, struct nextport_claim *ret)
+{
+    *ret = (struct nextport_claim){0};
+    ret->first = (uint16_t)np_unpack_number(unpack, UINT16_MAX);
+    ret->last = (uint16_t)np_unpack_number(unpack, UINT16_MAX);
+    ret->protocol = (enum nextport_protocol)np_unpack_number(unpack, NEXTPORT_BOTH);
+    ret->kind = (enum nextport_kind)np_unpack_number(unpack, NEXTPORT_SUSPECT);
+    ret->certainty = (enum nextport_certainty)np_unpack_number(unpack, NEXTPORT_UNRESOLVED);
+    ret->transient = np_unpack_number(unpack, 1);
+    ret->line = (unsigned)np_unpack_number(unpack, UINT_MAX);
+    ret->count = np_unpack_number(unpack, UINT64_MAX);
+    const char **const texts[] = {&ret->source, &ret->holder, &ret->host, &ret->address,
+                                  &ret->scheme, &ret->detail, &ret->file};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        *texts[i] = np_unpack_text(unpack);
+    const bool has_ports = ret->first && ret->first <= ret->last, has_none = !ret->first && !ret->last;
+    return !unpack->broken && ret->source && (has_ports || (has_none && ret->certainty == NEXTPORT_UNRESOLVED));
+}
+
+/* Of processes there is nothing: they come and go. */
+static bool is_lasting(const struct nextport_claim *claim)
+{
+    return !claim->pid && !claim->unit && claim->kind != NEXTPORT_SOCKET;
+}
+
+bool np_evidence_write_down(const struct np_evidence *evidence, struct np_mark since, struct np_mark until,
+                            const char *source, struct np_buf *ret)
+{
+    const struct nextport_sighting *s = np_evidence_sighting(evidence, source);
+    if (!s || (s->sight != NEXTPORT_SEEN && s->sight != NEXTPORT_ABSENT))
+        return false;
+    np_pack_number(ret, s->sight);
+    np_pack_text(ret, s->why);
+    np_pack_text(ret, s->hint);
+    np_pack_number(ret, until.n_claims - since.n_claims);
+    for (size_t i = since.n_claims; i < until.n_claims; i++) {
+        if (!is_lasting(&evidence->claims[i]))
+            return false;
+        write_claim(ret, &evidence->claims[i]);
+    }
+    np_pack_number(ret, until.n_facts - since.n_facts);
+    for (size_t i = since.n_facts; i < until.n_facts; i++) {
+        np_pack_text(ret, evidence->facts[i].slug);
+        np_pack_number(ret, evidence->facts[i].ends);
+        write_claim(ret, &evidence->facts[i].where);
+    }
+    np_pack_number(ret, until.n_notes - since.n_notes);
+    for (size_t i = since.n_notes; i < until.n_notes; i++) {
+        np_pack_number(ret, evidence->log->notes[i].level);
+        np_pack_text(ret, evidence->log->notes[i].text);
+    }
+    return true;
+}
+
+static bool read_claims(struct np_evidence *evidence, struct np_unpack *unpack)
+{
+    struct nextport_claim claim;
+    for (uint64_t n = np_unpack_number(unpack, UINT64_MAX); n > 0; n--) {
+        if (!read_claim(unpack, &claim))
+            return false;
+        np_evidence_claim(evidence, &claim);
+    }
+    return true;
+}
+
+static bool read_facts(struct np_evidence *evidence, struct np_unpack *unpack)
+{
+    struct nextport_claim where;
+    for (uint64_t n = np_unpack_number(unpack, UINT64_MAX); n > 0; n--) {
+        const char *slug = np_unpack_text(unpack);
+        const uint16_t ends = (uint16_t)np_unpack_number(unpack, UINT16_MAX);
+        if (!slug || !read_claim(unpack, &where))
+            return false;
+        np_evidence_fact(evidence, np_strdup(evidence->arena, slug), &where)->ends = ends;
+    }
+    return true;
+}
+
+static bool read_notes(struct np_evidence *evidence, struct np_unpack *unpack)
+{
+    for (uint64_t n = np_unpack_number(unpack, UINT64_MAX); n > 0; n--) {
+        const enum nextport_level level = (enum nextport_level)np_unpack_number(unpack, NEXTPORT_VERBOSE);
+        const char *text = np_unpack_text(unpack);
+        if (!text)
+            return false;
+        np_note(evidence->log, level, "%s", text);
+    }
+    return true;
+}
+
+bool np_evidence_read(struct np_evidence *evidence, const char *source, enum nextport_policy policy,
+                      struct np_unpack *written)
+{
+    const struct np_mark before = np_evidence_mark(evidence);
+    const enum nextport_sight sight = (enum nextport_sight)np_unpack_number(written, NEXTPORT_ABSENT);
+    const char *why = np_unpack_text(written), *hint = np_unpack_text(written);
+    const bool is_whole = read_claims(evidence, written) && read_facts(evidence, written) &&
+                          read_notes(evidence, written) && np_unpack_is_done(written);
+    if (is_whole)
+        np_evidence_sight(evidence, source, sight, policy, why, hint);
+    else
+        np_evidence_go_back(evidence, before);
+    return is_whole;
+}
+
+/* ---- Order --------------------------------------------------------------------------------------------------------- */
 
 static int compare_number(uint64_t a, uint64_t b)
 {

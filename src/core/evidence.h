@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "base/pack.h"
 #include "core/portset.h"
 
 /* What a source noticed that is no claim, for the audit. Of "shared-configuration", `where` has no ports and is unresolved,
@@ -36,6 +37,20 @@ struct np_fact *np_evidence_fact(struct np_evidence *, const char *slug, const s
 void np_evidence_sight(struct np_evidence *, const char *source, enum nextport_sight, enum nextport_policy,
                        const char *why, const char *hint);
 const struct nextport_sighting *np_evidence_sighting(const struct np_evidence *, const char *source);
+
+/* How much there was at one moment. */
+struct np_mark {
+    size_t n_claims, n_facts, n_sightings, n_notes;
+};
+struct np_mark np_evidence_mark(const struct np_evidence *);
+/* As if nothing had come since. */
+void np_evidence_go_back(struct np_evidence *, struct np_mark);
+
+/* What has come of one source between the marks, packed (pack.h); false: its sighting is one that another look may better. */
+bool np_evidence_write_down(const struct np_evidence *, struct np_mark since, struct np_mark until, const char *source,
+                            struct np_buf *ret);
+/* As if it had come now; false, and nothing has: the bytes are broken. */
+bool np_evidence_read(struct np_evidence *, const char *source, enum nextport_policy, struct np_unpack *written);
 
 /* The first sighting that forbids an answer: policy require, and unreadable or partial. NULL: none. */
 const struct nextport_sighting *np_evidence_blind(const struct np_evidence *);

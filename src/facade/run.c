@@ -25,10 +25,13 @@ void np_run_init(struct np_run *run, struct nextport *np, enum nextport_what wha
 /* In the order that nobody sees a port free before its lease is on disk, and nobody waits longer than needed. */
 static void let_go(struct np_run *run)
 {
+    const bool had_lock = run->lock != NULL;
     if (run->ledger)
         run->ops->close(run->ledger);
     np_probe_close(run->probe);
     np_lock_release(run->lock);
+    if (had_lock)
+        np_run_keep_memory(run);
     if (run->given != run->reader)
         np_reader_close(run->given);
     np_reader_close(run->reader);
@@ -144,6 +147,25 @@ static enum nextport_status check_dumps(struct np_run *run, struct nextport_erro
     return err->status;
 }
 
+/* One source, by its number in the table. What it saw before it need not be asked for; what programs say, it must. */
+static enum nextport_status look_at(struct np_run *run, struct np_look *look, unsigned i, struct nextport_error *err)
+{
+    const struct np_source *source = np_sources[i];
+    const bool dumps = is_dumped(look->settings, source);
+    const struct np_mark before = np_evidence_mark(&run->evidence);
+    np_reader_ask_for(run->reader, i);
+    np_reader_ask_for(run->given, i);
+    look->is_live = dumps;
+    if (!dumps && np_run_recall(run, i))
+        return NEXTPORT_OK;
+    if (source->look(look, err) != NEXTPORT_OK)
+        return np_wrap(err, "look at %s", source->name);
+    if (dumps && source->dump(look, err) != NEXTPORT_OK)
+        return np_wrap(err, "look at the dump of %s", source->name);
+    np_run_learn(run, i, before, look->is_live);
+    return NEXTPORT_OK;
+}
+
 enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scope, struct nextport_error *err)
 {
     const struct np_settings *settings = &run->np->settings;
@@ -158,15 +180,13 @@ enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scop
                            .dumped = &run->dumped,
                            .is_locked = run->lock != NULL,
                            .thorough = scope->thorough};
-    for (size_t i = 0; np_sources[i]; i++) {
+    for (unsigned i = 0; np_sources[i]; i++) {
         const struct np_source *source = np_sources[i];
         bool wanted = source->look && asked(scope, source->name) && (scope->sockets || source != &np_source_sockets);
         if (wanted && np_settings_policy(settings, source->name) == NEXTPORT_OFF)
             np_run_sight(run, source, NEXTPORT_ABSENT, "not asked: its policy is off", NULL);
-        else if (wanted && source->look(&look, err) != NEXTPORT_OK)
-            return np_wrap(err, "look at %s", source->name);
-        else if (wanted && is_dumped(settings, source) && source->dump(&look, err) != NEXTPORT_OK)
-            return np_wrap(err, "look at the dump of %s", source->name);
+        else if (wanted && look_at(run, &look, i, err) != NEXTPORT_OK)
+            return err->status;
     }
     if (look.ret_os)
         run->os = look.ret_os;
@@ -177,6 +197,9 @@ void np_run_forget(struct np_run *run)
 {
     run->evidence.n_claims = run->evidence.n_sightings = run->evidence.n_facts = run->log.n_notes = 0;
     run->os = NULL;
+    np_reader_begin_look(run->reader);
+    if (run->given != run->reader)
+        np_reader_begin_look(run->given);
 }
 
 enum nextport_status np_run_blind(struct np_run *run, struct nextport_error *err)
@@ -343,18 +366,48 @@ static enum nextport_status look_until_settled(struct np_run *run, const struct 
     return status;
 }
 
+/* Lets others have the ledger while everything is looked at again. */
+static void step_back(struct np_run *run)
+{
+    run->ops->close(run->ledger);
+    np_lock_release(run->lock);
+    run->ledger = NULL;
+    run->lock = NULL;
+}
+
+static enum nextport_status look_before_lock(struct np_run *run, const struct np_scope *declared,
+                                             struct nextport_error *err)
+{
+    if (look_until_settled(run, declared, err) != NEXTPORT_OK)
+        return err->status;
+    return np_run_blind(run, err);
+}
+
+/* The lock is taken at once where nothing is expected to be new: whether it is has to be looked at behind the lock anyway. */
 enum nextport_status np_run_look_and_begin(struct np_run *run, const struct np_scope *declared, size_t limit,
                                            bool dry_run, struct nextport_error *err)
 {
-    bool present;
-    if (np_run_open_readers(run, err) != NEXTPORT_OK || look_until_settled(run, declared, err) != NEXTPORT_OK ||
-        np_run_blind(run, err) != NEXTPORT_OK)
+    bool present, changed;
+    if (np_run_open_readers(run, err) != NEXTPORT_OK ||
+        (!run->np->settings.root && np_run_ledger_place(run, err) != NEXTPORT_OK))
+        return err->status;
+    np_run_remember(run, dry_run);
+    if (look_before_lock(run, declared, err) != NEXTPORT_OK)
         return err->status;
     if (dry_run)
         return np_run_ledger_look(run, SIZE_MAX, err);
-    if (np_run_ledger_place(run, err) != NEXTPORT_OK || np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
+    if (np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
         return err->status;
-    if (np_run_changed(run)) {
+    changed = np_run_changed(run);
+    if (changed && np_run_doubt(run)) {
+        step_back(run);
+        np_run_forget(run);
+        if (look_before_lock(run, declared, err) != NEXTPORT_OK ||
+            np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
+            return err->status;
+        changed = np_run_changed(run);
+    }
+    if (changed) {
         np_run_forget(run);
         if (np_run_look(run, declared, err) != NEXTPORT_OK || np_run_blind(run, err) != NEXTPORT_OK)
             return err->status;

@@ -31,6 +31,7 @@ struct np_run {
     struct np_log log;
     struct np_evidence evidence;
     struct np_dumped dumped;
+    struct np_memory *memory;     /* of what was seen before; NULL: everything is looked at */
     const struct np_os_ports *os; /* what the last look learned of the system; NULL: nothing */
     struct np_portset pool;
     struct np_reader *reader; /* below the root */
@@ -82,6 +83,20 @@ void np_run_forget(struct np_run *);
 void np_run_sight(struct np_run *, const struct np_source *, enum nextport_sight, const char *why, const char *hint);
 /* NEXTPORT_BLIND when a required source could not be seen. */
 enum nextport_status np_run_blind(struct np_run *, struct nextport_error *);
+
+/* ---- What was seen before (memory.c) ---- */
+
+/* Takes into account what earlier requests on this ledger saw; the readers are open, and the place of the ledger is known.
+ * Unless it is a dry run that is taken for true at first, and np_run_changed() tells whether it was. */
+void np_run_remember(struct np_run *, bool dry_run);
+/* From here on nothing is taken for true. false: nothing was. */
+bool np_run_doubt(struct np_run *);
+/* Of the source of this number in the table: as if it had been looked at now. false: it has to be. */
+bool np_run_recall(struct np_run *, unsigned source);
+/* It was looked at, and this is what has come of it; `is_live`: what would have to be asked again. */
+void np_run_learn(struct np_run *, unsigned source, struct np_mark since, bool is_live);
+/* For the next request, if there is anything new. */
+void np_run_keep_memory(struct np_run *);
 
 /* Everything there is to see, leases included, without lock and without a trace. NEXTPORT_BLIND, with the evidence
  * kept, when a required source could not be seen. */

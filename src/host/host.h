@@ -5,6 +5,7 @@
 #ifndef NP_HOST_H
 #define NP_HOST_H
 
+#include "base/pack.h"
 #include "core/plan.h"
 
 /* ---- Identity ------------------------------------------------------------------------------------------------ */
@@ -102,12 +103,41 @@ bool np_reader_has_root(const struct np_reader *);
 /* How a person would name the path: with the root before it. */
 const char *np_reader_shown(struct np_reader *, const char *path);
 
-/* Did any file read, found absent or searched for change since? What was written within the last hundredths of a second
- * before it was read counts as changed: its times could not tell. */
+/* What np_host_exists() and np_host_command_of() say, and it is remembered as well. Not of an image. */
+bool np_reader_exists(struct np_reader *, const char *path);
+const char *np_reader_command_of(struct np_reader *, const char *pid_file);
+
+/* From here on what was seen before does not count. */
+void np_reader_begin_look(struct np_reader *);
+/* For whom the next questions are asked: 0..63. */
+void np_reader_ask_for(struct np_reader *, unsigned asker);
+
+/* Did anything that was seen in this look change since? What was written within the last hundredths of a second before it
+ * was read counts as changed: its times could not tell. */
 bool np_reader_changed(struct np_reader *);
+
+/* All that was seen for one asker in this look, as bytes. false: it would be no use later, because something is fresh, was
+ * changing, or lies where its times do not tell (and always on Windows). */
+bool np_reader_write_down(struct np_reader *, unsigned asker, struct np_buf *ret);
+/* All that counts as seen now, for the present asker, if it still is so; or else `unseen`: np_reader_changed() will tell.
+ * The bytes live as long as the reader. false, and nothing does: it is otherwise, or broken. */
+bool np_reader_take_over(struct np_reader *, struct np_unpack *written, bool unseen);
 
 /* Waits before a file that looked half-written is read again. */
 void np_host_pause_ms(unsigned ms);
+
+/* ---- From one request to the next ------------------------------------------------------------------------------ */
+
+/* Who looks, and by which program: what one sees another may not. NULL: not known (Windows: never). */
+const char *np_host_view(struct np_arena *);
+/* What np_host_keep() kept last beside this ledger for this user. false: nothing, or somebody else may have written it. It may
+ * be torn. */
+bool np_host_recall(struct np_arena *, const char *ledger, struct np_text *ret);
+/* As well as it can be done; it may be lost again. NULL: it cannot. To be ended; unless it is whole then, what was there stays. */
+struct np_keeper;
+struct np_keeper *np_host_keep(struct np_arena *, const char *ledger);
+void np_host_keep_more(struct np_keeper *, struct np_text);
+void np_host_keep_end(struct np_keeper *, bool whole);
 
 /* ---- Streams to programs of this machine ----------------------------------------------------------------------- */
 

@@ -4,7 +4,9 @@
 #include "host/reader.h"
 
 #include "base/map.h"
+#include "base/pack.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,12 +16,24 @@ enum {
     FIRST_READ = 4096,     /* for files that do not know their size, as in /proc */
 };
 
+/* What was asked about a path. */
+enum way {
+    BY_STAMP,    /* what lies there: it was read, listed or found missing */
+    BY_PRESENCE, /* is there anything? */
+    BY_COMMAND,  /* how was the process started whose number is in the file? */
+    N_WAYS
+};
+
 /* What was at a path when it was looked at. */
 struct seen {
     struct seen *next;
     const char *path;
+    enum way way;
     struct np_stamp stamp;
-    bool settling; /* so fresh that a later change could leave the same times */
+    bool settling;   /* so fresh that a later change could leave the same times */
+    bool moved;      /* it was something else when it was looked at before, and somebody may have used that */
+    unsigned look;   /* in which it was seen last */
+    uint64_t askers; /* in that look, a bit for each */
 };
 
 struct np_reader {
@@ -27,8 +41,10 @@ struct np_reader {
     struct np_arena *arena;
     struct np_arena *into; /* for the bytes of the file being read */
     struct seen *seen;     /* the latest first */
-    struct np_map by_path;
+    struct np_map by_path[N_WAYS];
     struct np_map lists; /* of folders that were settled: struct list */
+    unsigned look;
+    uint64_t asker; /* a bit */
 };
 
 enum nextport_status np_reader_open(struct np_reader **ret, const char *root, struct np_arena *arena,
@@ -38,8 +54,10 @@ enum nextport_status np_reader_open(struct np_reader **ret, const char *root, st
     *reader = (struct np_reader){
         .disk = {.arena = arena, .root = root ? np_disk_slashed(arena, np_strdup(arena, root)) : NULL},
         .arena = arena,
-        .by_path = {.arena = arena},
-        .lists = {.arena = arena}};
+        .lists = {.arena = arena},
+        .asker = 1};
+    for (size_t i = 0; i < N_WAYS; i++)
+        reader->by_path[i].arena = arena;
     if (root && np_disk_open_root(&reader->disk, root, err) != NEXTPORT_OK) {
         np_hint(err, "--root takes the folder below which the files of a machine lie, such as a mounted image.");
         return err->status;
@@ -81,17 +99,31 @@ static bool is_same(const struct np_stamp *a, const struct np_stamp *b)
            a->written == b->written && a->changed == b->changed;
 }
 
-/* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. */
-static void remember(struct np_reader *reader, const char *path, const struct np_stamp *stamp)
+/* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. The path
+ * lives as long as the reader. */
+static void remember_kept(struct np_reader *reader, enum way way, const char *path, const struct np_stamp *stamp)
 {
-    struct seen *seen = np_map_find(&reader->by_path, path);
+    struct seen *seen = np_map_find(&reader->by_path[way], path);
     if (!seen) {
         seen = np_alloc(reader->arena, sizeof *seen);
-        *seen = (struct seen){.next = reader->seen, .path = np_strdup(reader->arena, path)};
-        *np_map_at(&reader->by_path, seen->path) = reader->seen = seen;
+        *seen = (struct seen){.next = reader->seen, .path = path, .way = way};
+        *np_map_at(&reader->by_path[way], seen->path) = reader->seen = seen;
+    } else if (seen->look != reader->look) {
+        seen->askers = 0;
+        seen->moved = false;
+    } else {
+        seen->moved = seen->moved || !is_same(&seen->stamp, stamp);
     }
+    seen->look = reader->look;
+    seen->askers |= reader->asker;
     seen->stamp = *stamp;
     seen->settling = np_stamp_settles(stamp);
+}
+
+static void remember(struct np_reader *reader, enum way way, const char *path, const struct np_stamp *stamp)
+{
+    const struct seen *seen = np_map_find(&reader->by_path[way], path);
+    remember_kept(reader, way, seen ? seen->path : np_strdup(reader->arena, path), stamp);
 }
 
 /* What cannot be looked at counts as absent, as it did then. */
@@ -105,19 +137,173 @@ static struct np_stamp stamp_at(const struct np_reader *reader, const char *path
 void np_reader_remember_failure(struct np_reader *reader, const char *path, int reason)
 {
     const struct np_stamp stamp = np_disk_is_missing(reason) ? (struct np_stamp){0} : stamp_at(reader, path);
-    remember(reader, path, &stamp);
+    remember(reader, BY_STAMP, path, &stamp);
+}
+
+/* A command line has no times: its bytes stand for it. */
+static struct np_stamp stamp_of_command(const char *command)
+{
+    if (!command)
+        return (struct np_stamp){0};
+    return (struct np_stamp){.present = true, .inode = np_sum(np_text_of(command)), .size = strlen(command)};
+}
+
+static struct np_stamp look_again(const struct np_reader *reader, enum way way, const char *path)
+{
+    if (way == BY_PRESENCE)
+        return (struct np_stamp){.present = np_host_exists(path)};
+    if (way == BY_COMMAND)
+        return stamp_of_command(np_host_command_of(reader->arena, path));
+    return stamp_at(reader, path);
+}
+
+bool np_reader_exists(struct np_reader *reader, const char *path)
+{
+    const struct np_stamp stamp = look_again(reader, BY_PRESENCE, path);
+    remember(reader, BY_PRESENCE, path, &stamp);
+    return stamp.present;
+}
+
+const char *np_reader_command_of(struct np_reader *reader, const char *pid_file)
+{
+    const char *command = np_host_command_of(reader->arena, pid_file);
+    const struct np_stamp stamp = stamp_of_command(command);
+    remember(reader, BY_COMMAND, pid_file, &stamp);
+    return command;
+}
+
+void np_reader_begin_look(struct np_reader *reader)
+{
+    reader->look++;
+}
+
+void np_reader_ask_for(struct np_reader *reader, unsigned asker)
+{
+    reader->asker = UINT64_C(1) << asker;
 }
 
 bool np_reader_changed(struct np_reader *reader)
 {
     for (const struct seen *seen = reader->seen; seen; seen = seen->next) {
-        if (seen->settling)
+        if (seen->look != reader->look)
+            continue;
+        if (seen->settling || seen->moved)
             return true;
-        const struct np_stamp now = stamp_at(reader, seen->path);
+        const struct np_stamp now = look_again(reader, seen->way, seen->path);
         if (!is_same(&now, &seen->stamp))
             return true;
     }
     return false;
+}
+
+/* ---- What was seen, for later ---------------------------------------------------------------------------------- */
+
+/* The devices, and for what is missing the folders, of which it is known whether times tell of every change there. */
+struct trust {
+    struct np_arena *arena;
+    struct np_map known;
+};
+
+static bool may_trust(struct trust *trust, const char *key, const char *path)
+{
+    static char yes, no;
+    void **known = np_map_at(&trust->known, key);
+    if (!*known)
+        *known = np_disk_times_tell(path) ? &yes : &no;
+    return *known == &yes;
+}
+
+/* What lies at a path may be another disk than its folder. */
+static bool times_tell(struct trust *trust, const struct seen *seen)
+{
+    const char *slash = strrchr(seen->path, '/');
+    if (seen->way == BY_COMMAND)
+        return true;
+    if (seen->way == BY_PRESENCE)
+        return np_disk_times_tell(seen->path);
+    if (seen->stamp.present)
+        return may_trust(trust, np_sprintf(trust->arena, "%" PRIu64, seen->stamp.device), seen->path);
+    const char *folder = slash ? np_strndup(trust->arena, seen->path, (size_t)(slash - seen->path) + 1) : ".";
+    return may_trust(trust, folder, folder);
+}
+
+static void write_stamp(struct np_buf *buf, const struct np_stamp *stamp)
+{
+    np_pack_number(buf, stamp->present);
+    if (!stamp->present)
+        return;
+    np_pack_number(buf, stamp->device);
+    np_pack_number(buf, stamp->inode);
+    np_pack_number(buf, stamp->size);
+    np_pack_number(buf, (uint64_t)stamp->written);
+    np_pack_number(buf, (uint64_t)stamp->changed);
+}
+
+static struct np_stamp read_stamp(struct np_unpack *unpack)
+{
+    struct np_stamp stamp = {.present = np_unpack_number(unpack, 1)};
+    if (!stamp.present)
+        return stamp;
+    stamp.device = np_unpack_number(unpack, UINT64_MAX);
+    stamp.inode = np_unpack_number(unpack, UINT64_MAX);
+    stamp.size = np_unpack_number(unpack, UINT64_MAX);
+    stamp.written = (int64_t)np_unpack_number(unpack, UINT64_MAX);
+    stamp.changed = (int64_t)np_unpack_number(unpack, UINT64_MAX);
+    return stamp;
+}
+
+static bool is_seen_by(const struct np_reader *reader, const struct seen *seen, unsigned asker)
+{
+    return seen->look == reader->look && seen->askers & UINT64_C(1) << asker;
+}
+
+bool np_reader_write_down(struct np_reader *reader, unsigned asker, struct np_buf *ret)
+{
+    struct trust trust = {.arena = ret->arena, .known = {.arena = ret->arena}};
+    size_t n = 0;
+    for (const struct seen *seen = reader->seen; seen; seen = seen->next)
+        n += is_seen_by(reader, seen, asker);
+    np_pack_number(ret, n);
+    for (const struct seen *seen = reader->seen; seen; seen = seen->next) {
+        if (!is_seen_by(reader, seen, asker))
+            continue;
+        if (seen->settling || seen->moved || seen->stamp.vague || !times_tell(&trust, seen))
+            return false;
+        np_pack_number(ret, seen->way);
+        np_pack_text(ret, seen->path);
+        write_stamp(ret, &seen->stamp);
+    }
+    return !reader->disk.root;
+}
+
+/* What this look has seen already need not be looked at again. */
+static bool is_still_so(const struct np_reader *reader, const struct seen *written)
+{
+    const struct seen *seen = np_map_find(&reader->by_path[written->way], written->path);
+    const struct np_stamp now =
+        seen && seen->look == reader->look ? seen->stamp : look_again(reader, written->way, written->path);
+    return is_same(&now, &written->stamp);
+}
+
+static bool read_seen(struct np_unpack *unpack, struct seen *ret)
+{
+    ret->way = (enum way)np_unpack_number(unpack, N_WAYS - 1);
+    ret->path = np_unpack_text(unpack);
+    ret->stamp = read_stamp(unpack);
+    return !unpack->broken && ret->path;
+}
+
+bool np_reader_take_over(struct np_reader *reader, struct np_unpack *written, bool unseen)
+{
+    const uint64_t n = np_unpack_number(written, SIZE_MAX);
+    struct np_unpack again = *written;
+    struct seen seen = {0};
+    for (uint64_t i = 0; i < n; i++)
+        if (!read_seen(written, &seen) || (!unseen && !is_still_so(reader, &seen)))
+            return false;
+    for (uint64_t i = 0; i < n && read_seen(&again, &seen); i++)
+        remember_kept(reader, seen.way, seen.path, &seen.stamp);
+    return !written->broken;
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------------------- */
@@ -168,7 +354,7 @@ static enum np_read read_file(struct np_reader *reader, const char *path, intptr
 {
     struct np_stamp before = {0}, after = {0};
     int reason = np_disk_stamp(file, &before);
-    remember(reader, path, &before);
+    remember(reader, BY_STAMP, path, &before);
     if (before.not_file) {
         *why = np_sprintf(reader->arena, "%s, not a file", before.not_file);
         return NP_READ_BAD;
@@ -246,7 +432,7 @@ int np_reader_names(struct np_reader *reader, const char *folder, np_name_fn *ea
     }
     if (np_disk_stamp(file, &stamp) != 0)
         stamp = (struct np_stamp){0};
-    remember(reader, path, &stamp);
+    remember(reader, BY_STAMP, path, &stamp);
     reason = np_disk_list(reader->arena, file, each, ctx);
     np_disk_close(file);
     return reason;
@@ -300,13 +486,17 @@ static const struct list *find_list(struct np_reader *reader, const char *folder
     const struct list *list = np_map_find(&reader->lists, folder);
     if (!list)
         return NULL;
-    const struct np_stamp now = stamp_at(reader, np_disk_folder(reader->arena, folder));
-    return is_same(&now, &list->stamp) ? list : NULL;
+    const char *path = np_disk_folder(reader->arena, folder);
+    const struct np_stamp now = stamp_at(reader, path);
+    if (!is_same(&now, &list->stamp))
+        return NULL;
+    remember(reader, BY_STAMP, path, &now);
+    return list;
 }
 
 static void keep_list(struct np_reader *reader, const char *folder, const struct list *list)
 {
-    const struct seen *seen = np_map_find(&reader->by_path, np_disk_folder(reader->arena, folder));
+    const struct seen *seen = np_map_find(&reader->by_path[BY_STAMP], np_disk_folder(reader->arena, folder));
     if (!seen || seen->settling || !seen->stamp.present)
         return;
     struct list *kept = np_alloc(reader->arena, sizeof *kept);
@@ -347,6 +537,8 @@ enum np_read np_reader_list(struct np_reader *reader, const char *folder, const 
 bool np_reader_is_same(struct np_reader *reader, const char *path, const char *other)
 {
     const struct np_stamp a = stamp_at(reader, path), b = stamp_at(reader, other);
+    remember(reader, BY_STAMP, path, &a);
+    remember(reader, BY_STAMP, other, &b);
     return a.present && b.present && a.device == b.device && a.inode == b.inode;
 }
 
@@ -362,7 +554,7 @@ struct glob {
 
 struct glob_name {
     const char *name;
-    bool is_file; /* for certain */
+    bool is_there; /* for certain: no link, which may lead nowhere */
 };
 
 /* One folder of a pattern being matched against one component. */
@@ -408,7 +600,7 @@ static bool match_name(void *ctx, const char *name, enum np_entry_kind kind)
         glob_failed(level->glob, join(level->glob, level->folder, name), np_disk_broken_name);
     else
         *(struct glob_name *)np_push(arena, &level->names, &level->n, &level->capacity, sizeof *level->names) =
-            (struct glob_name){np_strdup(arena, name), kind == NP_ENTRY_FILE};
+            (struct glob_name){np_strdup(arena, name), kind == NP_ENTRY_FILE || kind == NP_ENTRY_FOLDER};
     return true;
 }
 
@@ -422,6 +614,8 @@ static void glob_keep_present(struct glob *glob, const char *path)
     struct np_stamp stamp;
     const int reason = np_disk_look(&glob->reader->disk, path, &stamp);
     if (reason == 0) {
+        if (!glob->reader->disk.root)
+            np_reader_exists(glob->reader, path);
         glob_keep(glob, path);
         return;
     }
@@ -453,7 +647,7 @@ static void glob_below(struct glob *glob, const char *folder, struct np_text res
     const bool is_last = !np_next_component(&behind, &part);
     for (size_t i = 0; i < level.n && !over_budget(glob, folder); i++) {
         const char *path = join(glob, folder, level.names[i].name);
-        if (is_last && level.names[i].is_file)
+        if (is_last && level.names[i].is_there)
             glob_keep(glob, path);
         else
             glob_below(glob, path, rest);

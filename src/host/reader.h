@@ -26,6 +26,10 @@ struct np_stamp {
     int64_t written, changed;
 };
 
+/* Do the times of what is at `path`, or may come to be there, tell of every change, whoever makes it? Not where another machine
+ * can make one that is told here late. */
+bool np_disk_times_tell(const char *path);
+
 /* May a later change leave the same stamp, because this one is so fresh? */
 bool np_stamp_settles(const struct np_stamp *);
 

@@ -1442,7 +1442,7 @@ enum nextport_status np_apache_found(struct np_look *look, const char *const **r
     static const char *const signs[] = {"/usr/sbin/httpd", "/usr/sbin/apache2"};
     *ret = np_apache_patterns(look);
     for (size_t i = 0; i < sizeof services / sizeof *services; i++)
-        if ((look->settings->root || np_host_exists(signs[i])) &&
+        if ((look->settings->root || np_reader_exists(look->reader, signs[i])) &&
             np_services_files(look, &np_source_apache, &services[i], *ret, ret, err) != NEXTPORT_OK)
             return err->status;
     return NEXTPORT_OK;

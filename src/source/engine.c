@@ -141,6 +141,7 @@ static void inspect_all(struct np_engine_look *engine, struct np_http *http, con
 enum np_read np_engine_ask(struct np_engine_look *engine, const char *endpoint, const char *group, const char **why)
 {
     struct np_http *http = NULL;
+    engine->look->is_live = true;
     const unsigned budget = engine->look->thorough ? BUDGET_THOROUGH_MS : BUDGET_MS;
     const enum np_read outcome = np_http_open(&http, engine->look->ret->arena, endpoint, budget, why);
     if (outcome == NP_READ_OK)

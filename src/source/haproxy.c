@@ -1179,7 +1179,7 @@ static bool is_installed(const struct np_look *look)
     static const char *const signs[] = {"/usr/sbin/haproxy", "/usr/local/sbin/haproxy"};
     bool found = look->settings->root != NULL;
     for (size_t i = 0; i < sizeof signs / sizeof *signs && !found; i++)
-        found = np_host_exists(signs[i]);
+        found = np_reader_exists(look->reader, signs[i]);
     return found;
 }
 

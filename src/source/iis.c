@@ -873,13 +873,11 @@ static void sight(struct np_look *look, enum nextport_sight what, const char *wh
 static enum nextport_status look_at_file(struct np_look *look, struct np_reader *reader, const char *path,
                                          struct nextport_error *err)
 {
-    const size_t n_claims = look->ret->n_claims, n_facts = look->ret->n_facts, n_notes = look->ret->log->n_notes;
+    const struct np_mark before = np_evidence_mark(look->ret);
     enum nextport_status status = try_file(look->ret, reader, path, err);
     for (unsigned i = 1; i < TRIES && status == NEXTPORT_RETRY; i++) {
         np_host_pause_ms(PAUSE_MS);
-        look->ret->n_claims = n_claims;
-        look->ret->n_facts = n_facts;
-        look->ret->log->n_notes = n_notes;
+        np_evidence_go_back(look->ret, before);
         status = try_file(look->ret, reader, path, err);
     }
     if (status == NEXTPORT_OK)
@@ -927,7 +925,7 @@ static enum nextport_status look_at_root(struct np_look *look, struct nextport_e
  * found: a 32-bit program would be shown another folder. */
 static enum nextport_status look_at_live(struct np_look *look, const char *path, struct nextport_error *err)
 {
-    if (np_host_exists(path))
+    if (np_reader_exists(look->reader, path))
         return look_at_file(look, look->reader, path, err);
     if (np_host_iis_installed())
         sight(look, NEXTPORT_UNREADABLE, np_sprintf(look->ret->arena, "IIS is installed, but %s is not there", path),
@@ -941,7 +939,7 @@ static enum nextport_status look_at_express(struct np_look *look, struct nextpor
     const char *path = np_host_iis_express_file(look->ret->arena);
     if (look->settings->root)
         return look_at_given(look, look->reader, EXPRESS_FILES, err);
-    return path && np_host_exists(path) ? look_at_file(look, look->reader, path, err) : NEXTPORT_OK;
+    return path && np_reader_exists(look->reader, path) ? look_at_file(look, look->reader, path, err) : NEXTPORT_OK;
 }
 
 static void claim_deployment_port(struct np_evidence *ret)

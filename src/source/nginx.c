@@ -873,24 +873,25 @@ static const char *started_with(struct np_arena *arena, const char *command)
 }
 
 /* A process that got the number of an nginx that is gone is called otherwise. */
-static void add_running(struct np_arena *arena, const char **ret, size_t *n)
+static void add_running(const struct np_look *look, const char **ret, size_t *n)
 {
     for (size_t i = 0; i < sizeof pid_files / sizeof *pid_files; i++) {
-        const char *command = np_host_command_of(arena, pid_files[i]);
-        const char *file =
-            command && strncmp(command, "nginx:", strlen("nginx:")) == 0 ? started_with(arena, command) : NULL;
+        const char *command = np_reader_command_of(look->reader, pid_files[i]);
+        const char *file = command && strncmp(command, "nginx:", strlen("nginx:")) == 0
+                               ? started_with(look->ret->arena, command)
+                               : NULL;
         if (file)
             ret[(*n)++] = file;
     }
 }
 
-static bool is_installed(void)
+static bool is_installed(const struct np_look *look)
 {
     static const char *const signs[] = {"/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/local/nginx/sbin/nginx",
                                         "/usr/local/openresty/nginx/sbin/nginx"};
     bool found = false;
     for (size_t i = 0; i < sizeof signs / sizeof *signs && !found; i++)
-        found = np_host_exists(signs[i]);
+        found = np_reader_exists(look->reader, signs[i]);
     return found;
 }
 
@@ -903,13 +904,13 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
     const char *drive = look->settings->root ? NULL : np_host_windows_path(arena, "C:\\nginx");
     size_t n = 0;
     if (!look->settings->root)
-        add_running(arena, all, &n);
+        add_running(look, all, &n);
     for (size_t i = 0; i < N_PLACES && !drive; i++)
         all[n++] = places[i];
     for (size_t i = 0; i < N_WINDOWS && (drive || look->settings->root); i++)
         all[n++] = drive ? np_sprintf(arena, "C:%s", windows_places[i]) : windows_places[i];
     const char *const *files = all;
-    if (!drive && (look->settings->root || is_installed()) &&
+    if (!drive && (look->settings->root || is_installed(look)) &&
         np_services_files(look, &np_source_nginx, &services, all, &files, err) != NEXTPORT_OK)
         return err->status;
     return np_files_look(look, &np_source_nginx, &look->settings->nginx_files, files, err);

@@ -116,11 +116,11 @@ static void look_behind(struct np_engine_look *engine, const char *why, const ch
 }
 
 /* Every machine has homes that others may not look into: they are worth a word only where there is a Podman. */
-static bool is_installed(void)
+static bool is_installed(const struct np_look *look)
 {
     static const char *const signs[] = {"/usr/bin/podman", "/usr/local/bin/podman", "/var/lib/containers"};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
-        if (np_host_exists(signs[i]))
+        if (np_reader_exists(look->reader, signs[i]))
             return true;
     return false;
 }
@@ -129,7 +129,7 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
 {
     (void)err;
     struct np_engine_look engine = {.look = look, .source = &np_source_podman};
-    if (!look->settings->root && !is_installed()) {
+    if (!look->settings->root && !is_installed(look)) {
         np_engine_sight(&engine, false);
         return NEXTPORT_OK;
     }

@@ -23,6 +23,7 @@ struct np_look {
     struct np_dumped *dumped;        /* a dump adds its claims */
     bool is_locked;                  /* others wait: no program is run, and what `dumped` has from before counts on */
     bool thorough;                   /* for a person to read, not for `next`: with programs, and nothing from a cache */
+    bool is_live;                    /* set by a source: a program was asked, and may say something else any time */
     const struct np_os_ports
         *ret_os; /* what the system said, in the arena of `ret`; left alone when it was not asked */
 };
@@ -51,7 +52,9 @@ struct np_source {
     /* Most users can never see it whole. What it hides may be the use of a lease that it was seen to use, and of no other:
      * else no lease of those users would ever end. */
     bool narrow;
-    bool files; /* declarations in files: `next` reads them before it takes the lock */
+    /* Declarations in files: all that look() learns of the machine it asks the reader, but for what makes it set
+     * np_look.is_live. So it need not look again as long as nothing of that has changed. */
+    bool files;
     /* Which label `adopt` fills with the holder of a claim ("project"); NULL: who holds a port here is nobody to lease to. */
     const char *adopts;
     bool adopts_when_asked; /* only where the source is named */

@@ -578,38 +578,20 @@ static void sight(struct search *search, enum nextport_sight what, const char *w
                       why, hint);
 }
 
-/* What was found before a try. */
-struct mark {
-    size_t n_claims, n_facts, n_sightings, n_notes;
-};
-
-static struct mark mark_of(const struct np_evidence *ret)
-{
-    return (struct mark){ret->n_claims, ret->n_facts, ret->n_sightings, ret->log->n_notes};
-}
-
-static void go_back(struct np_evidence *ret, struct mark mark)
-{
-    ret->n_claims = mark.n_claims;
-    ret->n_facts = mark.n_facts;
-    ret->n_sightings = mark.n_sightings;
-    ret->log->n_notes = mark.n_notes;
-}
-
 /* Reads one configuration, again if it may have been caught half-written, as if there had been one try. */
 static enum nextport_status parse_patiently(struct search *search, struct np_reader *reader, const char *path,
                                             struct np_text bytes)
 {
     const struct np_include include = np_files_of(reader);
     struct np_evidence *ret = search->look->ret;
-    const struct mark before = mark_of(ret);
+    const struct np_mark before = np_evidence_mark(ret);
     const char *why;
     enum nextport_status status = search->source->parse(ret, path, bytes, &include, search->err);
     for (unsigned i = 1; i < TRIES && status == NEXTPORT_RETRY; i++) {
         np_host_pause_ms(PAUSE_MS);
         if (np_reader_read(reader, path, NP_FILE_BYTES_MAX, &bytes, &why) != NP_READ_OK)
             break;
-        go_back(ret, before);
+        np_evidence_go_back(ret, before);
         status = search->source->parse(ret, path, bytes, &include, search->err);
     }
     return status;
@@ -665,7 +647,7 @@ enum nextport_status np_files_look_around(struct np_look *look, const struct np_
     struct search search = {.look = look, .source = source, .err = err};
     const struct np_include include = np_files_of(look->reader);
     const struct np_file whole = {.path = "/"};
-    const struct mark before = mark_of(look->ret);
+    const struct np_mark before = np_evidence_mark(look->ret);
     enum nextport_status status = NEXTPORT_RETRY;
     bool found = false;
     if (!has_unix_folders(look))
@@ -674,7 +656,7 @@ enum nextport_status np_files_look_around(struct np_look *look, const struct np_
         struct np_files files;
         if (i > 0)
             np_host_pause_ms(PAUSE_MS);
-        go_back(look->ret, before);
+        np_evidence_go_back(look->ret, before);
         np_files_init(&files, source->name, look->ret, &include, err);
         files.open[files.depth++] = &whole;
         found = each(&files, (struct np_position){.file = &whole}, ctx);

@@ -130,12 +130,14 @@ class Ledger:
         return subprocess.run(["nsenter", f"--net={net[1:]}", NEXTPORT, *map(str, words), *self.common],
                               check=True, stdout=subprocess.PIPE, text=True).stdout
 
-    def next(self, net, *more, status=0):
-        """`next`, undone by forgetting what it gives. A released port would rest, and the next run meet it."""
+    def next(self, net, *more, status=0, first=False):
+        """`next`, undone by forgetting what it gives. A released port would rest, and the next run meet it. `first`: nothing
+        is known of files that an earlier request has read."""
         words = [NEXTPORT, "next", *self.common, *self.options, *more]
         if status != 0:
             return Run(words, net, statuses=(status,))
-        return Run(words, net, after=[RELEASE / "test" / "forget", self.folder / "ledger.db", self.newest()])
+        seen = [self.folder / f"ledger.db-seen-{os.geteuid()}"] if first else []
+        return Run(words, net, after=[RELEASE / "test" / "forget", self.folder / "ledger.db", self.newest(), *seen])
 
     def again(self, net, *more):
         """`next` of an owner that has its port already."""
@@ -203,10 +205,11 @@ def compare(rounds, what, loaded, base, against, goal=None):
 
 
 def whole(rounds, idle):
-    run = Ledger("whole").next(idle)
+    run, first = Ledger("whole").next(idle), Ledger("whole-first").next(idle, first=True)
     append = Run([RELEASE / "test" / "append", SCRATCH / "appended"], idle)
     return [*compare(rounds, "`nextport next`, lease on disk", run, Run([EMPTY], idle), "empty static program", 3),
-            *compare(rounds, "the same", run, append, "static program that appends a line and syncs it")]
+            *compare(rounds, "the same", run, append, "static program that appends a line and syncs it"),
+            *compare(rounds, "the first time, when every file is read", first, Run([EMPTY], idle), "empty static program")]
 
 
 def sockets(rounds, idle):
@@ -245,8 +248,10 @@ def iis(rounds, idle):
     ledger = Ledger("iis")
     path, sites = iis_file(ledger.folder, 200 * 1024)
     ledger.options = ["--iis-config", path]
-    return compare(rounds, f"IIS file of 200 KB, {sites} sites", ledger.next(idle), Ledger("iis-none").next(idle),
-                   "no IIS file", 2)
+    none = Ledger("iis-none")
+    return [*compare(rounds, f"IIS file of 200 KB, {sites} sites, the first time", ledger.next(idle, first=True),
+                     none.next(idle, first=True), "no IIS file", 2),
+            *compare(rounds, "the same again, when it has not changed", ledger.next(idle), none.next(idle), "no IIS file")]
 
 
 def nat(rounds, idle):
@@ -335,11 +340,16 @@ def nginx(rounds, idle):
     main, names = nginx_files(ledger.folder, servers)
     look = [NEXTPORT, "next", "--dry-run", *ledger.common, "--nginx-config", main]
     plain = [NEXTPORT, "next", "--dry-run", *Ledger("nginx-none").common]
-    one, two, bare = measure(max(5, rounds // 5), Run([RELEASE / "test" / "read", names], idle), Run(look, idle),
-                             Run(plain, idle))
+    again = Ledger("nginx-again")
+    again.options = ["--nginx-config", main]
+    one, two, bare, three = measure(max(5, rounds // 5), Run([RELEASE / "test" / "read", names], idle), Run(look, idle),
+                                    Run(plain, idle), again.next(idle))
     return [row(f"{servers} nginx servers in {servers + 1} files", ms(two.ms), f"`read` of the same files: {ms(one.ms)}",
                 two.ratio, 4),
-            row("the same, in memory", f"{two.mib:.1f} MiB", f"no nginx: {bare.mib:.1f} MiB", two.mib / bare.mib)]
+            row("the same, in memory", f"{two.mib:.1f} MiB", f"no nginx: {bare.mib:.1f} MiB", two.mib / bare.mib),
+            row("`next` again, when none has changed", ms(three.ms), f"`read` of the same files: {ms(one.ms)}", three.ratio),
+            row("the same, in memory (the first time included)", f"{three.mib:.1f} MiB", f"no nginx: {bare.mib:.1f} MiB",
+                three.mib / bare.mib)]
 
 
 FRONTEND = """frontend NAME

@@ -1,5 +1,5 @@
-/* Takes out of a ledger the leases that are newer than one: forget LEDGER ID. They leave no event and no rest, and the
- * log is left as it is: the next run meets what the last one met.
+/* Takes out of a ledger the leases that are newer than one: forget LEDGER ID [SEEN]. They leave no event and no rest, and the
+ * log is left as it is: the next run meets what the last one met; with SEEN, what that has seen of files is forgotten too.
  * SPDX-License-Identifier: MIT */
 #include <sqlite3.h>
 #include <stdio.h>
@@ -20,8 +20,10 @@ static int forget(sqlite3 *db, const char *after)
 int main(int argc, char *argv[])
 {
     sqlite3 *db = NULL;
-    if (argc != 3)
+    if (argc != 3 && argc != 4)
         return 2;
+    if (argc == 4)
+        remove(argv[3]);
     int code = sqlite3_open_v2(argv[1], &db, SQLITE_OPEN_READWRITE, NULL);
     if (code == SQLITE_OK)
         code = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);

@@ -107,6 +107,7 @@ bool image_settles(struct image *image)
 {
     for (int i = 0; i < 200; i++) {
         const char *why;
+        np_reader_begin_look(image->reader);
         image_read(image, "/etc/watched", &why);
         image_read(image, "/etc/none", &why);
         image_match(image, "/etc/sites/*");

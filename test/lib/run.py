@@ -41,6 +41,7 @@ SEEDS = {f"source-{folder.name}": [f"test/source/{folder.name}/*.in"] for folder
     "import": ["test/json/*.json"],
     "nat": ["test/nat/*.in"],
     "http": ["test/http/*.in"],
+    "memory": ["test/memory/*.in"],
 }
 
 

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/pack.h"
 #include "base/text.h"
 
 static void an_error_reads_from_the_task_down_to_the_cause(void **state)
@@ -216,6 +217,81 @@ static void a_map_finds_what_was_put_in_by_name(void **state)
     np_arena_free(arena);
 }
 
+static void what_is_packed_is_read_as_it_was(void **state)
+{
+    (void)state;
+    static const uint64_t numbers[] = {0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX - 1, UINT64_MAX};
+    const size_t n = sizeof numbers / sizeof *numbers;
+    struct np_arena *arena = np_arena_new();
+    struct np_buf buf = {.arena = arena};
+    for (size_t i = 0; i < n; i++)
+        np_pack_number(&buf, numbers[i]);
+    np_pack_text(&buf, "shop");
+    np_pack_text(&buf, NULL);
+    np_pack_text(&buf, "");
+    np_pack_bytes(&buf, (struct np_text){"a\0b", 3});
+    np_pack_sum(&buf);
+    struct np_text whole = {buf.ptr, buf.len};
+    assert_true(np_unpack_sum(&whole));
+    struct np_unpack unpack = np_unpack_begin(whole);
+    for (size_t i = 0; i < n; i++)
+        assert_true(np_unpack_number(&unpack, UINT64_MAX) == numbers[i]);
+    assert_string_equal(np_unpack_text(&unpack), "shop");
+    assert_null(np_unpack_text(&unpack));
+    assert_string_equal(np_unpack_text(&unpack), "");
+    assert_false(np_unpack_is_done(&unpack));
+    const struct np_text bytes = np_unpack_bytes(&unpack);
+    assert_int_equal(bytes.len, 3);
+    assert_memory_equal(bytes.ptr, "a\0b", 3);
+    assert_true(np_unpack_is_done(&unpack));
+    assert_int_equal(np_unpack_number(&unpack, UINT64_MAX), 0);
+    assert_true(unpack.broken);
+    np_arena_free(arena);
+}
+
+static void what_was_not_packed_so_is_broken_and_gives_nothing(void **state)
+{
+    (void)state;
+    static const struct np_text texts[] = {{"", 0},         {"\5abc", 4},
+                                           {"\5abcd", 5},   {"\5abcde", 6},
+                                           {"\4a\0b\0", 5}, {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\1", 10}};
+    static const struct np_text numbers[] = {{"", 0},
+                                             {"\x80", 1},
+                                             {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\2", 10},
+                                             {"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\1", 11}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct np_unpack unpack = np_unpack_begin(texts[i]);
+        assert_null(np_unpack_text(&unpack));
+        assert_true(unpack.broken);
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct np_unpack unpack = np_unpack_begin(numbers[i]);
+        assert_true(np_unpack_number(&unpack, UINT64_MAX) == 0 && unpack.broken);
+    }
+    struct np_unpack unpack = np_unpack_begin((struct np_text){"\5", 1});
+    assert_true(np_unpack_number(&unpack, 4) == 0 && unpack.broken);
+}
+
+static void a_sum_knows_each_bit_and_where_bytes_were_cut_off(void **state)
+{
+    (void)state;
+    struct np_arena *arena = np_arena_new();
+    struct np_buf buf = {.arena = arena};
+    np_buf_puts(&buf, "nineteen bytes long");
+    np_pack_sum(&buf);
+    for (size_t i = 0; i < 8 * buf.len; i++) {
+        struct np_text whole = {buf.ptr, buf.len};
+        buf.ptr[i / 8] ^= (char)(1 << i % 8);
+        assert_false(np_unpack_sum(&whole));
+        buf.ptr[i / 8] ^= (char)(1 << i % 8);
+    }
+    for (size_t n = 0; n < buf.len; n++) {
+        struct np_text cut = {buf.ptr, n};
+        assert_false(np_unpack_sum(&cut));
+    }
+    np_arena_free(arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +308,9 @@ int main(void)
         cmocka_unit_test(json_is_ascii_whatever_it_is_given),
         cmocka_unit_test(an_array_keeps_its_items_while_it_grows),
         cmocka_unit_test(a_map_finds_what_was_put_in_by_name),
+        cmocka_unit_test(what_is_packed_is_read_as_it_was),
+        cmocka_unit_test(what_was_not_packed_so_is_broken_and_gives_nothing),
+        cmocka_unit_test(a_sum_knows_each_bit_and_where_bytes_were_cut_off),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -393,6 +393,187 @@ static void a_new_name_in_a_folder_that_was_listed_is_noticed(void **state)
     assert_non_null(strstr(list_of(image, "/etc", NP_READ_OK), "file new -"));
 }
 
+/* ---- From one request to the next --------------------------------------------------------------------------------- */
+
+/* What one request asks, by a reader of this machine: a file, one that is missing, a folder's names, and whether there is a
+ * program. For asker 3, and another file for asker 4. */
+static void ask_all(struct image *image)
+{
+    const char *why;
+    const struct np_entry *entries;
+    size_t n;
+    np_reader_ask_for(image->reader, 3);
+    image_read(image, image_in(image, "/etc/watched"), &why);
+    image_read(image, image_in(image, "/etc/none"), &why);
+    np_reader_list(image->reader, image_in(image, "/etc/sites"), &entries, &n, &why);
+    np_reader_exists(image->reader, image_in(image, "/etc/program"));
+    np_reader_command_of(image->reader, image_in(image, "/etc/pid"));
+    np_reader_ask_for(image->reader, 4);
+    image_read(image, image_in(image, "/etc/other"), &why);
+}
+
+/* Packed, of asker 3, once it is old enough. */
+static struct np_text written_down(struct image *image)
+{
+    struct np_buf buf = {.arena = image->arena};
+    image_add_file(image, "/etc/watched", "one");
+    image_add_file(image, "/etc/pid", np_sprintf(image->arena, "%d\n", (int)getpid()));
+    image_add_folder(image, "/etc/sites");
+    for (int i = 0; i < PATIENCE; i++) {
+        image_open_reader(image, NULL);
+        ask_all(image);
+        buf.len = 0;
+        if (np_reader_write_down(image->reader, 3, &buf))
+            return (struct np_text){buf.ptr, buf.len};
+        np_host_pause_ms(5);
+    }
+    fail_msg("it never settles");
+    return (struct np_text){0};
+}
+
+static bool is_still_so(struct image *image, struct np_text written)
+{
+    struct np_unpack unpack = np_unpack_begin(written);
+    image_open_reader(image, NULL);
+    np_reader_ask_for(image->reader, 3);
+    const bool is_so = np_reader_take_over(image->reader, &unpack, false);
+    assert_false(unpack.broken);
+    assert_true(!is_so || np_unpack_is_done(&unpack));
+    /* who believes it finds out all the same */
+    unpack = np_unpack_begin(written);
+    image_open_reader(image, NULL);
+    assert_true(np_reader_take_over(image->reader, &unpack, true));
+    assert_int_equal(np_reader_changed(image->reader), !is_so);
+    return is_so;
+}
+
+static void what_was_seen_is_still_so_until_anything_of_it_changes(void **state)
+{
+    struct image *image = *state;
+    const struct np_text written = written_down(image);
+    const struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    assert_true(is_still_so(image, written));
+    image_add_file(image, "/etc/other", "of another asker");
+    assert_true(is_still_so(image, written));
+    assert_int_equal(utimensat(AT_FDCWD, image_in(image, "/etc/watched"), old, 0), 0);
+    assert_false(is_still_so(image, written));
+}
+
+/* As a tool does that unpacks an archive, or one that means to hide it. */
+static void a_file_with_the_size_and_times_of_the_old_one_is_another(void **state)
+{
+    struct image *image = *state;
+    struct stat st;
+    const struct np_text written = written_down(image);
+    const char *path = image_in(image, "/etc/watched");
+    assert_int_equal(stat(path, &st), 0);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    image_add_file(image, "/etc/watched", "two");
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_false(is_still_so(image, written));
+}
+
+static void what_was_missing_is_noticed_when_it_comes_and_what_was_there_when_it_goes(void **state)
+{
+    struct image *image = *state;
+    struct np_text written = written_down(image);
+    image_add_file(image, "/etc/none", "");
+    assert_false(is_still_so(image, written));
+    assert_int_equal(unlink(image_in(image, "/etc/none")), 0);
+    assert_true(is_still_so(image, written));
+    image_add_file(image, "/etc/program", "");
+    assert_false(is_still_so(image, written));
+    assert_int_equal(unlink(image_in(image, "/etc/program")), 0);
+    image_add_file(image, "/etc/sites/new", "");
+    assert_false(is_still_so(image, written));
+    written = written_down(image);
+    assert_int_equal(unlink(image_in(image, "/etc/watched")), 0);
+    assert_false(is_still_so(image, written));
+}
+
+static void a_process_that_is_another_now_is_noticed(void **state)
+{
+    struct image *image = *state;
+    struct np_text written = written_down(image);
+    image_add_file(image, "/etc/pid", np_sprintf(image->arena, "%d\n", (int)getppid()));
+    assert_false(is_still_so(image, written));
+    image_add_file(image, "/etc/pid", np_sprintf(image->arena, "%d", (int)getpid())); /* only what it says counts */
+    assert_true(is_still_so(image, written));
+}
+
+static void a_link_that_leads_elsewhere_is_noticed(void **state)
+{
+    struct image *image = *state;
+    image_add_file(image, "/etc/one", "same");
+    image_add_file(image, "/etc/two", "same");
+    add_link(image, "/etc/watched", "one");
+    const struct np_text written = written_down(image);
+    assert_true(is_still_so(image, written));
+    assert_int_equal(unlink(image_in(image, "/etc/watched")), 0);
+    add_link(image, "/etc/watched", "two");
+    assert_false(is_still_so(image, written));
+}
+
+static void what_is_fresh_is_not_written_down(void **state)
+{
+    struct image *image = *state;
+    struct np_buf buf = {.arena = image->arena};
+    bool written = true;
+    for (int i = 0; i < PATIENCE && written; i++) { /* again where the machine was too busy */
+        image_add_file(image, "/etc/watched", "one");
+        image_open_reader(image, NULL);
+        ask_all(image);
+        buf.len = 0;
+        written = np_reader_write_down(image->reader, 3, &buf);
+    }
+    assert_false(written);
+}
+
+static void what_changed_while_it_was_looked_at_is_not_written_down(void **state)
+{
+    struct image *image = *state;
+    struct np_buf buf = {.arena = image->arena};
+    const char *why;
+    written_down(image);
+    image_add_file(image, "/etc/watched", "two");
+    for (int i = 0; i < PATIENCE; i++) { /* until the later stamp alone would do */
+        np_host_pause_ms(1);
+        image_read(image, image_in(image, "/etc/watched"), &why);
+    }
+    assert_true(np_reader_changed(image->reader));
+    assert_false(np_reader_write_down(image->reader, 4, &buf));
+    np_reader_begin_look(image->reader);
+    image_read(image, image_in(image, "/etc/watched"), &why);
+    assert_true(np_reader_write_down(image->reader, 4, &buf));
+}
+
+static void what_lies_where_times_do_not_tell_is_not_written_down(void **state)
+{
+    struct image *image = *state;
+    struct np_buf buf = {.arena = image->arena};
+    const char *why;
+    image_open_reader(image, NULL);
+    assert_int_equal(image_read(image, "/proc/version", &why), NP_READ_OK);
+    assert_false(np_reader_write_down(image->reader, 0, &buf));
+    image_open_reader(image, NULL);
+    assert_int_equal(image_read(image, "/proc/none/at-all", &why), NP_READ_ABSENT);
+    assert_false(np_reader_write_down(image->reader, 0, &buf));
+    image_open_reader(image, image->root);
+    assert_false(np_reader_write_down(image->reader, 0, &buf));
+}
+
+static void what_was_written_down_is_refused_when_it_is_cut_off(void **state)
+{
+    struct image *image = *state;
+    const struct np_text written = written_down(image);
+    for (size_t n = 0; n < written.len; n++) {
+        struct np_unpack unpack = np_unpack_begin((struct np_text){np_strndup(image->arena, written.ptr, n), n});
+        image_open_reader(image, NULL);
+        assert_false(np_reader_take_over(image->reader, &unpack, true));
+        assert_false(np_reader_changed(image->reader));
+    }
+}
+
 #define image_test(f) cmocka_unit_test_setup_teardown(f, make_image, image_drop)
 
 int main(void)
@@ -424,6 +605,15 @@ int main(void)
         image_test(two_names_of_one_folder_are_the_same),
         image_test(a_new_name_in_a_folder_that_was_listed_is_noticed),
         image_test(a_reader_that_read_nothing_has_nothing_to_notice),
+        image_test(what_was_seen_is_still_so_until_anything_of_it_changes),
+        image_test(a_file_with_the_size_and_times_of_the_old_one_is_another),
+        image_test(what_was_missing_is_noticed_when_it_comes_and_what_was_there_when_it_goes),
+        image_test(a_process_that_is_another_now_is_noticed),
+        image_test(a_link_that_leads_elsewhere_is_noticed),
+        image_test(what_is_fresh_is_not_written_down),
+        image_test(what_changed_while_it_was_looked_at_is_not_written_down),
+        image_test(what_lies_where_times_do_not_tell_is_not_written_down),
+        image_test(what_was_written_down_is_refused_when_it_is_cut_off),
     };
     return cmocka_run_group_tests_name("files", tests, NULL, NULL);
 }

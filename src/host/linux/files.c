@@ -10,10 +10,12 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -146,14 +148,50 @@ static struct np_stamp stamp_of(const struct stat *st)
                              .changed = nanoseconds(st->st_ctim)};
 }
 
-/* File times advance in ticks (10 ms at most): what was written in the tick in which it was read may be written again
- * without a new time. */
+/* File times advance in ticks (10 ms at most), or where a file system has no more room in whole seconds: what was written in
+ * the one in which it was read may be written again without a new time. */
 bool np_stamp_settles(const struct np_stamp *stamp)
 {
-    const int64_t two_ticks = 20 * 1000000;
+    const int64_t second = 1000000000, two_ticks = 20 * 1000000;
+    const int64_t grain = stamp->changed % second == 0 ? 2 * second : two_ticks;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return stamp->present && stamp->changed + two_ticks >= nanoseconds(now) && stamp->changed <= nanoseconds(now);
+    return stamp->present && stamp->changed + grain >= nanoseconds(now) && stamp->changed <= nanoseconds(now);
+}
+
+/* File systems whose content only this machine changes, and whose times have fractions of a second. */
+static bool is_own(const struct statfs *fs)
+{
+    static const uint32_t types[] = {
+        EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,     F2FS_SUPER_MAGIC, 0x2fc12fc1 /* ZFS */,
+        TMPFS_MAGIC,      RAMFS_MAGIC,     OVERLAYFS_SUPER_MAGIC, SQUASHFS_MAGIC,   EROFS_SUPER_MAGIC_V1};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if ((uint32_t)fs->f_type == types[i])
+            return true;
+    return false;
+}
+
+/* Of what is missing, the folder counts in which it would have to be made. */
+bool np_disk_times_tell(const char *path)
+{
+    char folder[PATH_MAX];
+    struct statfs fs;
+    const size_t n = strlen(path);
+    if (n >= sizeof folder)
+        return false;
+    memcpy(folder, path, n + 1);
+    while (statfs(*folder ? folder : "/", &fs) != 0) {
+        char *slash = strrchr(folder, '/');
+        if (errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+            return false;
+        if (slash)
+            *slash = '\0';
+        else if (strcmp(folder, ".") != 0)
+            memcpy(folder, ".", sizeof ".");
+        else
+            return false;
+    }
+    return is_own(&fs);
 }
 
 int np_disk_stamp(intptr_t file, struct np_stamp *ret)

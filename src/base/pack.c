@@ -1,0 +1,120 @@
+/* A number is seven bits in each byte, the lowest first, and the eighth where more follow; a text its length and one (0:
+ * NULL), its bytes and a NUL.
+ * SPDX-License-Identifier: MIT */
+#include "base/pack.h"
+
+#include <string.h>
+
+void np_pack_number(struct np_buf *buf, uint64_t number)
+{
+    char bytes[(64 + 6) / 7];
+    size_t n = 0;
+    for (; number > 0x7f; number >>= 7)
+        bytes[n++] = (char)(number | 0x80);
+    bytes[n++] = (char)number;
+    np_buf_add(buf, bytes, n);
+}
+
+void np_pack_bytes(struct np_buf *buf, struct np_text text)
+{
+    np_pack_number(buf, (uint64_t)text.len + 1);
+    np_buf_add(buf, text.ptr, text.len);
+    np_buf_add(buf, "", 1);
+}
+
+void np_pack_text(struct np_buf *buf, const char *text)
+{
+    if (text)
+        np_pack_bytes(buf, np_text_of(text));
+    else
+        np_pack_number(buf, 0);
+}
+
+struct np_unpack np_unpack_begin(struct np_text bytes)
+{
+    return (struct np_unpack){.at = bytes.ptr, .end = bytes.ptr + bytes.len};
+}
+
+static const char *take(struct np_unpack *unpack, uint64_t n)
+{
+    const char *at = unpack->at;
+    unpack->broken = unpack->broken || n > (uint64_t)(unpack->end - at);
+    if (unpack->broken)
+        return NULL;
+    unpack->at += n;
+    return at;
+}
+
+uint64_t np_unpack_number(struct np_unpack *unpack, uint64_t max)
+{
+    uint64_t number = 0;
+    bool more = true;
+    for (unsigned shift = 0; more; shift += 7) {
+        const char *byte = shift < 64 ? take(unpack, 1) : NULL;
+        const uint64_t bits = byte ? (unsigned char)*byte & 0x7f : 0;
+        unpack->broken = !byte || bits > UINT64_MAX >> shift;
+        more = !unpack->broken && (unsigned char)*byte & 0x80;
+        number |= unpack->broken ? 0 : bits << shift;
+    }
+    unpack->broken = unpack->broken || number > max;
+    return unpack->broken ? 0 : number;
+}
+
+struct np_text np_unpack_bytes(struct np_unpack *unpack)
+{
+    const uint64_t n = np_unpack_number(unpack, SIZE_MAX);
+    const char *bytes = n ? take(unpack, n) : NULL;
+    if (bytes && bytes[n - 1]) {
+        unpack->broken = true;
+        bytes = NULL;
+    }
+    return bytes ? (struct np_text){bytes, (size_t)n - 1} : (struct np_text){0};
+}
+
+const char *np_unpack_text(struct np_unpack *unpack)
+{
+    const struct np_text text = np_unpack_bytes(unpack);
+    if (text.ptr && strlen(text.ptr) != text.len) {
+        unpack->broken = true;
+        return NULL;
+    }
+    return text.ptr;
+}
+
+bool np_unpack_is_done(const struct np_unpack *unpack)
+{
+    return !unpack->broken && unpack->at == unpack->end;
+}
+
+uint64_t np_sum(struct np_text bytes)
+{
+    const uint64_t prime = UINT64_C(1099511628211);
+    uint64_t sum = UINT64_C(14695981039346656037) ^ bytes.len;
+    for (; bytes.len >= sizeof sum; bytes.ptr += sizeof sum, bytes.len -= sizeof sum) {
+        uint64_t word;
+        memcpy(&word, bytes.ptr, sizeof word);
+        sum = (sum ^ word) * prime;
+        sum ^= sum >> 32;
+    }
+    for (size_t i = 0; i < bytes.len; i++)
+        sum = (sum ^ (unsigned char)bytes.ptr[i]) * prime;
+    return sum ^ sum >> 29;
+}
+
+void np_pack_sum(struct np_buf *buf)
+{
+    const uint64_t sum = np_sum((struct np_text){buf->ptr, buf->len});
+    char bytes[sizeof sum];
+    memcpy(bytes, &sum, sizeof sum);
+    np_buf_add(buf, bytes, sizeof bytes);
+}
+
+bool np_unpack_sum(struct np_text *bytes)
+{
+    uint64_t sum;
+    if (bytes->len < sizeof sum)
+        return false;
+    bytes->len -= sizeof sum;
+    memcpy(&sum, bytes->ptr + bytes->len, sizeof sum);
+    return sum == np_sum(*bytes);
+}
