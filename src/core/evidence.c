@@ -246,11 +246,17 @@ static bool is_lasting(const struct nextport_claim *claim)
     return !claim->pid && !claim->unit && claim->kind != NEXTPORT_SOCKET;
 }
 
+bool np_evidence_is_whole(const struct np_evidence *evidence, const char *source)
+{
+    const struct nextport_sighting *s = np_evidence_sighting(evidence, source);
+    return s && (s->sight == NEXTPORT_SEEN || s->sight == NEXTPORT_ABSENT);
+}
+
 bool np_evidence_write_down(const struct np_evidence *evidence, struct np_mark since, struct np_mark until,
                             const char *source, struct np_buf *ret)
 {
     const struct nextport_sighting *s = np_evidence_sighting(evidence, source);
-    if (!s || (s->sight != NEXTPORT_SEEN && s->sight != NEXTPORT_ABSENT))
+    if (!np_evidence_is_whole(evidence, source))
         return false;
     np_pack_number(ret, s->sight);
     np_pack_text(ret, s->why);

@@ -46,7 +46,9 @@ struct np_mark np_evidence_mark(const struct np_evidence *);
 /* As if nothing had come since. */
 void np_evidence_go_back(struct np_evidence *, struct np_mark);
 
-/* What has come of one source between the marks, packed (pack.h); false: its sighting is one that another look may better. */
+/* Was it seen, or found absent? Another look may better anything else. */
+bool np_evidence_is_whole(const struct np_evidence *, const char *source);
+/* What has come of one source between the marks, packed (pack.h); false: it is not whole, or would not last. */
 bool np_evidence_write_down(const struct np_evidence *, struct np_mark since, struct np_mark until, const char *source,
                             struct np_buf *ret);
 /* As if it had come now; false, and nothing has: the bytes are broken. */

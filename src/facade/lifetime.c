@@ -481,6 +481,7 @@ static enum nextport_status sweep(struct np_run *run, struct nextport_error *err
 {
     bool present, more = true;
     while (more) {
+        run->waited_s = 0; /* each has a deadline of its own */
         if (np_run_ledger_begin(run, false, &present, err) != NEXTPORT_OK)
             return err->status;
         if (!present) /* it was taken away meanwhile */

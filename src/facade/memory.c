@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { SOURCES_MAX = 64 }; /* as the reader counts */
+enum { SOURCES_MAX = NP_READER_NOBODY };
 
 /* What was seen of one source. */
 struct record {
@@ -45,7 +45,7 @@ static const char *key_of(struct np_run *run)
     struct np_buf key = {.arena = run->arena};
     if (!view)
         return NULL;
-    np_buf_printf(&key, "%s\n%s\n%d", view, home ? home : "", s->iis_express);
+    np_buf_printf(&key, "%s\n%s\n%d", view, home && !np_host_privileged() ? home : "", s->iis_express);
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         add_list(&key, lists[i]);
     return key.ptr;
@@ -74,13 +74,15 @@ static void read_all(struct np_memory *memory, struct np_text bytes)
 
 void np_run_remember(struct np_run *run, bool dry_run)
 {
+    const bool dumps = run->np->settings.dumps.n > 0; /* a program is not run before it is known that it need be */
     struct np_text bytes;
     const char *key = run->np->settings.root ? NULL : key_of(run);
     if (!key)
         return;
     run->memory = np_alloc(run->arena, sizeof *run->memory);
     run->memory->key = key;
-    run->memory->is_kept = run->memory->may_believe = !dry_run;
+    run->memory->is_kept = !dry_run;
+    run->memory->may_believe = !dry_run && !dumps;
     if (np_host_recall(run->arena, run->path, &bytes))
         read_all(run->memory, bytes);
 }
@@ -108,13 +110,20 @@ bool np_run_doubt(struct np_run *run)
     return has_believed;
 }
 
+void np_run_forget_news(struct np_run *run)
+{
+    for (size_t i = 0; run->memory && i < SOURCES_MAX; i++)
+        run->memory->of[i].is_new = false;
+}
+
 void np_run_learn(struct np_run *run, unsigned source, struct np_mark since, bool is_live)
 {
     if (!run->memory || !run->memory->is_kept || !np_sources[source]->files)
         return;
+    const bool is_new = !is_live && np_evidence_is_whole(&run->evidence, np_sources[source]->name);
     run->memory->of[source] =
-        (struct record){.since = since, .until = np_evidence_mark(&run->evidence), .is_new = !is_live};
-    run->memory->is_new = run->memory->is_new || !is_live;
+        (struct record){.since = since, .until = np_evidence_mark(&run->evidence), .is_new = is_new};
+    run->memory->is_new = run->memory->is_new || is_new;
 }
 
 /* What is new is written down only now: under the lock it may have been looked at again. NULL: it is no use. */
@@ -123,11 +132,19 @@ static struct np_text write_down(struct np_run *run, unsigned source, struct np_
     const struct record *record = &run->memory->of[source];
     struct np_buf whole = {.arena = scratch};
     np_pack_text(&whole, np_sources[source]->name);
-    if (!record->is_new)
-        np_buf_add(&whole, record->before.ptr, record->before.len);
-    else if (!np_reader_write_down(run->reader, source, &whole) ||
-             !np_evidence_write_down(&run->evidence, record->since, record->until, np_sources[source]->name, &whole))
+    if (!np_reader_write_down(run->reader, source, &whole) ||
+        !np_evidence_write_down(&run->evidence, record->since, record->until, np_sources[source]->name, &whole))
         return (struct np_text){0};
+    np_pack_sum(&whole);
+    return (struct np_text){whole.ptr, whole.len};
+}
+
+/* As it was read. */
+static struct np_text as_before(const struct record *record, const char *name, struct np_arena *scratch)
+{
+    struct np_buf whole = {.arena = scratch};
+    np_pack_text(&whole, name);
+    np_buf_add(&whole, record->before.ptr, record->before.len);
     np_pack_sum(&whole);
     return (struct np_text){whole.ptr, whole.len};
 }
@@ -139,27 +156,31 @@ static void keep_bytes(struct np_keeper *keeper, struct np_arena *scratch, struc
     np_host_keep_more(keeper, (struct np_text){packed.ptr, packed.len});
 }
 
-static bool keep_sources(struct np_run *run, struct np_keeper *keeper)
+static void keep_all(struct np_run *run, struct np_arena *scratch, const struct np_text *news)
 {
-    bool is_new = false;
-    for (unsigned i = 0; np_sources[i] && i < SOURCES_MAX; i++) {
-        const struct record *record = &run->memory->of[i];
-        struct np_arena *scratch = record->is_new || record->before.ptr ? np_arena_new() : NULL;
-        const struct np_text whole = scratch ? write_down(run, i, scratch) : (struct np_text){0};
-        is_new = is_new || (record->is_new && whole.ptr);
-        if (whole.ptr)
-            keep_bytes(keeper, scratch, whole);
-        np_arena_free(scratch);
-    }
-    return is_new;
+    struct np_keeper *keeper = np_host_keep(scratch, run->path);
+    if (!keeper)
+        return;
+    keep_bytes(keeper, scratch, np_text_of(run->memory->key));
+    for (unsigned i = 0; np_sources[i] && i < SOURCES_MAX; i++)
+        if (news[i].ptr)
+            keep_bytes(keeper, scratch, news[i]);
+        else if (run->memory->of[i].before.ptr)
+            keep_bytes(keeper, scratch, as_before(&run->memory->of[i], np_sources[i]->name, scratch));
+    np_host_keep_end(keeper);
 }
 
 void np_run_keep_memory(struct np_run *run)
 {
-    struct np_memory *memory = run->memory;
-    struct np_keeper *keeper = memory && memory->is_new ? np_host_keep(run->arena, run->path) : NULL;
-    if (!keeper)
-        return;
-    keep_bytes(keeper, run->arena, np_text_of(memory->key));
-    np_host_keep_end(keeper, keep_sources(run, keeper));
+    const struct np_memory *memory = run->memory;
+    struct np_text news[SOURCES_MAX] = {{0}};
+    struct np_arena *scratch = memory && memory->is_new ? np_arena_new() : NULL;
+    bool any = false;
+    for (unsigned i = 0; scratch && np_sources[i] && i < SOURCES_MAX; i++) {
+        news[i] = memory->of[i].is_new ? write_down(run, i, scratch) : news[i];
+        any = any || news[i].ptr;
+    }
+    if (any)
+        keep_all(run, scratch, news);
+    np_arena_free(scratch);
 }

@@ -156,7 +156,7 @@ static enum nextport_status look_at(struct np_run *run, struct np_look *look, un
     np_reader_ask_for(run->reader, i);
     np_reader_ask_for(run->given, i);
     look->is_live = dumps;
-    if (!dumps && np_run_recall(run, i))
+    if (!dumps && !look->thorough && np_run_recall(run, i))
         return NEXTPORT_OK;
     if (source->look(look, err) != NEXTPORT_OK)
         return np_wrap(err, "look at %s", source->name);
@@ -188,6 +188,8 @@ enum nextport_status np_run_look(struct np_run *run, const struct np_scope *scop
         else if (wanted && look_at(run, &look, i, err) != NEXTPORT_OK)
             return err->status;
     }
+    np_reader_ask_for(run->reader, NP_READER_NOBODY);
+    np_reader_ask_for(run->given, NP_READER_NOBODY);
     if (look.ret_os)
         run->os = look.ret_os;
     return NEXTPORT_OK;
@@ -197,6 +199,7 @@ void np_run_forget(struct np_run *run)
 {
     run->evidence.n_claims = run->evidence.n_sightings = run->evidence.n_facts = run->log.n_notes = 0;
     run->os = NULL;
+    np_run_forget_news(run);
     np_reader_begin_look(run->reader);
     if (run->given != run->reader)
         np_reader_begin_look(run->given);
@@ -267,9 +270,11 @@ enum nextport_status np_run_ledger_begin(struct np_run *run, bool make, bool *re
         return NEXTPORT_OK;
     if (!present && np_host_ledger_folder(run->path, run->place, err) != NEXTPORT_OK)
         return np_wrap(err, "make ledger %s", run->path);
-    if (np_lock_take(&run->lock, run->path, run->place, run->np->settings.wait_s, err) != NEXTPORT_OK)
+    const int64_t before = np_host_now(), wait_s = run->np->settings.wait_s - run->waited_s;
+    if (np_lock_take(&run->lock, run->path, run->place, wait_s > 0 ? wait_s : 0, err) != NEXTPORT_OK)
         return np_wrap(err, "lock ledger %s", run->path);
     run->actor.now = np_host_now(); /* the wait may have been long, and times of leases count from here */
+    run->waited_s += run->actor.now > before ? run->actor.now - before : 0;
     /* another process may have made it while we waited */
     if (!present && np_host_ledger_vet(run->path, run->place, true, &present, err) != NEXTPORT_OK)
         return np_wrap(err, "ledger %s", run->path);
@@ -399,9 +404,10 @@ enum nextport_status np_run_look_and_begin(struct np_run *run, const struct np_s
     if (np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
         return err->status;
     changed = np_run_changed(run);
-    if (changed && np_run_doubt(run)) {
+    if (changed && run->waited_s < run->np->settings.wait_s && np_run_doubt(run)) {
         step_back(run);
         np_run_forget(run);
+        run->dumped.n = 0;
         if (look_before_lock(run, declared, err) != NEXTPORT_OK ||
             np_run_ledger_begin(run, true, &present, err) != NEXTPORT_OK)
             return err->status;

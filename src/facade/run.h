@@ -41,6 +41,7 @@ struct np_run {
     enum np_place place;
     const struct np_ledger_ops *ops;
     struct np_lock *lock;
+    int64_t waited_s;         /* for the lock, before it was let go of again */
     struct np_ledger *ledger; /* open and begun */
     struct np_leases leases;
     struct np_probe *probe;
@@ -95,6 +96,8 @@ bool np_run_doubt(struct np_run *);
 bool np_run_recall(struct np_run *, unsigned source);
 /* It was looked at, and this is what has come of it; `is_live`: what would have to be asked again. */
 void np_run_learn(struct np_run *, unsigned source, struct np_mark since, bool is_live);
+/* What was learned in this request is gone. */
+void np_run_forget_news(struct np_run *);
 /* For the next request, if there is anything new. */
 void np_run_keep_memory(struct np_run *);
 

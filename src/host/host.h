@@ -109,7 +109,8 @@ const char *np_reader_command_of(struct np_reader *, const char *pid_file);
 
 /* From here on what was seen before does not count. */
 void np_reader_begin_look(struct np_reader *);
-/* For whom the next questions are asked: 0..63. */
+/* For whom the next questions are asked: a number below that of nobody in particular, or that. */
+enum { NP_READER_NOBODY = 63 };
 void np_reader_ask_for(struct np_reader *, unsigned asker);
 
 /* Did anything that was seen in this look change since? What was written within the last hundredths of a second before it
@@ -133,11 +134,11 @@ const char *np_host_view(struct np_arena *);
 /* What np_host_keep() kept last beside this ledger for this user. false: nothing, or somebody else may have written it. It may
  * be torn. */
 bool np_host_recall(struct np_arena *, const char *ledger, struct np_text *ret);
-/* As well as it can be done; it may be lost again. NULL: it cannot. To be ended; unless it is whole then, what was there stays. */
+/* As well as it can be done; it may be lost again. NULL: it cannot. To be ended, and until then what was there stays. */
 struct np_keeper;
 struct np_keeper *np_host_keep(struct np_arena *, const char *ledger);
 void np_host_keep_more(struct np_keeper *, struct np_text);
-void np_host_keep_end(struct np_keeper *, bool whole);
+void np_host_keep_end(struct np_keeper *);
 
 /* ---- Streams to programs of this machine ----------------------------------------------------------------------- */
 

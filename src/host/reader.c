@@ -7,6 +7,7 @@
 #include "base/pack.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,8 @@ enum {
 /* What was asked about a path. */
 enum way {
     BY_STAMP,    /* what lies there: it was read, listed or found missing */
-    BY_PRESENCE, /* is there anything? */
+    BY_TARGET,   /* does it lead to anything? */
+    BY_PRESENCE, /* has anything that name? */
     BY_COMMAND,  /* how was the process started whose number is in the file? */
     N_WAYS
 };
@@ -95,8 +97,8 @@ const char *np_reader_shown(struct np_reader *reader, const char *path)
 
 static bool is_same(const struct np_stamp *a, const struct np_stamp *b)
 {
-    return a->present == b->present && a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->written == b->written && a->changed == b->changed;
+    return a->present == b->present && a->reason == b->reason && a->device == b->device && a->inode == b->inode &&
+           a->size == b->size && a->written == b->written && a->changed == b->changed && a->mount == b->mount;
 }
 
 /* Keeps one stamp for each path, the last. To be called before the bytes are read: what is written later shows. The path
@@ -126,11 +128,11 @@ static void remember(struct np_reader *reader, enum way way, const char *path, c
     remember_kept(reader, way, seen ? seen->path : np_strdup(reader->arena, path), stamp);
 }
 
-/* What cannot be looked at counts as absent, as it did then. */
 static struct np_stamp stamp_at(const struct np_reader *reader, const char *path)
 {
     struct np_stamp stamp = {0};
-    return np_disk_look(&reader->disk, path, &stamp) == 0 ? stamp : (struct np_stamp){0};
+    const int reason = np_disk_look(&reader->disk, path, &stamp);
+    return reason == 0 ? stamp : (struct np_stamp){.reason = np_disk_is_absent(reason) ? 0 : reason};
 }
 
 /* Nothing at all needs no second look. */
@@ -152,6 +154,10 @@ static struct np_stamp look_again(const struct np_reader *reader, enum way way, 
 {
     if (way == BY_PRESENCE)
         return (struct np_stamp){.present = np_host_exists(path)};
+    if (way == BY_TARGET) {
+        const struct np_stamp stamp = stamp_at(reader, path);
+        return (struct np_stamp){.present = stamp.present, .reason = stamp.reason};
+    }
     if (way == BY_COMMAND)
         return stamp_of_command(np_host_command_of(reader->arena, path));
     return stamp_at(reader, path);
@@ -219,8 +225,10 @@ static bool times_tell(struct trust *trust, const struct seen *seen)
     const char *slash = strrchr(seen->path, '/');
     if (seen->way == BY_COMMAND)
         return true;
-    if (seen->way == BY_PRESENCE)
+    if (seen->way == BY_PRESENCE || seen->way == BY_TARGET)
         return np_disk_times_tell(seen->path);
+    if (np_stamp_is_ambiguous(&seen->stamp))
+        return false;
     if (seen->stamp.present)
         return may_trust(trust, np_sprintf(trust->arena, "%" PRIu64, seen->stamp.device), seen->path);
     const char *folder = slash ? np_strndup(trust->arena, seen->path, (size_t)(slash - seen->path) + 1) : ".";
@@ -230,6 +238,7 @@ static bool times_tell(struct trust *trust, const struct seen *seen)
 static void write_stamp(struct np_buf *buf, const struct np_stamp *stamp)
 {
     np_pack_number(buf, stamp->present);
+    np_pack_number(buf, (unsigned)stamp->reason);
     if (!stamp->present)
         return;
     np_pack_number(buf, stamp->device);
@@ -237,11 +246,13 @@ static void write_stamp(struct np_buf *buf, const struct np_stamp *stamp)
     np_pack_number(buf, stamp->size);
     np_pack_number(buf, (uint64_t)stamp->written);
     np_pack_number(buf, (uint64_t)stamp->changed);
+    np_pack_number(buf, stamp->mount);
 }
 
 static struct np_stamp read_stamp(struct np_unpack *unpack)
 {
     struct np_stamp stamp = {.present = np_unpack_number(unpack, 1)};
+    stamp.reason = (int)np_unpack_number(unpack, INT_MAX);
     if (!stamp.present)
         return stamp;
     stamp.device = np_unpack_number(unpack, UINT64_MAX);
@@ -249,6 +260,7 @@ static struct np_stamp read_stamp(struct np_unpack *unpack)
     stamp.size = np_unpack_number(unpack, UINT64_MAX);
     stamp.written = (int64_t)np_unpack_number(unpack, UINT64_MAX);
     stamp.changed = (int64_t)np_unpack_number(unpack, UINT64_MAX);
+    stamp.mount = np_unpack_number(unpack, UINT64_MAX);
     return stamp;
 }
 
@@ -267,7 +279,7 @@ bool np_reader_write_down(struct np_reader *reader, unsigned asker, struct np_bu
     for (const struct seen *seen = reader->seen; seen; seen = seen->next) {
         if (!is_seen_by(reader, seen, asker))
             continue;
-        if (seen->settling || seen->moved || seen->stamp.vague || !times_tell(&trust, seen))
+        if (seen->settling || seen->moved || !times_tell(&trust, seen))
             return false;
         np_pack_number(ret, seen->way);
         np_pack_text(ret, seen->path);
@@ -614,8 +626,8 @@ static void glob_keep_present(struct glob *glob, const char *path)
     struct np_stamp stamp;
     const int reason = np_disk_look(&glob->reader->disk, path, &stamp);
     if (reason == 0) {
-        if (!glob->reader->disk.root)
-            np_reader_exists(glob->reader, path);
+        stamp = (struct np_stamp){.present = true};
+        remember(glob->reader, BY_TARGET, path, &stamp);
         glob_keep(glob, path);
         return;
     }

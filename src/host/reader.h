@@ -20,10 +20,14 @@ struct np_disk {
 /* Identity of a file's content; present = false: there was none. Device, inode and times in whatever units. */
 struct np_stamp {
     bool present;
+    int reason;           /* why it cannot be looked at; 0: it can, or there is nothing */
     bool vague;           /* its times do not tell when it was changed */
     const char *not_file; /* what it is instead of a regular file ("a folder"), static; NULL: it is one */
     uint64_t device, inode, size;
     int64_t written, changed;
+    /* Of something with coarse times: which mount it is on, by a number that the system gives no other one before it is started
+     * again; 0: not told. */
+    uint64_t mount;
 };
 
 /* Do the times of what is at `path`, or may come to be there, tell of every change, whoever makes it? Not where another machine
@@ -32,6 +36,9 @@ bool np_disk_times_tell(const char *path);
 
 /* May a later change leave the same stamp, because this one is so fresh? */
 bool np_stamp_settles(const struct np_stamp *);
+/* May another file have this stamp, because times are kept in whole seconds, or were made up with an image that has been
+ * exchanged? */
+bool np_stamp_is_ambiguous(const struct np_stamp *);
 
 /* Opens `root`, as it was given, as disk->folder. */
 enum nextport_status np_disk_open_root(struct np_disk *, const char *root, struct nextport_error *);

@@ -43,6 +43,13 @@ def watching(*folders):
         os.close(fd)
 
 
+def taken_by(done, source):
+    """The ports of a source that an answer passed over."""
+    assert done.status == 0, done
+    return {port for row in done.json["rejected"] if row["source"] == source
+            for port in range(row["first"], row["last"] + 1)}
+
+
 class Machine:
     """An nginx.conf with a folder of sites, and the requests beside them."""
 
@@ -60,9 +67,7 @@ class Machine:
     def ask(self, *more):
         """One more port; returns those of the sites, as this request saw them."""
         done = self.nextport("next", "--format", "json", "--nginx-config", self.main, *more)
-        assert done.status == 0, done
-        taken = {port for row in done.json["rejected"] if row["source"] == "nginx"
-                 for port in range(row["first"], row["last"] + 1)}
+        taken = taken_by(done, "nginx")
         assert done.json["ports"][0]["port"] not in taken
         return taken
 
@@ -196,6 +201,40 @@ def test_what_changes_while_the_lock_is_waited_for_counts(machine, program, ledg
     assert json.loads(out)["ports"][0]["port"] > 49500
 
 
+def test_a_condition_that_asks_for_a_file_is_asked_again(nextport, tmp_path):
+    """Apache's <IfFile> reads nothing of the file, and follows links to it."""
+    flag, target, main = tmp_path / "flag", tmp_path / "maintenance", tmp_path / "httpd.conf"
+    main.write_text(f'ServerRoot {tmp_path}\n<IfFile "{flag}">\nListen 49000\n</IfFile>\nListen 49001\n')
+    target.touch()
+    flag.symlink_to(target)
+
+    def taken():
+        return taken_by(nextport("next", "--apache-config", main, "--format", "json"), "apache")
+
+    assert nextport("next", "--count", 10).status == 0
+    for _ in range(4):
+        assert taken() == {49000, 49001}
+        time.sleep(0.01)
+    target.unlink()
+    assert taken() == {49001}
+    target.touch()
+    assert taken() == {49000, 49001}
+
+
+def test_what_comes_to_where_a_user_may_not_look_is_said(as_nobody, open_folder):
+    main = open_folder / "nginx.conf"
+    main.write_text("events { }\nhttp { include later/*.conf; }\n")
+    home = open_folder / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, 65534, 65534)
+    words = ("next", "--ledger", home / "ledger.db", "--nginx-config", main)
+    for _ in range(4):
+        assert b"permission denied" not in as_nobody(*words, HOME=home).err
+        time.sleep(0.01)
+    (open_folder / "later").mkdir(mode=0o700)
+    assert b"permission denied" in as_nobody(*words, HOME=home).err
+
+
 def test_other_settings_are_other_eyes(machine, tmp_path):
     machine.site("a", 49000)
     machine.settle()
@@ -305,3 +344,47 @@ def test_nginx_that_is_started_with_another_file_is_noticed(machine, tmp_path):
         child.kill()
         child.wait()
     assert machine.ask("--range", "49100-49200") == set()
+
+
+IMAGES = """
+set -e
+mount -t tmpfs none /mnt
+mkdir -p /mnt/from/sites /mnt/image /mnt/below /mnt/seen
+for number in 1 2; do
+    echo "server { listen 4900$number; }" >/mnt/from/sites/a.conf
+    touch -d @1 /mnt/from/sites/a.conf /mnt/from/sites /mnt/from
+    truncate -s 1M /mnt/$number.img
+    mke2fs -q -t ext4 -O ^has_journal -I 256 -d /mnt/from /mnt/$number.img
+    for path in / /sites /sites/a.conf; do
+        debugfs -w -R "set_inode_field $path ctime 19700102000000" /mnt/$number.img 2>/dev/null
+        debugfs -w -R "set_inode_field $path ctime_extra 0" /mnt/$number.img 2>/dev/null
+    done
+done
+show() {
+    mount -o loop,ro /mnt/$1.img /mnt/image
+    mount -t overlay -o ro,lowerdir=/mnt/image:/mnt/below none /mnt/seen
+    stat -c "%d %i %s %.9Y %.9Z" /mnt/seen/sites/a.conf
+}
+ask() {
+    "$PROGRAM" next --nginx-config "$MAIN" --range 49001-49010 --quiet
+    sleep 0.05
+}
+show 1; ask; ask
+umount /mnt/seen /mnt/image
+show 2; ask
+"""
+
+
+def test_an_image_that_looks_as_the_last_one_did_is_another(program, ledger, tmp_path):
+    """As extensions of a system are: built with the same times, and put in the place of one another while it runs."""
+    main = tmp_path / "nginx.conf"
+    main.write_text("events { }\nhttp { include /mnt/seen/sites/*.conf; }\n")
+    done = subprocess.run(["unshare", "--mount", "--propagation", "private", "bash", "-c", IMAGES], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+                          env=dict(os.environ, PROGRAM=program, MAIN=str(main), NEXTPORT_LEDGER=str(ledger),
+                                   NEXTPORT_CONFIG=os.devnull, PATH=f"{os.environ['PATH']}:/usr/sbin:/sbin"))
+    if done.returncode != 0:
+        pytest.skip(f"no images can be mounted here: {done.stderr}")
+    before, first, second, after, third = done.stdout.splitlines()
+    assert before == after, "the images should not be told apart by this"
+    assert (first, second, third) == ("49002", "49003", "49001"), done

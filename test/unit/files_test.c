@@ -491,6 +491,45 @@ static void what_was_missing_is_noticed_when_it_comes_and_what_was_there_when_it
     assert_false(is_still_so(image, written));
 }
 
+/* For somebody who may not look there it would be as missing as before. */
+static void what_was_missing_is_noticed_when_it_comes_to_where_one_may_not_look(void **state)
+{
+    struct image *image = *state;
+    if (geteuid() != 0)
+        skip();
+    const struct np_text written = written_down(image);
+    image_add_folder(image, "/closed");
+    assert_int_equal(chmod(image_in(image, "/closed"), 0700), 0);
+    assert_int_equal(seteuid(NOBODY), 0);
+    const bool before = is_still_so(image, written);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(symlink(image_in(image, "/closed/file"), image_in(image, "/etc/none")), 0);
+    assert_int_equal(seteuid(NOBODY), 0);
+    const bool after = is_still_so(image, written);
+    assert_int_equal(seteuid(0), 0);
+    assert_true(before);
+    assert_false(after);
+    assert_int_equal(unlink(image_in(image, "/etc/none")), 0);
+    assert_int_equal(symlink("none", image_in(image, "/etc/none")), 0); /* goes round */
+    assert_false(is_still_so(image, written));
+}
+
+static void a_link_that_leads_nowhere_any_more_is_noticed(void **state)
+{
+    struct image *image = *state;
+    struct np_buf buf = {.arena = image->arena};
+    image_add_file(image, "/etc/target", "");
+    add_link(image, "/etc/flag", "target");
+    image_open_reader(image, NULL);
+    assert_string_equal(image_match(image, image_in(image, "/etc/flag")),
+                        np_sprintf(image->arena, " %s", image_in(image, "/etc/flag")));
+    assert_true(np_reader_write_down(image->reader, 0, &buf));
+    const struct np_text written = {buf.ptr, buf.len};
+    assert_true(is_still_so(image, written));
+    assert_int_equal(unlink(image_in(image, "/etc/target")), 0);
+    assert_false(is_still_so(image, written));
+}
+
 static void a_process_that_is_another_now_is_noticed(void **state)
 {
     struct image *image = *state;
@@ -608,6 +647,8 @@ int main(void)
         image_test(what_was_seen_is_still_so_until_anything_of_it_changes),
         image_test(a_file_with_the_size_and_times_of_the_old_one_is_another),
         image_test(what_was_missing_is_noticed_when_it_comes_and_what_was_there_when_it_goes),
+        image_test(what_was_missing_is_noticed_when_it_comes_to_where_one_may_not_look),
+        image_test(a_link_that_leads_nowhere_any_more_is_noticed),
         image_test(a_process_that_is_another_now_is_noticed),
         image_test(a_link_that_leads_elsewhere_is_noticed),
         image_test(what_is_fresh_is_not_written_down),

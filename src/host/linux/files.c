@@ -15,9 +15,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8 */
+#endif
 
 enum {
     TRIES = 8, /* RESOLVE_IN_ROOT gives EAGAIN while somebody renames folders */
@@ -117,9 +122,9 @@ const int np_disk_broken_name = EILSEQ;
 
 /* ---- Stamps --------------------------------------------------------------------------------------------------- */
 
-static int64_t nanoseconds(struct timespec time)
+static int64_t nanoseconds(int64_t s, int64_t ns)
 {
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+    return s * 1000000000 + ns;
 }
 
 static const char *not_file(mode_t mode)
@@ -137,34 +142,80 @@ static const char *not_file(mode_t mode)
     return "something else";
 }
 
-static struct np_stamp stamp_of(const struct stat *st)
+/* In whole seconds: of a file system without room for fractions, or of an image, where builders set all times to one. */
+static bool is_coarse(const struct np_stamp *stamp)
 {
-    return (struct np_stamp){.present = true,
-                             .not_file = not_file(st->st_mode),
-                             .device = st->st_dev,
-                             .inode = st->st_ino,
-                             .size = (uint64_t)st->st_size,
-                             .written = nanoseconds(st->st_mtim),
-                             .changed = nanoseconds(st->st_ctim)};
+    return stamp->changed % 1000000000 == 0;
 }
 
-/* File times advance in ticks (10 ms at most), or where a file system has no more room in whole seconds: what was written in
- * the one in which it was read may be written again without a new time. */
+bool np_stamp_is_ambiguous(const struct np_stamp *stamp)
+{
+    return stamp->present && is_coarse(stamp) && !stamp->mount;
+}
+
+static struct np_stamp stamp_of(const struct statx *st)
+{
+    struct np_stamp stamp = {.present = true,
+                             .not_file = not_file(st->stx_mode),
+                             .device = makedev(st->stx_dev_major, st->stx_dev_minor),
+                             .inode = st->stx_ino,
+                             .size = st->stx_size,
+                             .written = nanoseconds(st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec),
+                             .changed = nanoseconds(st->stx_ctime.tv_sec, st->stx_ctime.tv_nsec)};
+    if (is_coarse(&stamp) && st->stx_mask & STATX_MNT_ID_UNIQUE)
+        stamp.mount = st->stx_mnt_id;
+    return stamp;
+}
+
+/* What statx() tells where a container forbids it. */
+static struct statx without_mount(const struct stat *st)
+{
+    return (struct statx){.stx_mode = (uint16_t)st->st_mode,
+                          .stx_dev_major = major(st->st_dev),
+                          .stx_dev_minor = minor(st->st_dev),
+                          .stx_ino = st->st_ino,
+                          .stx_size = (uint64_t)st->st_size,
+                          .stx_mtime = {.tv_sec = st->st_mtim.tv_sec, .tv_nsec = (uint32_t)st->st_mtim.tv_nsec},
+                          .stx_ctime = {.tv_sec = st->st_ctim.tv_sec, .tv_nsec = (uint32_t)st->st_ctim.tv_nsec}};
+}
+
+/* Of what is at `path`, or where that is empty of `fd`. */
+static int stamp_at(int fd, const char *path, struct np_stamp *ret)
+{
+    const int flags = *path ? 0 : AT_EMPTY_PATH;
+    struct statx more;
+    struct stat st;
+    if (statx(fd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID_UNIQUE, &more) != 0) {
+        if ((errno != ENOSYS && errno != EPERM) || fstatat(fd, path, &st, flags) != 0)
+            return errno;
+        more = without_mount(&st);
+    }
+    *ret = stamp_of(&more);
+    return 0;
+}
+
+static int64_t clock_now(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return nanoseconds(now.tv_sec, now.tv_nsec);
+}
+
+/* File times are taken from the coarse clock, which advances in ticks (10 ms at most), or kept in whole seconds: what was
+ * written in the one in which it was read may be written again without a new time. */
 bool np_stamp_settles(const struct np_stamp *stamp)
 {
-    const int64_t second = 1000000000, two_ticks = 20 * 1000000;
-    const int64_t grain = stamp->changed % second == 0 ? 2 * second : two_ticks;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return stamp->present && stamp->changed + grain >= nanoseconds(now) && stamp->changed <= nanoseconds(now);
+    const int64_t two_seconds = INT64_C(2000000000), two_ticks = 20 * 1000000;
+    const int64_t grain = is_coarse(stamp) ? two_seconds : two_ticks;
+    return stamp->present && stamp->changed + grain >= clock_now(CLOCK_REALTIME_COARSE) &&
+           stamp->changed <= clock_now(CLOCK_REALTIME);
 }
 
-/* File systems whose content only this machine changes, and whose times have fractions of a second. */
+/* File systems whose content only this machine changes, file by file: not those of images, which are exchanged whole. */
 static bool is_own(const struct statfs *fs)
 {
-    static const uint32_t types[] = {
-        EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,     F2FS_SUPER_MAGIC, 0x2fc12fc1 /* ZFS */,
-        TMPFS_MAGIC,      RAMFS_MAGIC,     OVERLAYFS_SUPER_MAGIC, SQUASHFS_MAGIC,   EROFS_SUPER_MAGIC_V1};
+    static const uint32_t types[] = {EXT4_SUPER_MAGIC,     XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, F2FS_SUPER_MAGIC,
+                                     0x2fc12fc1 /* ZFS */, TMPFS_MAGIC,     RAMFS_MAGIC,       OVERLAYFS_SUPER_MAGIC};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if ((uint32_t)fs->f_type == types[i])
             return true;
@@ -196,22 +247,13 @@ bool np_disk_times_tell(const char *path)
 
 int np_disk_stamp(intptr_t file, struct np_stamp *ret)
 {
-    struct stat st;
-    if (fstat((int)file, &st) != 0)
-        return errno;
-    *ret = stamp_of(&st);
-    return 0;
+    return stamp_at((int)file, "", ret);
 }
 
 int np_disk_look(const struct np_disk *disk, const char *path, struct np_stamp *ret)
 {
-    struct stat st;
-    if (!disk->root) {
-        if (stat(path, &st) != 0)
-            return errno;
-        *ret = stamp_of(&st);
-        return 0;
-    }
+    if (!disk->root)
+        return *path ? stamp_at(AT_FDCWD, path, ret) : ENOENT;
     int fd = open_below(disk, path, O_PATH);
     if (fd < 0)
         return errno;

@@ -64,7 +64,8 @@ static uint64_t build_id(void)
     return id;
 }
 
-/* Rights to files come of the user, the groups and the capabilities. */
+/* Rights to files come of the user, the groups and the capabilities. After a power cut files may have the times of what was
+ * written last, and not the content, so nothing counts beyond a start of the system. */
 const char *np_host_view(struct np_arena *arena)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -72,11 +73,12 @@ const char *np_host_view(struct np_arena *arena)
     gid_t groups[NGROUPS_MAX / 64];
     const int n = getgroups(sizeof groups / sizeof *groups, groups);
     const uint64_t id = build_id();
+    const char *boot = np_host_boot(arena);
     struct np_buf view = {.arena = arena};
-    if (n < 0 || !id || syscall(SYS_capget, &header, have) != 0)
+    if (n < 0 || !id || !boot || syscall(SYS_capget, &header, have) != 0)
         return NULL;
-    np_buf_printf(&view, "%" PRIx64 " %u:%u %x%08x", id, (unsigned)geteuid(), (unsigned)getegid(), have[1].effective,
-                  have[0].effective);
+    np_buf_printf(&view, "%" PRIx64 " %s %u:%u %x%08x", id, boot, (unsigned)geteuid(), (unsigned)getegid(),
+                  have[1].effective, have[0].effective);
     for (int i = 0; i < n; i++)
         np_buf_printf(&view, " %u", (unsigned)groups[i]);
     return view.ptr;
@@ -114,6 +116,7 @@ bool np_host_recall(struct np_arena *arena, const char *ledger, struct np_text *
 struct np_keeper {
     const char *path, *made;
     int fd;
+    size_t written;
     bool failed;
 };
 
@@ -132,13 +135,15 @@ struct np_keeper *np_host_keep(struct np_arena *arena, const char *ledger)
 
 void np_host_keep_more(struct np_keeper *keeper, struct np_text bytes)
 {
-    keeper->failed = keeper->failed || write(keeper->fd, bytes.ptr, bytes.len) != (ssize_t)bytes.len;
+    keeper->written += bytes.len;
+    keeper->failed =
+        keeper->failed || keeper->written > MEMORY_MAX || write(keeper->fd, bytes.ptr, bytes.len) != (ssize_t)bytes.len;
 }
 
 /* Not flushed: what a power cut leaves of it is known by its sum, and made again. */
-void np_host_keep_end(struct np_keeper *keeper, bool whole)
+void np_host_keep_end(struct np_keeper *keeper)
 {
     close(keeper->fd);
-    if (!whole || keeper->failed || rename(keeper->made, keeper->path) != 0)
+    if (keeper->failed || rename(keeper->made, keeper->path) != 0)
         unlink(keeper->made);
 }

@@ -39,7 +39,7 @@ void np_host_keep_more(struct np_keeper *keeper, struct np_text bytes)
     (void)keeper, (void)bytes;
 }
 
-void np_host_keep_end(struct np_keeper *keeper, bool whole)
+void np_host_keep_end(struct np_keeper *keeper)
 {
-    (void)keeper, (void)whole;
+    (void)keeper;
 }

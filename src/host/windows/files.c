@@ -321,6 +321,11 @@ int np_disk_stamp(intptr_t handle, struct np_stamp *ret)
 }
 
 /* Nothing is kept here from one request to the next. */
+bool np_stamp_is_ambiguous(const struct np_stamp *stamp)
+{
+    return stamp->present;
+}
+
 bool np_disk_times_tell(const char *path)
 {
     (void)path;
