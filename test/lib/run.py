@@ -268,7 +268,7 @@ def judge_case(tally, what, case):
 
 
 def cli(tally, length, builds):
-    own = ("test_race.py", "test_project.py", "test_allocation.py", "test_model.py")
+    own = ("test_race.py", "test_project.py", "test_allocation.py", "test_model.py", "test_memory_walk.py")
     files = [path for path in sorted((ROOT / "test" / "cli").glob("test_*.py")) if path.name not in own]
     for name in builds:
         pytest(tally, "cli", name, files)
@@ -280,10 +280,11 @@ def race(tally, length, builds):
 
 
 def model(tally, length, builds):
-    """What was thought out, tried: every order of steps in a model, and a walk at random with the real program."""
+    """What was thought out, tried: every order of steps in a model, and walks at random with the real program."""
     for name in [name for name in builds if name in length.steps]:
         steps = os.environ.get("NEXTPORT_STEPS", str(length.steps[name]))
-        pytest(tally, "model", name, [ROOT / "test/cli/test_model.py"], NEXTPORT_STEPS=steps)
+        pytest(tally, "model", name, [ROOT / "test/cli" / f"test_{walk}.py" for walk in ("model", "memory_walk")],
+               NEXTPORT_STEPS=steps)
     if "release" in builds:
         pytest(tally, "allocation", "release", [ROOT / "test/cli/test_allocation.py"])
 
