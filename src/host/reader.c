@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    GLOB_MATCHES = 10000,  /* more than any server's folder of sites; a bound on what an image can make us do */
+    GLOB_MATCHES = 100000, /* more than any server's folder of sites; a bound on what an image can make us do */
     GLOB_ENTRIES = 200000, /* names looked at for one pattern */
     FIRST_READ = 4096,     /* for files that do not know their size, as in /proc */
 };

@@ -127,19 +127,19 @@ static bool take_quoted(struct np_cursor *c, struct word *word)
     return false;
 }
 
-/* A brace that follows a dollar is part of the word: ${name}. */
+/* Braces that follow a dollar are part of the word: ${name}. */
 static void take_plain(struct np_cursor *c, struct word *word)
 {
     const char *begin = c->at;
     bool dollar = false;
     for (int byte; (byte = np_cursor_peek(c)) >= 0;) {
-        if (is_template(c)) {
+        if (!dollar && is_template(c)) {
             skip_template(c);
             continue;
         }
         if (is_blank(byte) || byte == ';' || (byte == '{' && !dollar))
             break;
-        dollar = byte == '$';
+        dollar = byte == '$' || (dollar && byte == '{');
         np_cursor_next(c);
         if (byte == '\\') {
             word->escaped = true;

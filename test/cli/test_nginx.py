@@ -96,6 +96,8 @@ GRAMMAR = {
                                 "server { listen 7001 so_keepalive=on backlog=5 bind; return x; } }",
     "every parameter": "http { server { listen 127.0.0.1:7001 default_server backlog=511 rcvbuf=8k sndbuf=8k bind "
                        "so_keepalive=30m::10 deferred reuseport fastopen=10; listen [::]:7002 ipv6only=on http2; } }",
+    "nothing is included": "http { include /dev/null; server { listen 7001; include /dev/null; } }",
+    "braces behind a dollar": "env A=${{;\nhttp { server { listen 7001; server_name ${{a; }}\nworker_rlimit_nofile 100;",
     "patterns of includes": "http { include {here}/sites/[!a].conf; include sites/?.conf; include \"with blank/*\"; "
                             "include linked-folder/*.conf; include {here}/*/two; }",
     "includes": "http { include sites/*.conf; include {here}/more/one; server { include more/listen; } }",
@@ -225,6 +227,14 @@ def test_a_file_is_named_from_where_one_stands(nextport, folder):
     done = nextport("used", "--range", "7000-7999", "--source", "nginx", "--nginx-config", "nginx/nginx.conf",
                     "--format", "json", cwd=folder.parent)
     assert [claim["first"] for claim in done.json["claims"]] == [7101, 7102, 7104, 7105]
+
+
+def test_a_file_whose_path_looks_like_a_pattern_is_read(nextport, tmp_path):
+    for name, port in (("a[1]", 7001), ("a1", 7002)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "nginx.conf").write_text(f"events {{ }} http {{ server {{ listen {port}; }} }}")
+    found = claims(nextport, "nginx", "--nginx-config", tmp_path / "a[1]" / "nginx.conf")
+    assert {7001, 7002} <= {claim["first"] for claim in found}
 
 
 def test_a_missing_file_that_was_named_gives_no_port(nextport, tmp_path):

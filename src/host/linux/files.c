@@ -153,10 +153,16 @@ bool np_stamp_is_ambiguous(const struct np_stamp *stamp)
     return stamp->present && is_coarse(stamp) && !stamp->mount;
 }
 
+/* /dev/null, which people include for nothing, and link names to that shall have no file. */
+static bool is_empty_device(const struct statx *st)
+{
+    return S_ISCHR(st->stx_mode) && st->stx_rdev_major == 1 && st->stx_rdev_minor == 3;
+}
+
 static struct np_stamp stamp_of(const struct statx *st)
 {
     struct np_stamp stamp = {.present = true,
-                             .not_file = not_file(st->stx_mode),
+                             .not_file = is_empty_device(st) ? NULL : not_file(st->stx_mode),
                              .device = makedev(st->stx_dev_major, st->stx_dev_minor),
                              .inode = st->stx_ino,
                              .size = st->stx_size,
@@ -171,6 +177,8 @@ static struct np_stamp stamp_of(const struct statx *st)
 static struct statx without_mount(const struct stat *st)
 {
     return (struct statx){.stx_mode = (uint16_t)st->st_mode,
+                          .stx_rdev_major = major(st->st_rdev),
+                          .stx_rdev_minor = minor(st->st_rdev),
                           .stx_dev_major = major(st->st_dev),
                           .stx_dev_minor = minor(st->st_dev),
                           .stx_ino = st->st_ino,
