@@ -186,6 +186,15 @@ static size_t utf8_step(const unsigned char *p, size_t left)
     return n;
 }
 
+/* A character has four bytes at most: what goes on for longer is none, and may be cut anywhere. */
+size_t np_text_cut(struct np_text text, size_t most)
+{
+    size_t n = text.len < most ? text.len : most;
+    for (unsigned i = 0; i < 3 && n < text.len && n > 0 && ((unsigned char)text.ptr[n] & 0xc0) == 0x80; i++)
+        n--;
+    return n;
+}
+
 bool np_utf8_valid(struct np_text text)
 {
     const unsigned char *p = (const unsigned char *)text.ptr;

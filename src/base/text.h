@@ -36,6 +36,8 @@ bool np_text_duration(struct np_text, int64_t *ret_s);
 #define NP_DURATION_MAX INT64_C(315360000)
 
 bool np_utf8_valid(struct np_text);
+/* How many bytes of it to take, `most` or a little less, so that no character is cut in two. */
+size_t np_text_cut(struct np_text, size_t most);
 
 /* The candidate nearest to `word` (edit distance), or NULL when none is near enough to be what was meant.
  * `candidate(ctx, i)` gives the i-th, NULL at the end. */

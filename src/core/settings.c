@@ -506,7 +506,8 @@ static enum nextport_status parse_value(struct ini *ini, struct np_text line, st
     int slot = slot_of(s, full);
     if (slot < 0)
         return unknown(s, full, origin, err);
-    if (ini->set_in[slot] && !table[slot].list)
+    const bool is_list = slot < N_SETTINGS && table[slot].list; /* behind the table are the policies */
+    if (ini->set_in[slot] && !is_list)
         return np_fail(err, NEXTPORT_INPUT, "%s: %s was set already in line %u", origin, full, ini->set_in[slot]);
     ini->set_in[slot] = ini->line;
     const char *what = np_sprintf(s->arena, "%s: %s", origin, full);

@@ -61,11 +61,7 @@ enum nextport_status np_run_done(struct np_run *run, bool keep, struct nextport_
 void np_run_asked(struct np_run *run, const char *text)
 {
     enum { LIMIT = 1000 };
-    size_t n = text ? strlen(text) : 0;
-    if (n > LIMIT)
-        for (n = LIMIT; n && ((unsigned char)text[n] & 0xc0) == 0x80;) /* not within a character */
-            n--;
-    run->actor.request = text ? np_strndup(run->arena, text, n) : NULL;
+    run->actor.request = text ? np_strndup(run->arena, text, np_text_cut(np_text_of(text), LIMIT)) : NULL;
 }
 
 enum nextport_status np_run_pool(struct np_run *run, struct nextport_error *err)

@@ -54,12 +54,10 @@ static void warn(struct container *c, const char *origin, unsigned line, const c
 /* A text cut where it is longer than any that an engine takes. */
 static const char *cut(struct np_arena *arena, const char *text)
 {
-    size_t n = text ? strlen(text) : 0;
-    if (n <= SHOWN_MAX)
+    const struct np_text whole = np_text_of(text ? text : "");
+    if (whole.len <= SHOWN_MAX)
         return text;
-    for (n = SHOWN_MAX; n && ((unsigned char)text[n] & 0xc0) == 0x80; n--)
-        continue;
-    return np_sprintf(arena, "%.*s...", (int)n, text);
+    return np_sprintf(arena, "%.*s...", (int)np_text_cut(whole, SHOWN_MAX), text);
 }
 
 /* ---- Reading ---------------------------------------------------------------------------------------------------- */

@@ -85,12 +85,10 @@ static void warn(struct iis *iis, const char *file, unsigned line, const char *f
 /* A copy, cut where a text is longer than any that IIS takes. */
 static const char *keep(struct iis *iis, const char *text)
 {
-    size_t n = strlen(text);
-    if (n <= SHOWN_MAX)
-        return np_strndup(iis->ret->arena, text, n);
-    for (n = SHOWN_MAX; ((unsigned char)text[n] & 0xc0) == 0x80; n--)
-        continue;
-    return np_sprintf(iis->ret->arena, "%.*s...", (int)n, text);
+    const struct np_text whole = np_text_of(text);
+    if (whole.len <= SHOWN_MAX)
+        return np_text_dup(iis->ret->arena, whole);
+    return np_sprintf(iis->ret->arena, "%.*s...", (int)np_text_cut(whole, SHOWN_MAX), text);
 }
 
 /* How a person would name a path. */

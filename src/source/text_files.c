@@ -122,10 +122,7 @@ const char *np_files_text(struct np_files *files, struct np_text text)
 {
     if (text.len <= SHOWN_MAX)
         return np_text_dup(files->ret->arena, text);
-    size_t n = SHOWN_MAX;
-    while (((unsigned char)text.ptr[n] & 0xc0) == 0x80)
-        n--;
-    return np_sprintf(files->ret->arena, "%.*s...", (int)n, text.ptr);
+    return np_sprintf(files->ret->arena, "%.*s...", (int)np_text_cut(text, SHOWN_MAX), text.ptr);
 }
 
 void np_files_claim(struct np_files *files, struct np_position at, struct nextport_claim claim)

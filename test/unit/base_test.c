@@ -120,6 +120,17 @@ static void utf8_refuses_overlong_forms_surrogates_and_cut_sequences(void **stat
     assert_true(np_utf8_valid(np_text_of("Kaufhaus \xc3\x9c \xe2\x82\xac \xf0\x9f\x98\x80")));
 }
 
+static void a_text_is_cut_between_characters(void **state)
+{
+    (void)state;
+    static const char text[] = "a\xc3\xa4\xf0\x9f\x98\x80z", endless[] = "\x89\x89\x89\x89\x89\x89\x89\x89";
+    static const size_t expected[] = {0, 1, 1, 3, 3, 3, 3, 7, 8, 8};
+    for (size_t most = 0; most < sizeof expected / sizeof *expected; most++)
+        assert_int_equal(np_text_cut(np_text_of(text), most), expected[most]);
+    for (size_t most = 0; most < 8; most++) /* no characters: anywhere, but never before the beginning */
+        assert_in_range(np_text_cut(np_text_of(endless), most), most > 3 ? most - 3 : 0, most);
+}
+
 static void the_nearest_word_is_what_was_meant_or_nothing(void **state)
 {
     (void)state;
@@ -302,6 +313,7 @@ int main(void)
         cmocka_unit_test(durations_have_a_unit_and_a_bound),
         cmocka_unit_test(splitting_yields_empty_parts_too),
         cmocka_unit_test(utf8_refuses_overlong_forms_surrogates_and_cut_sequences),
+        cmocka_unit_test(a_text_is_cut_between_characters),
         cmocka_unit_test(the_nearest_word_is_what_was_meant_or_nothing),
         cmocka_unit_test(no_text_equals_only_no_text),
         cmocka_unit_test(foreign_text_cannot_steer_a_log),

@@ -97,6 +97,7 @@ static void a_mistake_is_named_with_its_line_and_the_nearest_word(void **state)
         {"\n[pol]\n", "n.conf:2: unknown section [pol]", "Did you mean [pool]?"},
         {"[pool]\nrange = 80-", "n.conf:2: pool.range: '80-' is not a port or a range of ports", NULL},
         {"[pool]\nrange = 5\nrange = 6", "n.conf:3: pool.range was set already in line 2", ""},
+        {"[policy]\niis = warn\niis = off", "n.conf:3: policy.iis was set already in line 2", ""},
         {"[pool\n", "n.conf:1: the section's closing ']' is missing", ""},
         {"range = 5", "n.conf:1: a setting before the first [section]", ""},
         {"[pool]\nrange", "n.conf:2: neither '[section]' nor 'key = value'", NULL},
