@@ -898,10 +898,7 @@ static void do_include_of(struct apache *apache, struct np_position at, struct n
     if (pattern)
         np_files_glob(&apache->files, at, path, &paths, &n);
     for (size_t i = 0; i < n && !apache->given_up; i++) {
-        /* what a pattern finds with such a name is taken for a file, so that it is not looked at twice */
-        const struct np_text name = np_text_of(paths[i]);
-        const bool file = pattern && (np_text_ends_nocase(name, ".conf") || np_text_ends_nocase(name, ".load"));
-        if (!file && include_folder(apache, at, paths[i]))
+        if (include_folder(apache, at, paths[i]))
             continue;
         if (!optional || pattern || np_files_open(&apache->files, at, paths[i]))
             np_files_include(&apache->files, at, paths[i], parse_file, apache);

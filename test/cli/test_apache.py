@@ -89,6 +89,7 @@ GRAMMAR = {
     "includes": "Include sites/*.conf\nInclude {here}/more/one\nInclude more/deep\nIncludeOptional nowhere/*.conf\n"
                 "IncludeOptional nowhere.conf\nInclude \"more/one word\"",
     "includes with variables": "Define WHERE more\nInclude ${WHERE}/one\nInclude {here}/${WHERE}/deep",
+    "includes of folders that are named as files are": "Include folders/*.conf\nIncludeOptional folders/*.load",
     "a server root": "Listen 7001\nServerRoot {here}/more\nInclude one",
 }
 FILES = {
@@ -102,6 +103,9 @@ FILES = {
     "more/deep/a": "Listen 7105",
     "more/deep/.b": "Listen 7106",
     "more/deep/er/c": "Listen 7107\n",
+    "folders/a.conf/x": "Listen 7108\n",
+    "folders/b.conf": "Listen 7109\n",
+    "folders/c.load/y": "Listen 7110\n",
 }
 
 
