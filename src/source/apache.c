@@ -20,6 +20,7 @@ enum {
     MACRO_DEPTH_MAX = 20,
     FOLDERS_MAX = 1000, /* included */
     ADDRESS_MAX = 64,   /* bytes of one that is in digits */
+    ROOTS_MAX = 8,      /* that conditions decide between */
 };
 
 enum answer { NO, MAYBE, YES };
@@ -76,7 +77,8 @@ struct section {
 struct apache {
     struct np_files files;
     struct np_arena *arena;
-    const char *server_root;
+    const char *roots[ROOTS_MAX]; /* each that ServerRoot may be */
+    size_t n_roots;
     struct np_position at; /* of the line */
     const struct np_apache_place *place;
     struct np_variables variables, environment;
@@ -444,10 +446,10 @@ static const char *placed(struct apache *apache, const char *path)
                   : NULL;
 }
 
-/* Relative to the server's root. NULL: on a drive that is not here. */
-static const char *path_of(struct apache *apache, struct np_text path)
+/* Relative to `server_root`. NULL: on a drive that is not here. */
+static const char *path_below(struct apache *apache, const char *server_root, struct np_text path)
 {
-    const struct np_text root = np_text_of(apache->server_root);
+    const struct np_text root = np_text_of(server_root);
     const bool windows = has_drive(path) || has_drive(root);
     char *whole = np_text_dup(apache->arena, path);
     for (char *p = whole; windows && *p; p++)
@@ -463,6 +465,26 @@ static const char *path_of(struct apache *apache, struct np_text path)
             *p = '/';
     resolve_dots(whole, names_begin(np_text_of(whole), windows));
     return has_drive(np_text_of(whole)) ? placed(apache, whole) : whole;
+}
+
+struct paths {
+    const char *at[ROOTS_MAX];
+    size_t n; /* 0: nowhere on this machine */
+};
+
+/* What a path may be, as the server's root may be several. */
+static struct paths paths_of(struct apache *apache, struct np_text text)
+{
+    struct paths paths = {.n = 0};
+    for (size_t i = 0; i < apache->n_roots; i++) {
+        const char *path = path_below(apache, apache->roots[i], text);
+        size_t j = 0;
+        while (path && j < paths.n && strcmp(paths.at[j], path) != 0)
+            j++;
+        if (path && j == paths.n)
+            paths.at[paths.n++] = path;
+    }
+    return paths;
 }
 
 /* Is anything there? A pattern's signs in a name are not told from a pattern. */
@@ -481,10 +503,13 @@ static bool has_glob(const struct apache *apache)
 
 static enum answer is_file(struct apache *apache, struct np_text argument)
 {
-    const char *path = path_of(apache, argument);
-    if (!path || !has_glob(apache))
+    const struct paths paths = paths_of(apache, argument);
+    size_t n = 0;
+    if (!paths.n || !has_glob(apache))
         return MAYBE;
-    return is_there(apache, apache->at, path) ? YES : NO;
+    for (size_t i = 0; i < paths.n; i++)
+        n += is_there(apache, apache->at, paths.at[i]);
+    return n == paths.n ? YES : n ? MAYBE : NO;
 }
 
 static enum answer undecidable(struct apache *apache, struct np_text argument)
@@ -808,6 +833,19 @@ static void do_load_module(struct apache *apache, struct np_position at, struct 
     add_module(apache, words.at[0], words.n > 1 ? words.at[1] : np_text_of(""), answer);
 }
 
+static void add_root(struct apache *apache, struct np_position at, const char *root)
+{
+    if (is_certain(apache))
+        apache->n_roots = 0;
+    for (size_t i = 0; i < apache->n_roots; i++)
+        if (strcmp(apache->roots[i], root) == 0)
+            return;
+    if (apache->n_roots == ROOTS_MAX)
+        np_files_gap(&apache->files, at, NULL, "ServerRoot may be more than %d folders", ROOTS_MAX);
+    else
+        apache->roots[apache->n_roots++] = root;
+}
+
 static void do_server_root(struct apache *apache, struct np_position at, struct np_text args)
 {
     const struct words words = words_of(apache, args);
@@ -819,7 +857,7 @@ static void do_server_root(struct apache *apache, struct np_position at, struct 
     char *root = np_text_dup(apache->arena, words.at[0]);
     for (size_t n = strlen(root); n > 1 && (root[n - 1] == '/' || root[n - 1] == '\\'); n--)
         root[n - 1] = '\0';
-    apache->server_root = root;
+    add_root(apache, at, root);
 }
 
 /* "name:80", "https://name" */
@@ -879,19 +917,8 @@ static bool include_folder(struct apache *apache, struct np_position at,
     return true;
 }
 
-static void do_include_of(struct apache *apache, struct np_position at, struct np_text args, bool optional)
+static void include_path(struct apache *apache, struct np_position at, const char *path, bool optional)
 {
-    const struct words words = words_of(apache, args);
-    if (words.n != 1) {
-        np_files_warn(&apache->files, at, "Include takes one path");
-        return;
-    }
-    const char *shown = np_files_text(&apache->files, words.at[0]);
-    const char *path = has_reference(words.at[0]) ? NULL : path_of(apache, words.at[0]);
-    if (!path) {
-        np_files_gap(&apache->files, at, NULL, "Include \"%s\": where that is is not known here", shown);
-        return;
-    }
     const char *const *paths = &path;
     size_t n = 1;
     const bool pattern = strpbrk(path, "*?[") != NULL;
@@ -903,6 +930,26 @@ static void do_include_of(struct apache *apache, struct np_position at, struct n
         if (!optional || pattern || np_files_open(&apache->files, at, paths[i]))
             np_files_include(&apache->files, at, paths[i], parse_file, apache);
     }
+}
+
+static void do_include_of(struct apache *apache, struct np_position at, struct np_text args, bool optional)
+{
+    const struct words words = words_of(apache, args);
+    if (words.n != 1) {
+        np_files_warn(&apache->files, at, "Include takes one path");
+        return;
+    }
+    const char *shown = np_files_text(&apache->files, words.at[0]);
+    const struct paths paths = has_reference(words.at[0]) ? (struct paths){.n = 0} : paths_of(apache, words.at[0]);
+    if (!paths.n) {
+        np_files_gap(&apache->files, at, NULL, "Include \"%s\": where that is is not known here", shown);
+        return;
+    }
+    const bool several = paths.n > 1;
+    apache->n_maybe += several;
+    for (size_t i = 0; i < paths.n && !apache->given_up; i++)
+        include_path(apache, at, paths.at[i], optional || several);
+    apache->n_maybe -= several;
 }
 
 static void do_include(struct apache *apache, struct np_position at, struct np_text args)
@@ -1283,9 +1330,10 @@ static void option_define(struct apache *apache, struct np_position at, struct n
 /* Another main file: both count. */
 static void option_file(struct apache *apache, struct np_position at, struct np_text path)
 {
-    const char *other = path_of(apache, path);
-    if (other && strcmp(other, apache->files.open[0]->path) != 0)
-        option_late_directive(apache, at, np_text_of(np_sprintf(apache->arena, "Include \"%s\"", other)));
+    const struct paths others = paths_of(apache, path);
+    for (size_t i = 0; i < others.n; i++)
+        if (strcmp(others.at[i], apache->files.open[0]->path) != 0)
+            option_late_directive(apache, at, np_text_of(np_sprintf(apache->arena, "Include \"%s\"", others.at[i])));
 }
 
 static void option_root(struct apache *apache, struct np_position at, struct np_text path)
@@ -1390,7 +1438,7 @@ static enum nextport_status parse_main(void *ctx, const struct np_file *file)
 {
     struct apache *apache = ctx;
     apache->place = np_apache_place_of(file->path, is_beside, apache);
-    apache->server_root = np_apache_root(apache->arena, apache->place, file->path);
+    add_root(apache, (struct np_position){.file = file}, np_apache_root(apache->arena, apache->place, file->path));
     add_builtins(apache);
     begin(apache, file);
     apache->has_directives = false;

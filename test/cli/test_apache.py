@@ -90,6 +90,11 @@ GRAMMAR = {
                 "IncludeOptional nowhere.conf\nInclude \"more/one word\"",
     "includes with variables": "Define WHERE more\nInclude ${WHERE}/one\nInclude {here}/${WHERE}/deep",
     "includes of folders that are named as files are": "Include folders/*.conf\nIncludeOptional folders/*.load",
+    "a server root in what is not decided": "<IfDefine X>\nServerRoot /tmp\n</IfDefine>\nInclude more/one\n"
+        "IncludeOptional sites/*.conf\n<IfFile more/one>\nListen 7001\n</IfFile>",
+    "a server root of several values": "Define R {here}\n<IfDefine X>\nDefine R {here}/more\n</IfDefine>\n"
+        "ServerRoot ${R}\nIncludeOptional one\nIncludeOptional more/one*",
+    "a server root again": "<IfVersion < 2.2>\nServerRoot /tmp\n</IfVersion>\nServerRoot {here}/more\nInclude one",
     "a server root": "Listen 7001\nServerRoot {here}/more\nInclude one",
 }
 FILES = {
