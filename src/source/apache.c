@@ -41,6 +41,7 @@ struct macro {
     size_t n_parameters;
     struct line *lines;
     size_t n, capacity;
+    struct macro *other; /* what its name may mean instead, if a condition decides */
 };
 
 struct vhost {
@@ -976,7 +977,9 @@ static void open_macro(struct apache *apache, struct np_text rest)
         macro->parameters = np_alloc_array(apache->arena, words.n, sizeof *macro->parameters);
         for (size_t i = 0; i < macro->n_parameters; i++)
             macro->parameters[i] = np_text_of(np_text_dup(apache->arena, words.at[i + 1]));
-        *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) = macro;
+        void **at = np_map_at(&apache->macros, lowered(apache->arena, words.at[0]));
+        macro->other = macro->certain ? NULL : *at;
+        *at = macro;
     }
     apache->collecting = macro;
     apache->collected_depth = 1;
@@ -1043,6 +1046,17 @@ static void end_sections(struct apache *apache, size_t base)
         pop_section(apache);
 }
 
+/* For what a macro makes? Each line, and each macro that may be meant, counts as more than its bytes: empty ones end, too. */
+static bool has_room(struct apache *apache, struct np_position at, size_t n_bytes)
+{
+    apache->macro_bytes += n_bytes + 64;
+    if (apache->macro_bytes <= MACRO_BYTES_MAX)
+        return true;
+    apache->given_up = true;
+    np_files_fail(&apache->files, NEXTPORT_BLIND, at, "macros make more than %d bytes", MACRO_BYTES_MAX);
+    return false;
+}
+
 static void run_macro(struct apache *apache, struct np_position at, struct macro *macro, const struct words *args)
 {
     const size_t base = apache->n_sections;
@@ -1051,13 +1065,8 @@ static void run_macro(struct apache *apache, struct np_position at, struct macro
     apache->n_maybe += !macro->certain;
     for (size_t i = 0; i < macro->n && !apache->given_up; i++) {
         const struct np_text text = substitute(apache, macro, args, macro->lines[i].text);
-        apache->macro_bytes += text.len + 64;
-        if (apache->macro_bytes > MACRO_BYTES_MAX) {
-            apache->given_up = true;
-            np_files_fail(&apache->files, NEXTPORT_BLIND, at, "macros make more than %d bytes", MACRO_BYTES_MAX);
-        } else {
+        if (has_room(apache, at, text.len))
             do_line(apache, (struct line){skip_blanks(text), at}, base);
-        }
     }
     end_sections(apache, base);
     apache->n_maybe -= !macro->certain;
@@ -1065,19 +1074,30 @@ static void run_macro(struct apache *apache, struct np_position at, struct macro
     macro->used = false;
 }
 
-static void do_use(struct apache *apache, struct np_position at, struct np_text args)
+static void use_macro(struct apache *apache, struct np_position at, struct macro *macro, const struct words *words,
+                      struct np_text args)
 {
-    const struct words words = words_of(apache, args);
-    struct macro *macro = words.n ? *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) : NULL;
-    const char *why = !macro                                  ? "no such macro"
-                      : macro->used                           ? "it uses itself"
-                      : macro->n_parameters != words.n - 1    ? "another number of arguments"
+    const char *why = macro->used                             ? "it uses itself"
+                      : macro->n_parameters != words->n - 1   ? "another number of arguments"
                       : apache->macro_depth > MACRO_DEPTH_MAX ? "macros used too deep"
                                                               : NULL;
     if (why)
         np_files_gap(&apache->files, at, NULL, "Use \"%s\": %s", np_files_text(&apache->files, args), why);
     else
-        run_macro(apache, at, macro, &words);
+        run_macro(apache, at, macro, words);
+}
+
+static void do_use(struct apache *apache, struct np_position at, struct np_text args)
+{
+    const struct words words = words_of(apache, args);
+    struct macro *first = words.n ? *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) : NULL;
+    const bool several = first && first->other;
+    if (!first)
+        np_files_gap(&apache->files, at, NULL, "Use \"%s\": no such macro", np_files_text(&apache->files, args));
+    apache->n_maybe += several;
+    for (struct macro *macro = first; macro && !apache->given_up && has_room(apache, at, 0); macro = macro->other)
+        use_macro(apache, at, macro, &words, args);
+    apache->n_maybe -= several;
 }
 
 static void do_undef_macro(struct apache *apache, struct np_position at, struct np_text args)

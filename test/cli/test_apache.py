@@ -81,6 +81,10 @@ GRAMMAR = {
                           "Use Both 01 02",
     "a macro's parameter that begins another": "<Macro M $p $pq>\nListen 127.0.0.1:$p\nListen 127.0.0.1:$pq\n</Macro>\n"
                                                "Use M 7001 7002",
+    "a macro that conditions define":
+        "<IfDefine !X>\n<Macro A>\nListen 7001\n</Macro>\n</IfDefine>\n<IfDefine X>\n<Macro A>\n</Macro>\n</IfDefine>\nUse A",
+    "a macro that a condition may define again": "<Macro A $p>\nListen $p\n</Macro>\n<IfDefine X>\n<Macro a $p>\n"
+        "</Macro>\n</IfDefine>\nUse A 7001\n<Macro A>\nListen 7002\n</Macro>\nUse A",
     "a variable in a macro": "<Macro M>\nListen ${P}\n</Macro>\nDefine P 7001\nUse M",
     "a virtual host opens nothing": "Listen 7001\n<VirtualHost *:7001 *:9001>\nServerName a\n</VirtualHost>\n"
                                     "<VirtualHost *:9002>\nServerName b\n</VirtualHost>",
@@ -407,8 +411,10 @@ def test_what_is_no_port_is_told_by_file_and_line(nextport, tmp_path, port):
                                   b"<Macro a $a>\n$a\n$a\n</Macro>\n" +
                                   b"".join(b"<Macro m%d>\nUse m%d\nUse m%d\n</Macro>\n" % (i, i + 1, i + 1)
                                            for i in range(18)) + b"<Macro m18>\n#" + b"x" * 1000 + b"\n"
-                                           b"</Macro>\nUse m0\n"),
-                         ids=("empty", "binary", "section not closed", "macro not closed", "deep", "macros that grow"))
+                                           b"</Macro>\nUse m0\n",
+                                  b"<IfDefine X>\n" + b"<Macro a>\n</Macro>\n" * 10000 + b"</IfDefine>\n" + b"Use a\n" * 10000),
+                         ids=("empty", "binary", "section not closed", "macro not closed", "deep", "macros that grow",
+                              "a macro that may be many"))
 def test_what_cannot_be_understood_is_unreadable_and_gives_no_port(nextport, tmp_path, text):
     file = write(tmp_path / "conf", "")
     file.write_bytes(text)
