@@ -488,12 +488,26 @@ static struct paths paths_of(struct apache *apache, struct np_text text)
     return paths;
 }
 
-/* Is anything there? A pattern's signs in a name are not told from a pattern. */
+/* As a pattern that matches this path alone. On a drive nothing can be escaped. */
+static const char *literally(struct apache *apache, const char *path)
+{
+    struct np_buf glob = {.arena = apache->arena};
+    if (!strpbrk(path, "*?[\\") || has_drive(np_text_of(path)))
+        return path;
+    for (; *path; path++) {
+        if (strchr("*?[\\", *path))
+            np_buf_puts(&glob, "\\");
+        np_buf_add(&glob, path, 1);
+    }
+    return glob.ptr;
+}
+
+/* Is anything there? */
 static bool is_there(struct apache *apache, struct np_position at, const char *path)
 {
     const char *const *paths;
     size_t n;
-    np_files_glob(&apache->files, at, path, &paths, &n);
+    np_files_glob(&apache->files, at, literally(apache, path), &paths, &n);
     return n > 0;
 }
 
@@ -502,14 +516,26 @@ static bool has_glob(const struct apache *apache)
     return apache->files.include && apache->files.include->glob;
 }
 
+/* What ends in a slash, or a dot behind one, is a folder. */
+static bool means_folder(struct np_text path)
+{
+    if (path.len && path.ptr[path.len - 1] == '.')
+        path.len--;
+    return path.len && path.ptr[path.len - 1] == '/';
+}
+
 static enum answer is_file(struct apache *apache, struct np_text argument)
 {
     const struct paths paths = paths_of(apache, argument);
     size_t n = 0;
     if (!paths.n || !has_glob(apache))
         return MAYBE;
-    for (size_t i = 0; i < paths.n; i++)
-        n += is_there(apache, apache->at, paths.at[i]);
+    for (size_t i = 0; i < paths.n; i++) {
+        if (has_drive(np_text_of(paths.at[i])) && strpbrk(paths.at[i], "*?["))
+            return MAYBE;
+        const char *path = means_folder(argument) ? np_sprintf(apache->arena, "%s/.", paths.at[i]) : paths.at[i];
+        n += is_there(apache, apache->at, path);
+    }
     return n == paths.n ? YES : n ? MAYBE : NO;
 }
 
@@ -522,8 +548,11 @@ static enum answer undecidable(struct apache *apache, struct np_text argument)
 static enum answer decide(struct apache *apache, struct np_text argument,
                           enum answer (*condition)(struct apache *, struct np_text))
 {
-    const bool negated = takes(&argument, "!");
-    const enum answer answer = has_reference(argument) ? MAYBE : condition(apache, argument);
+    struct np_text word;
+    const bool negated = takes(&argument, "!"); /* within quotes it is a part of the word */
+    if (!next_word(apache->arena, &argument, &word))
+        return MAYBE;
+    const enum answer answer = has_reference(word) ? MAYBE : condition(apache, word);
     return negated ? not_of(answer) : answer;
 }
 
@@ -638,9 +667,7 @@ static void open_section(struct apache *apache, struct np_position at, struct np
     const struct np_text argument = resolved(apache, argument_of(rest));
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++)
         if (np_text_is_nocase(name, conditions[i].name)) {
-            struct np_text word = argument, left = argument;
-            next_word(apache->arena, &left, &word);
-            section.answer = decide(apache, word, conditions[i].condition);
+            section.answer = decide(apache, argument, conditions[i].condition);
             push_section(apache, section);
             return;
         }
@@ -896,6 +923,12 @@ static void do_server_alias(struct apache *apache, struct np_position at, struct
 
 static enum nextport_status parse_file(void *ctx, const struct np_file *file);
 
+/* A path, not a pattern. */
+static void include_file(struct apache *apache, struct np_position at, const char *path)
+{
+    np_files_include(&apache->files, at, strpbrk(path, "*?[") ? literally(apache, path) : path, parse_file, apache);
+}
+
 /* A folder is all that is in it, and in the folders below. */
 static bool include_folder(struct apache *apache, struct np_position at,
                            const char *path) /* NOLINT(misc-no-recursion) */
@@ -910,10 +943,11 @@ static bool include_folder(struct apache *apache, struct np_position at,
     for (size_t i = 0; i < 2; i++) {
         const char *const *paths;
         size_t n;
-        np_files_glob(&apache->files, at, np_sprintf(apache->arena, "%s/%s", path, patterns[i]), &paths, &n);
+        np_files_glob(&apache->files, at, np_sprintf(apache->arena, "%s/%s", literally(apache, path), patterns[i]),
+                      &paths, &n);
         for (size_t j = 0; j < n && !apache->given_up; j++)
             if (!include_folder(apache, at, paths[j]))
-                np_files_include(&apache->files, at, paths[j], parse_file, apache);
+                include_file(apache, at, paths[j]);
     }
     return true;
 }
@@ -929,7 +963,7 @@ static void include_path(struct apache *apache, struct np_position at, const cha
         if (include_folder(apache, at, paths[i]))
             continue;
         if (!optional || pattern || np_files_open(&apache->files, at, paths[i]))
-            np_files_include(&apache->files, at, paths[i], parse_file, apache);
+            include_file(apache, at, paths[i]);
     }
 }
 

@@ -68,6 +68,15 @@ GRAMMAR = {
     "ifversion": "<IfVersion >= 2.4>\nListen 7001\n</IfVersion>\n<IfVersion < 2.2>\nListen 7002\n</IfVersion>",
     "iffile": "<IfFile more/one>\nListen 7001\n</IfFile>\n<IfFile nowhere>\nListen 9001\n</IfFile>\n"
               "<IfFile !{here}/nowhere>\nListen 7002\n</IfFile>\n<IfFile more>\nListen 7003\n</IfFile>",
+    "iffile of a literal path": "<IfFile !sites/*.conf>\nListen 7001\n</IfFile>\n<IfFile sites/*.conf>\nListen 9001\n</IfFile>\n"
+        "<IfFile \"odd/[1].conf\">\nListen 7002\n</IfFile>\n<IfFile odd/?[*].conf>\nListen 9002\n</IfFile>",
+    "iffile of a folder": "<IfFile !sites/a.conf/>\nListen 7001\n</IfFile>\n<IfFile sites/a.conf/.>\nListen 9001\n</IfFile>\n"
+        "<IfFile sites/>\nListen 7002\n</IfFile>\n<IfFile sites/a.conf/..>\nListen 7003\n</IfFile>",
+    "negation": "<IfFile ! /nowhere>\nListen 7001\n</IfFile>\n<IfFile \"!/nowhere\">\nListen 9001\n</IfFile>\n"
+        "<IfFile !\"/nowhere\">\nListen 7002\n</IfFile>\n<IfModule \"!nobody.c\">\nListen 9002\n</IfModule>\n"
+        "<IfModule ! macro_module>\nListen 9003\n</IfModule>\n<IfModule ! nobody.c>\nListen 7003\n</IfModule>\n"
+        "<IfFile !!/nowhere>\nListen 7004\n</IfFile>\n<IfFile ! more>\nListen 9004\n</IfFile>",
+    "includes whose names are like patterns": "Include odd/*.conf\nInclude odd/*.d",
     "nested": "Define A\n<IfDefine A>\n<IfModule nobody.c>\n<IfDefine A>\nListen 9001\n</IfDefine>\n"
         "Listen 9002\n</IfModule>\n"
               "<IfModule !nobody.c>\nListen 7001\n</IfModule>\n</IfDefine>",
@@ -112,6 +121,9 @@ FILES = {
     "more/deep/a": "Listen 7105",
     "more/deep/.b": "Listen 7106",
     "more/deep/er/c": "Listen 7107\n",
+    "odd/[1].conf": "Listen 7111\n",
+    "odd/*?.conf": "Listen 7112\n",
+    "odd/[a].d/[b]": "Listen 7113\n",
     "folders/a.conf/x": "Listen 7108\n",
     "folders/b.conf": "Listen 7109\n",
     "folders/c.load/y": "Listen 7110\n",
