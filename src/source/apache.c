@@ -83,7 +83,7 @@ struct apache {
     struct np_position at; /* of the line */
     const struct np_apache_place *place;
     struct np_variables variables, environment;
-    struct np_map defines, modules, macros;
+    struct np_map defines, modules, macros, forgiven;
     bool has_modules, has_mpm;
     struct line *late; /* of the command line, to come after the main file */
     size_t n_late, late_capacity;
@@ -502,12 +502,21 @@ static const char *literally(struct apache *apache, const char *path)
     return glob.ptr;
 }
 
+static void find(struct apache *apache, struct np_position at, const char *pattern, const char *const **ret,
+                 size_t *ret_n)
+{
+    if (is_certain(apache))
+        np_files_glob(&apache->files, at, pattern, ret, ret_n);
+    else
+        np_files_find(&apache->files, at, pattern, ret, ret_n);
+}
+
 /* Is anything there? */
 static bool is_there(struct apache *apache, struct np_position at, const char *path)
 {
     const char *const *paths;
     size_t n;
-    np_files_glob(&apache->files, at, literally(apache, path), &paths, &n);
+    find(apache, at, literally(apache, path), &paths, &n);
     return n > 0;
 }
 
@@ -923,10 +932,38 @@ static void do_server_alias(struct apache *apache, struct np_position at, struct
 
 static enum nextport_status parse_file(void *ctx, const struct np_file *file);
 
-/* A path, not a pattern. */
-static void include_file(struct apache *apache, struct np_position at, const char *path)
+/* What is broken in what may be left out is a gap, unless it is too much of something. */
+static void forgive(struct apache *apache, const char *path)
 {
-    np_files_include(&apache->files, at, strpbrk(path, "*?[") ? literally(apache, path) : path, parse_file, apache);
+    static const struct np_file unnamed; /* the text says where already */
+    struct np_files *files = &apache->files;
+    if (is_certain(apache) || files->status == NEXTPORT_OK || apache->given_up || files->n_parsed > NP_FILES_MAX ||
+        files->n_bytes > NP_FILES_BYTES_MAX)
+        return;
+    np_files_gap(files, (struct np_position){.file = &unnamed}, NULL, "%s", files->err->text);
+    files->status = NEXTPORT_OK;
+    *np_map_at(&apache->forgiven, path) = apache;
+}
+
+/* What cannot be read is said once, which may have been where it was forgiven. */
+static void forgive_no_more(struct apache *apache, struct np_position at, const char *path)
+{
+    const struct np_file *file;
+    const char *why;
+    if (is_certain(apache) && *np_map_at(&apache->forgiven, path) &&
+        np_files_try(&apache->files, path, &file, &why) == NP_READ_BAD)
+        np_files_fail(&apache->files, NEXTPORT_BLIND, at, "%s: %s", np_files_shown(&apache->files, path), why);
+}
+
+/* A path, not a pattern. */
+static void include_file(struct apache *apache, struct np_position at, const char *path, bool optional)
+{
+    const bool was_fine = apache->files.status == NEXTPORT_OK;
+    if (!optional || np_files_open(&apache->files, at, path))
+        np_files_include(&apache->files, at, strpbrk(path, "*?[") ? literally(apache, path) : path, parse_file, apache);
+    if (was_fine)
+        forgive(apache, path);
+    forgive_no_more(apache, at, path);
 }
 
 /* A folder is all that is in it, and in the folders below. */
@@ -943,11 +980,10 @@ static bool include_folder(struct apache *apache, struct np_position at,
     for (size_t i = 0; i < 2; i++) {
         const char *const *paths;
         size_t n;
-        np_files_glob(&apache->files, at, np_sprintf(apache->arena, "%s/%s", literally(apache, path), patterns[i]),
-                      &paths, &n);
+        find(apache, at, np_sprintf(apache->arena, "%s/%s", literally(apache, path), patterns[i]), &paths, &n);
         for (size_t j = 0; j < n && !apache->given_up; j++)
             if (!include_folder(apache, at, paths[j]))
-                include_file(apache, at, paths[j]);
+                include_file(apache, at, paths[j], false);
     }
     return true;
 }
@@ -958,12 +994,10 @@ static void include_path(struct apache *apache, struct np_position at, const cha
     size_t n = 1;
     const bool pattern = strpbrk(path, "*?[") != NULL;
     if (pattern)
-        np_files_glob(&apache->files, at, path, &paths, &n);
+        find(apache, at, path, &paths, &n);
     for (size_t i = 0; i < n && !apache->given_up; i++) {
-        if (include_folder(apache, at, paths[i]))
-            continue;
-        if (!optional || pattern || np_files_open(&apache->files, at, paths[i]))
-            include_file(apache, at, paths[i]);
+        if (!include_folder(apache, at, paths[i]))
+            include_file(apache, at, paths[i], optional && !pattern);
     }
 }
 
@@ -1513,7 +1547,8 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
                             .environment.map = map,
                             .defines = map,
                             .modules = map,
-                            .macros = map};
+                            .macros = map,
+                            .forgiven = map};
     np_files_init(&apache.files, "apache", ret, include, err);
     np_files_main(&apache.files, file, bytes, parse_main, &apache);
     if (apache.n_ports > 1)

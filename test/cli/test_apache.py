@@ -435,6 +435,43 @@ def test_what_cannot_be_understood_is_unreadable_and_gives_no_port(nextport, tmp
     assert nextport("next", "--apache-config", file).status == 4
 
 
+BROKEN = {"binary": b"\0\x7fELF", "not closed": b"Listen 49002\n<VirtualHost *>\n", "a macro not closed": b"<Macro a>\n"}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("include", ("Include", "IncludeOptional"))
+def test_what_is_broken_where_it_may_be_left_out_hides_nothing_else(nextport, tmp_path, name, include):
+    section = f"<IfVersion < 2.2>\n{include} broken\n{include} brok*\n</IfVersion>\n"
+    file = write(tmp_path / "conf", f"Listen 49000\n{section}Listen 49001\n")
+    (tmp_path / "conf/broken").write_bytes(BROKEN[name])
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and sighting["policy"] == "warn", done
+    assert sighting["why"].startswith(f"{tmp_path}/conf/broken"), done
+    assert {claim["first"] for claim in done.json["claims"]} >= {49000, 49001}
+    file = write(tmp_path / "conf", f"{section}{include} broken\n")
+    assert look(nextport, file)[0]["sight"] == "unreadable"
+
+
+@pytest.mark.linux("links, FIFOs and devices")
+@pytest.mark.parametrize("include", ("Include", "IncludeOptional"))
+def test_what_is_no_file_is_a_gap_only_where_it_may_be_left_out(nextport, tmp_path, include):
+    section = f"<IfVersion < 2.2>\n{include} pipe\n</IfVersion>\n"
+    file = write(tmp_path / "conf", f"Listen 49000\n{section}")
+    os.mkfifo(tmp_path / "conf/pipe")
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and "apache2.conf:3" in sighting["why"], done
+    for again in ("pipe", "pip?"):
+        file = write(tmp_path / "conf", f"{section}{include} {again}\n")
+        assert look(nextport, file)[0]["sight"] == "unreadable"
+
+
+def test_what_is_left_out_for_certain_is_not_opened(nextport, tmp_path):
+    file = write(tmp_path / "conf", "Listen 49000\nDefine A\n<IfDefine !A>\nInclude broken\nInclude brok*\n</IfDefine>\n")
+    (tmp_path / "conf/broken").write_bytes(BROKEN["binary"])
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "seen" and not done.log, done
+
+
 def test_a_hundred_thousand_lines_and_a_long_one_are_read(nextport, tmp_path):
     text = "".join(f"Listen 127.0.{i // 60000}.1:{i % 60000 + 1}\n" for i in range(100000))
     file = write(tmp_path / "conf", "# " + "x" * (1 << 20) + "\nListen " + "9" * (1 << 20) + "\n" + text)
