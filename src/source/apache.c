@@ -778,10 +778,27 @@ static const char *address_of(struct np_arena *arena, struct np_text text)
     return memchr(text.ptr, ':', text.len) && *text.ptr != '[' ? np_sprintf(arena, "[%s]", shown) : shown;
 }
 
+/* Digits as atoi() takes them where long has 64 bits: the lower 32 count. *ret_plain: other systems agree. */
+static bool port_of(struct np_text digits, uint16_t *ret_port, bool *ret_plain)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < digits.len; i++) {
+        const uint64_t digit = (uint64_t)(digits.ptr[i] - '0');
+        if (number > (INT64_MAX - digit) / 10)
+            return false;
+        number = number * 10 + digit;
+    }
+    const uint32_t lower = (uint32_t)number;
+    *ret_plain = lower == number;
+    *ret_port = (uint16_t)lower;
+    return lower > 0 && lower <= UINT16_MAX;
+}
+
 bool np_apache_listen(struct np_arena *arena, struct np_text args, uint16_t *ret_port, const char **ret_address)
 {
     struct np_text where, address, digits;
-    if (!next_word(arena, &args, &where) || !split_port(where, &address, &digits) || !np_text_port(digits, ret_port))
+    bool plain;
+    if (!next_word(arena, &args, &where) || !split_port(where, &address, &digits) || !port_of(digits, ret_port, &plain))
         return false;
     *ret_address = address_of(arena, address);
     return true;
@@ -792,19 +809,22 @@ static void do_listen(struct apache *apache, struct np_position at, struct np_te
     const struct words words = words_of(apache, args);
     struct np_text address, digits;
     uint16_t port;
+    bool plain;
     if (!words.n) {
         np_files_warn(&apache->files, at, "Listen without a port");
         return;
     }
     const struct np_text where = words.at[0];
     const char *shown = np_files_text(&apache->files, where);
-    if (!split_port(where, &address, &digits) || !np_text_port(digits, &port)) {
+    if (!split_port(where, &address, &digits) || !port_of(digits, &port, &plain)) {
         if (has_reference(where))
             keep_unresolved(apache, at, shown);
         else
             keep_malformed(apache, at, where, shown);
         return;
     }
+    if (!plain)
+        np_files_warn(&apache->files, at, "Listen \"%s\": not a port, but httpd may take it for %u", shown, port);
     const bool proto = words.n > 1 && !memchr(words.at[1].ptr, '=', words.at[1].len);
     if (apache->vhost || apache->n_context)
         np_files_warn(&apache->files, at, "Listen in a section, where httpd refuses it");
@@ -812,8 +832,8 @@ static void do_listen(struct apache *apache, struct np_position at, struct np_te
         np_push(apache->arena, &apache->listens, &apache->n_listens, &apache->listens_capacity, sizeof *listen);
     *listen = (struct listen){.at = at,
                               .port = port,
-                              .conditional =
-                                  !is_certain(apache) || has_reference(where) || apache->vhost || apache->n_context,
+                              .conditional = !is_certain(apache) || !plain || has_reference(where) || apache->vhost ||
+                                             apache->n_context,
                               .address = address_of(apache->arena, address),
                               .detail = np_sprintf(apache->arena, "Listen %s", shown)};
     listen->scheme = proto         ? lowered(apache->arena, np_text_of(np_files_text(&apache->files, words.at[1])))

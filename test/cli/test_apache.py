@@ -39,6 +39,7 @@ GRAMMAR = {
     "letter cases": "lISTEN 7001\n<ifmodule MOD_SO.C>\nListen 7002\n</IFMODULE>\n<IFDEFINE !x>\n</ifdefine>",
     "quotes": "Listen \"7001\"\nListen '127.0.0.1:7002'\n\"Listen\" 7003",
     "leading zeros": "Listen 07001",
+    "numbers beyond 32 bits": "Listen 4294974297\nListen 127.0.0.1:8589941594\nListen 000000000000000000000007003",
     "lines that go on": "Listen \\\n7001\nListen \\\r\n  7002 \\\nhttp\n# a comment goes on too \\\n"
         "Listen 9001\nListen 70\\\n03",
     "blanks": "\t Listen\t 7001  \r\nListen 7002\r\n   # Listen 9001\n#Listen 9002",
