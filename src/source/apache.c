@@ -1123,12 +1123,19 @@ static struct np_text substitute(struct apache *apache, const struct macro *macr
     return (struct np_text){buf.ptr, buf.len};
 }
 
+/* At the end of the file httpd closes a section that it took because of a condition, and refuses any other. */
 static void end_sections(struct apache *apache, size_t base)
 {
-    if (apache->n_sections > base && !apache->given_up) {
-        const struct section *open = &apache->sections[apache->n_sections - 1];
-        np_files_fail(&apache->files, NEXTPORT_RETRY, open->at, "%s> is not closed",
-                      np_files_text(&apache->files, open->name));
+    for (size_t i = apache->n_sections; i > base && !apache->given_up; i--) {
+        const struct section *open = &apache->sections[i - 1];
+        const char *name = np_files_text(&apache->files, open->name);
+        if (open->answer == YES && !open->context && !open->vhost) {
+            np_files_gap(&apache->files, open->at, "Close it: the file may have been cut short.", "%s> is not closed",
+                         name);
+            continue;
+        }
+        np_files_fail(&apache->files, NEXTPORT_RETRY, open->at, "%s> is not closed", name);
+        break;
     }
     while (apache->n_sections > base)
         pop_section(apache);

@@ -201,6 +201,28 @@ def test_what_httpd_binds_is_what_is_claimed(nextport, folder, name):
     assert extra == undecidable.get(name, set())
 
 
+# Sections that are taken and not closed, which httpd minds as little as it minds those that a macro leaves open.
+OPEN = {
+    "ifmodule": "<IfModule macro_module>\nListen 7001",
+    "ifdefine": "Define X\n<IfDefine X>\nListen 7001",
+    "iffile": "<IfFile {here}>\nListen 7001",
+    "in each other": "<IfModule macro_module>\n<IfModule !nobody.c>\nListen 7001",
+    "in an included file": "Include open/one\nListen 7001",
+    "in a macro": "<Macro A>\n<IfModule macro_module>\nListen 7001\n</Macro>\nUse A\nListen 7002",
+}
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+@pytest.mark.parametrize("name", OPEN)
+def test_a_section_that_is_taken_and_not_closed_is_a_gap_as_httpd_closes_it(nextport, folder, name):
+    write(folder / "open", "<IfModule macro_module>\nListen 7002\n", "one")
+    file = write(folder, HEAD + OPEN[name] + "\n")
+    assert compare(nextport, file) == set()
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and "is not closed" in sighting["why"], done
+
+
 # As Debian's package has it.
 DEBIAN = {
     "apache2.conf": """DefaultRuntimeDir ${APACHE_RUN_DIR}
@@ -419,6 +441,8 @@ def test_what_is_no_port_is_told_by_file_and_line(nextport, tmp_path, port):
 
 
 @pytest.mark.parametrize("text", (b"", b"\0\x7fELF" * 1000, b"<IfModule a>\nListen 49000\n",
+                                  b"Define A\n<IfDefine !A>\n<IfModule so_module>\nListen 49000\n",
+                                  b"<IfModule so_module>\n<VirtualHost *>\n<IfModule so_module>\n",
                                   b"<Macro a>\nListen 49000\n",
                                   b"<a>\n" * 5000 + b"Listen 49000\n",
                                   b"<Macro a $a>\n$a\n$a\n</Macro>\n" +
@@ -426,7 +450,8 @@ def test_what_is_no_port_is_told_by_file_and_line(nextport, tmp_path, port):
                                            for i in range(18)) + b"<Macro m18>\n#" + b"x" * 1000 + b"\n"
                                            b"</Macro>\nUse m0\n",
                                   b"<IfDefine X>\n" + b"<Macro a>\n</Macro>\n" * 10000 + b"</IfDefine>\n" + b"Use a\n" * 10000),
-                         ids=("empty", "binary", "section not closed", "macro not closed", "deep", "macros that grow",
+                         ids=("empty", "binary", "section not closed", "section that is left out not closed",
+                              "virtual host not closed", "macro not closed", "deep", "macros that grow",
                               "a macro that may be many"))
 def test_what_cannot_be_understood_is_unreadable_and_gives_no_port(nextport, tmp_path, text):
     file = write(tmp_path / "conf", "")
