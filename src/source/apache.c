@@ -673,7 +673,7 @@ static void open_section(struct apache *apache, struct np_position at, struct np
         push_section(apache, section);
         return;
     }
-    const struct np_text argument = resolved(apache, argument_of(rest));
+    const struct np_text argument = argument_of(resolved(apache, rest));
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++)
         if (np_text_is_nocase(name, conditions[i].name)) {
             section.answer = decide(apache, argument, conditions[i].condition);
@@ -1248,6 +1248,45 @@ static void do_directive(struct apache *apache, struct np_position at, struct np
         }
 }
 
+static void do_words(struct apache *apache, struct np_position at, struct np_text name, struct np_text rest,
+                     size_t base) /* NOLINT(misc-no-recursion) */
+{
+    if (*name.ptr != '<') {
+        if (!apache->n_no)
+            do_directive(apache, at, name, rest);
+        return;
+    }
+    if (name.ptr[name.len - 1] == '>')
+        name.len--;
+    if (name.len > 1 && name.ptr[1] == '/')
+        close_section(apache, at, name, base);
+    else
+        open_section(apache, at, name, rest);
+}
+
+/* httpd puts variables in before it looks for the directive's name. */
+static void do_named_by_variable(struct apache *apache, struct line line, size_t base) /* NOLINT(misc-no-recursion) */
+{
+    const struct variants variants = resolve(apache, line.text);
+    const bool several = variants.n > 1;
+    bool known = !variants.too_many;
+    apache->has_directives = true;
+    apache->n_maybe += several;
+    for (size_t i = 0; i < variants.n && !apache->given_up; i++) {
+        struct np_text rest = {variants.items[i].ptr, variants.items[i].len}, name;
+        if (!next_word(apache->arena, &rest, &name) || !name.len)
+            continue;
+        if (has_reference(name) || (several && *name.ptr == '<'))
+            known = false;
+        else
+            do_words(apache, line.at, name, rest, base);
+    }
+    apache->n_maybe -= several;
+    if (!known)
+        np_files_gap(&apache->files, line.at, NULL, "\"%s\": which directive that is is not known here",
+                     np_files_text(&apache->files, line.text));
+}
+
 static void do_line(struct apache *apache, struct line line, size_t base) /* NOLINT(misc-no-recursion) */
 {
     struct np_text rest = line.text, word;
@@ -1260,17 +1299,10 @@ static void do_line(struct apache *apache, struct line line, size_t base) /* NOL
     if (!next_word(apache->arena, &rest, &word) || !word.len)
         return;
     apache->at = line.at;
-    if (*word.ptr != '<') {
-        if (!apache->n_no)
-            do_directive(apache, line.at, word, rest);
-        return;
-    }
-    if (word.ptr[word.len - 1] == '>')
-        word.len--;
-    if (word.len > 1 && word.ptr[1] == '/')
-        close_section(apache, line.at, word, base);
+    if (!apache->n_no && has_reference(word))
+        do_named_by_variable(apache, line, base);
     else
-        open_section(apache, line.at, word, rest);
+        do_words(apache, line.at, word, rest, base);
 }
 
 /* The next line, with those that it goes on in. A comment goes on too. */

@@ -48,6 +48,13 @@ GRAMMAR = {
     "define of several words": "Define ALL \"7001 https\"\nListen ${ALL}",
     "define again": "Define P 9001\nDefine P 7001\nListen ${P}",
     "define of a define": "Define A 7${B}\nDefine B 1\nDefine C 70\nDefine D ${C}01\nListen ${D}",
+    "directives named by variables": "Define L Listen\n${L} 7001\nDefine C \"Listen 7002\"\n${C}\nDefine B \" Lis\"\n${B}ten 7003\n"
+        "Define Q '\"Listen\" 7004'\n\"${L}\" 7005\nDefine U Use\n<Macro A>\n${L} 7006\n</Macro>\n${U} A",
+    "directives named by variables that conditions define": "<IfDefine !X>\nDefine L Listen\n</IfDefine>\n<IfDefine X>\n"
+        "Define L LogLevel\n</IfDefine>\n${L} 7001",
+    "sections named by variables": "Define S macro_module>\n<IfModule ${S}\nListen 7001\n</IfModule>\nDefine I If\n"
+        "<${I}Module ${S}\nListen 7002\n</IfModule>\nDefine O \"<IfModule nobody.c>\"\n${O}\nListen 9001\n"
+        "</IfModule>\nListen 7003",
     "undefine": "Define A 1\nUnDefine A\n<IfDefine A>\nListen 9001\n</IfDefine>\n<IfDefine !A>\nListen 7001\n"
         "</IfDefine>",
     "ifdefine": "Define A\n<IfDefine A>\nListen 7001\n</IfDefine>\n<IfDefine !A>\nListen 9001\n</IfDefine>",
@@ -555,6 +562,15 @@ def test_a_variable_that_is_not_known_is_told_and_no_number_is_invented(nextport
     assert sighting["sight"] == "partial" and sighting["policy"] == "warn"
     assert "unresolved" in {claim["certainty"] for claim in done.json["claims"]}
     assert nextport("next", "--apache-config", file).port == 49000
+
+
+@pytest.mark.parametrize("line", ("${L} 49002", "Lis${L} 49002", "<${L} x>", "<IfDefine A>\nDefine S <IfDefine\n</IfDefine>\n"
+                                  "<IfDefine !A>\nDefine S <IfModule\n</IfDefine>\n${S} x>"))
+def test_a_directive_whose_name_is_not_known_is_a_gap(nextport, tmp_path, line):
+    file = write(tmp_path / "conf", f"Listen 49000\n{line}\nListen 49001\n")
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and "which directive" in sighting["why"], done
+    assert {claim["first"] for claim in done.json["claims"]} == {49000, 49001}
 
 
 def test_a_condition_that_only_the_command_line_decides_counts(nextport, tmp_path):
