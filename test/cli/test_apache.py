@@ -48,7 +48,8 @@ GRAMMAR = {
     "define of several words": "Define ALL \"7001 https\"\nListen ${ALL}",
     "define again": "Define P 9001\nDefine P 7001\nListen ${P}",
     "define of a define": "Define A 7${B}\nDefine B 1\nDefine C 70\nDefine D ${C}01\nListen ${D}",
-    "directives named by variables": "Define L Listen\n${L} 7001\nDefine C \"Listen 7002\"\n${C}\nDefine B \" Lis\"\n${B}ten 7003\n"
+    "directives named by variables": "Define L Listen\n${L} 7001\nDefine C \"Listen 7002\"\n${C}\n"
+        "Define B \" Lis\"\n${B}ten 7003\n"
         "Define Q '\"Listen\" 7004'\n\"${L}\" 7005\nDefine U Use\n<Macro A>\n${L} 7006\n</Macro>\n${U} A",
     "directives named by variables that conditions define": "<IfDefine !X>\nDefine L Listen\n</IfDefine>\n<IfDefine X>\n"
         "Define L LogLevel\n</IfDefine>\n${L} 7001",
