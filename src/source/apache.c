@@ -20,6 +20,7 @@ enum {
     MACRO_DEPTH_MAX = 20,
     FOLDERS_MAX = 1000, /* included */
     ADDRESS_MAX = 64,   /* bytes of one that is in digits */
+    ROOTS_MAX = 8,      /* that conditions decide between */
 };
 
 enum answer { NO, MAYBE, YES };
@@ -40,6 +41,7 @@ struct macro {
     size_t n_parameters;
     struct line *lines;
     size_t n, capacity;
+    struct macro *other; /* what its name may mean instead, if a condition decides */
 };
 
 struct vhost {
@@ -76,11 +78,12 @@ struct section {
 struct apache {
     struct np_files files;
     struct np_arena *arena;
-    const char *server_root;
+    const char *roots[ROOTS_MAX]; /* each that ServerRoot may be */
+    size_t n_roots;
     struct np_position at; /* of the line */
     const struct np_apache_place *place;
     struct np_variables variables, environment;
-    struct np_map defines, modules, macros;
+    struct np_map defines, modules, macros, forgiven;
     bool has_modules, has_mpm;
     struct line *late; /* of the command line, to come after the main file */
     size_t n_late, late_capacity;
@@ -444,10 +447,10 @@ static const char *placed(struct apache *apache, const char *path)
                   : NULL;
 }
 
-/* Relative to the server's root. NULL: on a drive that is not here. */
-static const char *path_of(struct apache *apache, struct np_text path)
+/* Relative to `server_root`. NULL: on a drive that is not here. */
+static const char *path_below(struct apache *apache, const char *server_root, struct np_text path)
 {
-    const struct np_text root = np_text_of(apache->server_root);
+    const struct np_text root = np_text_of(server_root);
     const bool windows = has_drive(path) || has_drive(root);
     char *whole = np_text_dup(apache->arena, path);
     for (char *p = whole; windows && *p; p++)
@@ -465,12 +468,55 @@ static const char *path_of(struct apache *apache, struct np_text path)
     return has_drive(np_text_of(whole)) ? placed(apache, whole) : whole;
 }
 
-/* Is anything there? A pattern's signs in a name are not told from a pattern. */
+struct paths {
+    const char *at[ROOTS_MAX];
+    size_t n; /* 0: nowhere on this machine */
+};
+
+/* What a path may be, as the server's root may be several. */
+static struct paths paths_of(struct apache *apache, struct np_text text)
+{
+    struct paths paths = {.n = 0};
+    for (size_t i = 0; i < apache->n_roots; i++) {
+        const char *path = path_below(apache, apache->roots[i], text);
+        size_t j = 0;
+        while (path && j < paths.n && strcmp(paths.at[j], path) != 0)
+            j++;
+        if (path && j == paths.n)
+            paths.at[paths.n++] = path;
+    }
+    return paths;
+}
+
+/* As a pattern that matches this path alone. On a drive nothing can be escaped. */
+static const char *literally(struct apache *apache, const char *path)
+{
+    struct np_buf glob = {.arena = apache->arena};
+    if (!strpbrk(path, "*?[\\") || has_drive(np_text_of(path)))
+        return path;
+    for (; *path; path++) {
+        if (strchr("*?[\\", *path))
+            np_buf_puts(&glob, "\\");
+        np_buf_add(&glob, path, 1);
+    }
+    return glob.ptr;
+}
+
+static void find(struct apache *apache, struct np_position at, const char *pattern, const char *const **ret,
+                 size_t *ret_n)
+{
+    if (is_certain(apache))
+        np_files_glob(&apache->files, at, pattern, ret, ret_n);
+    else
+        np_files_find(&apache->files, at, pattern, ret, ret_n);
+}
+
+/* Is anything there? */
 static bool is_there(struct apache *apache, struct np_position at, const char *path)
 {
     const char *const *paths;
     size_t n;
-    np_files_glob(&apache->files, at, path, &paths, &n);
+    find(apache, at, literally(apache, path), &paths, &n);
     return n > 0;
 }
 
@@ -479,12 +525,27 @@ static bool has_glob(const struct apache *apache)
     return apache->files.include && apache->files.include->glob;
 }
 
+/* What ends in a slash, or a dot behind one, is a folder. */
+static bool means_folder(struct np_text path)
+{
+    if (path.len && path.ptr[path.len - 1] == '.')
+        path.len--;
+    return path.len && path.ptr[path.len - 1] == '/';
+}
+
 static enum answer is_file(struct apache *apache, struct np_text argument)
 {
-    const char *path = path_of(apache, argument);
-    if (!path || !has_glob(apache))
+    const struct paths paths = paths_of(apache, argument);
+    size_t n = 0;
+    if (!paths.n || !has_glob(apache))
         return MAYBE;
-    return is_there(apache, apache->at, path) ? YES : NO;
+    for (size_t i = 0; i < paths.n; i++) {
+        if (has_drive(np_text_of(paths.at[i])) && strpbrk(paths.at[i], "*?["))
+            return MAYBE;
+        const char *path = means_folder(argument) ? np_sprintf(apache->arena, "%s/.", paths.at[i]) : paths.at[i];
+        n += is_there(apache, apache->at, path);
+    }
+    return n == paths.n ? YES : n ? MAYBE : NO;
 }
 
 static enum answer undecidable(struct apache *apache, struct np_text argument)
@@ -496,8 +557,11 @@ static enum answer undecidable(struct apache *apache, struct np_text argument)
 static enum answer decide(struct apache *apache, struct np_text argument,
                           enum answer (*condition)(struct apache *, struct np_text))
 {
-    const bool negated = takes(&argument, "!");
-    const enum answer answer = has_reference(argument) ? MAYBE : condition(apache, argument);
+    struct np_text word;
+    const bool negated = takes(&argument, "!"); /* within quotes it is a part of the word */
+    if (!next_word(apache->arena, &argument, &word))
+        return MAYBE;
+    const enum answer answer = has_reference(word) ? MAYBE : condition(apache, word);
     return negated ? not_of(answer) : answer;
 }
 
@@ -609,12 +673,10 @@ static void open_section(struct apache *apache, struct np_position at, struct np
         push_section(apache, section);
         return;
     }
-    const struct np_text argument = resolved(apache, argument_of(rest));
+    const struct np_text argument = argument_of(resolved(apache, rest));
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++)
         if (np_text_is_nocase(name, conditions[i].name)) {
-            struct np_text word = argument, left = argument;
-            next_word(apache->arena, &left, &word);
-            section.answer = decide(apache, word, conditions[i].condition);
+            section.answer = decide(apache, argument, conditions[i].condition);
             push_section(apache, section);
             return;
         }
@@ -716,10 +778,27 @@ static const char *address_of(struct np_arena *arena, struct np_text text)
     return memchr(text.ptr, ':', text.len) && *text.ptr != '[' ? np_sprintf(arena, "[%s]", shown) : shown;
 }
 
+/* Digits as atoi() takes them where long has 64 bits: the lower 32 count. *ret_plain: other systems agree. */
+static bool port_of(struct np_text digits, uint16_t *ret_port, bool *ret_plain)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < digits.len; i++) {
+        const uint64_t digit = (uint64_t)(digits.ptr[i] - '0');
+        if (number > (INT64_MAX - digit) / 10)
+            return false;
+        number = number * 10 + digit;
+    }
+    const uint32_t lower = (uint32_t)number;
+    *ret_plain = lower == number;
+    *ret_port = (uint16_t)lower;
+    return lower > 0 && lower <= UINT16_MAX;
+}
+
 bool np_apache_listen(struct np_arena *arena, struct np_text args, uint16_t *ret_port, const char **ret_address)
 {
     struct np_text where, address, digits;
-    if (!next_word(arena, &args, &where) || !split_port(where, &address, &digits) || !np_text_port(digits, ret_port))
+    bool plain;
+    if (!next_word(arena, &args, &where) || !split_port(where, &address, &digits) || !port_of(digits, ret_port, &plain))
         return false;
     *ret_address = address_of(arena, address);
     return true;
@@ -730,19 +809,22 @@ static void do_listen(struct apache *apache, struct np_position at, struct np_te
     const struct words words = words_of(apache, args);
     struct np_text address, digits;
     uint16_t port;
+    bool plain;
     if (!words.n) {
         np_files_warn(&apache->files, at, "Listen without a port");
         return;
     }
     const struct np_text where = words.at[0];
     const char *shown = np_files_text(&apache->files, where);
-    if (!split_port(where, &address, &digits) || !np_text_port(digits, &port)) {
+    if (!split_port(where, &address, &digits) || !port_of(digits, &port, &plain)) {
         if (has_reference(where))
             keep_unresolved(apache, at, shown);
         else
             keep_malformed(apache, at, where, shown);
         return;
     }
+    if (!plain)
+        np_files_warn(&apache->files, at, "Listen \"%s\": not a port, but httpd may take it for %u", shown, port);
     const bool proto = words.n > 1 && !memchr(words.at[1].ptr, '=', words.at[1].len);
     if (apache->vhost || apache->n_context)
         np_files_warn(&apache->files, at, "Listen in a section, where httpd refuses it");
@@ -750,8 +832,8 @@ static void do_listen(struct apache *apache, struct np_position at, struct np_te
         np_push(apache->arena, &apache->listens, &apache->n_listens, &apache->listens_capacity, sizeof *listen);
     *listen = (struct listen){.at = at,
                               .port = port,
-                              .conditional =
-                                  !is_certain(apache) || has_reference(where) || apache->vhost || apache->n_context,
+                              .conditional = !is_certain(apache) || !plain || has_reference(where) || apache->vhost ||
+                                             apache->n_context,
                               .address = address_of(apache->arena, address),
                               .detail = np_sprintf(apache->arena, "Listen %s", shown)};
     listen->scheme = proto         ? lowered(apache->arena, np_text_of(np_files_text(&apache->files, words.at[1])))
@@ -808,6 +890,19 @@ static void do_load_module(struct apache *apache, struct np_position at, struct 
     add_module(apache, words.at[0], words.n > 1 ? words.at[1] : np_text_of(""), answer);
 }
 
+static void add_root(struct apache *apache, struct np_position at, const char *root)
+{
+    if (is_certain(apache))
+        apache->n_roots = 0;
+    for (size_t i = 0; i < apache->n_roots; i++)
+        if (strcmp(apache->roots[i], root) == 0)
+            return;
+    if (apache->n_roots == ROOTS_MAX)
+        np_files_gap(&apache->files, at, NULL, "ServerRoot may be more than %d folders", ROOTS_MAX);
+    else
+        apache->roots[apache->n_roots++] = root;
+}
+
 static void do_server_root(struct apache *apache, struct np_position at, struct np_text args)
 {
     const struct words words = words_of(apache, args);
@@ -819,7 +914,7 @@ static void do_server_root(struct apache *apache, struct np_position at, struct 
     char *root = np_text_dup(apache->arena, words.at[0]);
     for (size_t n = strlen(root); n > 1 && (root[n - 1] == '/' || root[n - 1] == '\\'); n--)
         root[n - 1] = '\0';
-    apache->server_root = root;
+    add_root(apache, at, root);
 }
 
 /* "name:80", "https://name" */
@@ -857,6 +952,40 @@ static void do_server_alias(struct apache *apache, struct np_position at, struct
 
 static enum nextport_status parse_file(void *ctx, const struct np_file *file);
 
+/* What is broken in what may be left out is a gap, unless it is too much of something. */
+static void forgive(struct apache *apache, const char *path)
+{
+    static const struct np_file unnamed; /* the text says where already */
+    struct np_files *files = &apache->files;
+    if (is_certain(apache) || files->status == NEXTPORT_OK || apache->given_up || files->n_parsed > NP_FILES_MAX ||
+        files->n_bytes > NP_FILES_BYTES_MAX)
+        return;
+    np_files_gap(files, (struct np_position){.file = &unnamed}, NULL, "%s", files->err->text);
+    files->status = NEXTPORT_OK;
+    *np_map_at(&apache->forgiven, path) = apache;
+}
+
+/* What cannot be read is said once, which may have been where it was forgiven. */
+static void forgive_no_more(struct apache *apache, struct np_position at, const char *path)
+{
+    const struct np_file *file;
+    const char *why;
+    if (is_certain(apache) && *np_map_at(&apache->forgiven, path) &&
+        np_files_try(&apache->files, path, &file, &why) == NP_READ_BAD)
+        np_files_fail(&apache->files, NEXTPORT_BLIND, at, "%s: %s", np_files_shown(&apache->files, path), why);
+}
+
+/* A path, not a pattern. */
+static void include_file(struct apache *apache, struct np_position at, const char *path, bool optional)
+{
+    const bool was_fine = apache->files.status == NEXTPORT_OK;
+    if (!optional || np_files_open(&apache->files, at, path))
+        np_files_include(&apache->files, at, strpbrk(path, "*?[") ? literally(apache, path) : path, parse_file, apache);
+    if (was_fine)
+        forgive(apache, path);
+    forgive_no_more(apache, at, path);
+}
+
 /* A folder is all that is in it, and in the folders below. */
 static bool include_folder(struct apache *apache, struct np_position at,
                            const char *path) /* NOLINT(misc-no-recursion) */
@@ -871,12 +1000,25 @@ static bool include_folder(struct apache *apache, struct np_position at,
     for (size_t i = 0; i < 2; i++) {
         const char *const *paths;
         size_t n;
-        np_files_glob(&apache->files, at, np_sprintf(apache->arena, "%s/%s", path, patterns[i]), &paths, &n);
+        find(apache, at, np_sprintf(apache->arena, "%s/%s", literally(apache, path), patterns[i]), &paths, &n);
         for (size_t j = 0; j < n && !apache->given_up; j++)
             if (!include_folder(apache, at, paths[j]))
-                np_files_include(&apache->files, at, paths[j], parse_file, apache);
+                include_file(apache, at, paths[j], false);
     }
     return true;
+}
+
+static void include_path(struct apache *apache, struct np_position at, const char *path, bool optional)
+{
+    const char *const *paths = &path;
+    size_t n = 1;
+    const bool pattern = strpbrk(path, "*?[") != NULL;
+    if (pattern)
+        find(apache, at, path, &paths, &n);
+    for (size_t i = 0; i < n && !apache->given_up; i++) {
+        if (!include_folder(apache, at, paths[i]))
+            include_file(apache, at, paths[i], optional && !pattern);
+    }
 }
 
 static void do_include_of(struct apache *apache, struct np_position at, struct np_text args, bool optional)
@@ -887,25 +1029,16 @@ static void do_include_of(struct apache *apache, struct np_position at, struct n
         return;
     }
     const char *shown = np_files_text(&apache->files, words.at[0]);
-    const char *path = has_reference(words.at[0]) ? NULL : path_of(apache, words.at[0]);
-    if (!path) {
+    const struct paths paths = has_reference(words.at[0]) ? (struct paths){.n = 0} : paths_of(apache, words.at[0]);
+    if (!paths.n) {
         np_files_gap(&apache->files, at, NULL, "Include \"%s\": where that is is not known here", shown);
         return;
     }
-    const char *const *paths = &path;
-    size_t n = 1;
-    const bool pattern = strpbrk(path, "*?[") != NULL;
-    if (pattern)
-        np_files_glob(&apache->files, at, path, &paths, &n);
-    for (size_t i = 0; i < n && !apache->given_up; i++) {
-        /* what a pattern finds with such a name is taken for a file, so that it is not looked at twice */
-        const struct np_text name = np_text_of(paths[i]);
-        const bool file = pattern && (np_text_ends_nocase(name, ".conf") || np_text_ends_nocase(name, ".load"));
-        if (!file && include_folder(apache, at, paths[i]))
-            continue;
-        if (!optional || pattern || np_files_open(&apache->files, at, paths[i]))
-            np_files_include(&apache->files, at, paths[i], parse_file, apache);
-    }
+    const bool several = paths.n > 1;
+    apache->n_maybe += several;
+    for (size_t i = 0; i < paths.n && !apache->given_up; i++)
+        include_path(apache, at, paths.at[i], optional || several);
+    apache->n_maybe -= several;
 }
 
 static void do_include(struct apache *apache, struct np_position at, struct np_text args)
@@ -932,7 +1065,9 @@ static void open_macro(struct apache *apache, struct np_text rest)
         macro->parameters = np_alloc_array(apache->arena, words.n, sizeof *macro->parameters);
         for (size_t i = 0; i < macro->n_parameters; i++)
             macro->parameters[i] = np_text_of(np_text_dup(apache->arena, words.at[i + 1]));
-        *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) = macro;
+        void **at = np_map_at(&apache->macros, lowered(apache->arena, words.at[0]));
+        macro->other = macro->certain ? NULL : *at;
+        *at = macro;
     }
     apache->collecting = macro;
     apache->collected_depth = 1;
@@ -988,15 +1123,33 @@ static struct np_text substitute(struct apache *apache, const struct macro *macr
     return (struct np_text){buf.ptr, buf.len};
 }
 
+/* At the end of the file httpd closes a section that it took because of a condition, and refuses any other. */
 static void end_sections(struct apache *apache, size_t base)
 {
-    if (apache->n_sections > base && !apache->given_up) {
-        const struct section *open = &apache->sections[apache->n_sections - 1];
-        np_files_fail(&apache->files, NEXTPORT_RETRY, open->at, "%s> is not closed",
-                      np_files_text(&apache->files, open->name));
+    for (size_t i = apache->n_sections; i > base && !apache->given_up; i--) {
+        const struct section *open = &apache->sections[i - 1];
+        const char *name = np_files_text(&apache->files, open->name);
+        if (open->answer == YES && !open->context && !open->vhost) {
+            np_files_gap(&apache->files, open->at, "Close it: the file may have been cut short.", "%s> is not closed",
+                         name);
+            continue;
+        }
+        np_files_fail(&apache->files, NEXTPORT_RETRY, open->at, "%s> is not closed", name);
+        break;
     }
     while (apache->n_sections > base)
         pop_section(apache);
+}
+
+/* For what a macro makes? Each line, and each macro that may be meant, counts as more than its bytes: empty ones end, too. */
+static bool has_room(struct apache *apache, struct np_position at, size_t n_bytes)
+{
+    apache->macro_bytes += n_bytes + 64;
+    if (apache->macro_bytes <= MACRO_BYTES_MAX)
+        return true;
+    apache->given_up = true;
+    np_files_fail(&apache->files, NEXTPORT_BLIND, at, "macros make more than %d bytes", MACRO_BYTES_MAX);
+    return false;
 }
 
 static void run_macro(struct apache *apache, struct np_position at, struct macro *macro, const struct words *args)
@@ -1007,13 +1160,8 @@ static void run_macro(struct apache *apache, struct np_position at, struct macro
     apache->n_maybe += !macro->certain;
     for (size_t i = 0; i < macro->n && !apache->given_up; i++) {
         const struct np_text text = substitute(apache, macro, args, macro->lines[i].text);
-        apache->macro_bytes += text.len + 64;
-        if (apache->macro_bytes > MACRO_BYTES_MAX) {
-            apache->given_up = true;
-            np_files_fail(&apache->files, NEXTPORT_BLIND, at, "macros make more than %d bytes", MACRO_BYTES_MAX);
-        } else {
+        if (has_room(apache, at, text.len))
             do_line(apache, (struct line){skip_blanks(text), at}, base);
-        }
     }
     end_sections(apache, base);
     apache->n_maybe -= !macro->certain;
@@ -1021,19 +1169,30 @@ static void run_macro(struct apache *apache, struct np_position at, struct macro
     macro->used = false;
 }
 
-static void do_use(struct apache *apache, struct np_position at, struct np_text args)
+static void use_macro(struct apache *apache, struct np_position at, struct macro *macro, const struct words *words,
+                      struct np_text args)
 {
-    const struct words words = words_of(apache, args);
-    struct macro *macro = words.n ? *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) : NULL;
-    const char *why = !macro                                  ? "no such macro"
-                      : macro->used                           ? "it uses itself"
-                      : macro->n_parameters != words.n - 1    ? "another number of arguments"
+    const char *why = macro->used                             ? "it uses itself"
+                      : macro->n_parameters != words->n - 1   ? "another number of arguments"
                       : apache->macro_depth > MACRO_DEPTH_MAX ? "macros used too deep"
                                                               : NULL;
     if (why)
         np_files_gap(&apache->files, at, NULL, "Use \"%s\": %s", np_files_text(&apache->files, args), why);
     else
-        run_macro(apache, at, macro, &words);
+        run_macro(apache, at, macro, words);
+}
+
+static void do_use(struct apache *apache, struct np_position at, struct np_text args)
+{
+    const struct words words = words_of(apache, args);
+    struct macro *first = words.n ? *np_map_at(&apache->macros, lowered(apache->arena, words.at[0])) : NULL;
+    const bool several = first && first->other;
+    if (!first)
+        np_files_gap(&apache->files, at, NULL, "Use \"%s\": no such macro", np_files_text(&apache->files, args));
+    apache->n_maybe += several;
+    for (struct macro *macro = first; macro && !apache->given_up && has_room(apache, at, 0); macro = macro->other)
+        use_macro(apache, at, macro, &words, args);
+    apache->n_maybe -= several;
 }
 
 static void do_undef_macro(struct apache *apache, struct np_position at, struct np_text args)
@@ -1089,6 +1248,45 @@ static void do_directive(struct apache *apache, struct np_position at, struct np
         }
 }
 
+static void do_words(struct apache *apache, struct np_position at, struct np_text name, struct np_text rest,
+                     size_t base) /* NOLINT(misc-no-recursion) */
+{
+    if (*name.ptr != '<') {
+        if (!apache->n_no)
+            do_directive(apache, at, name, rest);
+        return;
+    }
+    if (name.ptr[name.len - 1] == '>')
+        name.len--;
+    if (name.len > 1 && name.ptr[1] == '/')
+        close_section(apache, at, name, base);
+    else
+        open_section(apache, at, name, rest);
+}
+
+/* httpd puts variables in before it looks for the directive's name. */
+static void do_named_by_variable(struct apache *apache, struct line line, size_t base) /* NOLINT(misc-no-recursion) */
+{
+    const struct variants variants = resolve(apache, line.text);
+    const bool several = variants.n > 1;
+    bool known = !variants.too_many;
+    apache->has_directives = true;
+    apache->n_maybe += several;
+    for (size_t i = 0; i < variants.n && !apache->given_up; i++) {
+        struct np_text rest = {variants.items[i].ptr, variants.items[i].len}, name;
+        if (!next_word(apache->arena, &rest, &name) || !name.len)
+            continue;
+        if (has_reference(name) || (several && *name.ptr == '<'))
+            known = false;
+        else
+            do_words(apache, line.at, name, rest, base);
+    }
+    apache->n_maybe -= several;
+    if (!known)
+        np_files_gap(&apache->files, line.at, NULL, "\"%s\": which directive that is is not known here",
+                     np_files_text(&apache->files, line.text));
+}
+
 static void do_line(struct apache *apache, struct line line, size_t base) /* NOLINT(misc-no-recursion) */
 {
     struct np_text rest = line.text, word;
@@ -1101,17 +1299,10 @@ static void do_line(struct apache *apache, struct line line, size_t base) /* NOL
     if (!next_word(apache->arena, &rest, &word) || !word.len)
         return;
     apache->at = line.at;
-    if (*word.ptr != '<') {
-        if (!apache->n_no)
-            do_directive(apache, line.at, word, rest);
-        return;
-    }
-    if (word.ptr[word.len - 1] == '>')
-        word.len--;
-    if (word.len > 1 && word.ptr[1] == '/')
-        close_section(apache, line.at, word, base);
+    if (!apache->n_no && has_reference(word))
+        do_named_by_variable(apache, line, base);
     else
-        open_section(apache, line.at, word, rest);
+        do_words(apache, line.at, word, rest, base);
 }
 
 /* The next line, with those that it goes on in. A comment goes on too. */
@@ -1286,9 +1477,10 @@ static void option_define(struct apache *apache, struct np_position at, struct n
 /* Another main file: both count. */
 static void option_file(struct apache *apache, struct np_position at, struct np_text path)
 {
-    const char *other = path_of(apache, path);
-    if (other && strcmp(other, apache->files.open[0]->path) != 0)
-        option_late_directive(apache, at, np_text_of(np_sprintf(apache->arena, "Include \"%s\"", other)));
+    const struct paths others = paths_of(apache, path);
+    for (size_t i = 0; i < others.n; i++)
+        if (strcmp(others.at[i], apache->files.open[0]->path) != 0)
+            option_late_directive(apache, at, np_text_of(np_sprintf(apache->arena, "Include \"%s\"", others.at[i])));
 }
 
 static void option_root(struct apache *apache, struct np_position at, struct np_text path)
@@ -1393,7 +1585,7 @@ static enum nextport_status parse_main(void *ctx, const struct np_file *file)
 {
     struct apache *apache = ctx;
     apache->place = np_apache_place_of(file->path, is_beside, apache);
-    apache->server_root = np_apache_root(apache->arena, apache->place, file->path);
+    add_root(apache, (struct np_position){.file = file}, np_apache_root(apache->arena, apache->place, file->path));
     add_builtins(apache);
     begin(apache, file);
     apache->has_directives = false;
@@ -1414,7 +1606,8 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
                             .environment.map = map,
                             .defines = map,
                             .modules = map,
-                            .macros = map};
+                            .macros = map,
+                            .forgiven = map};
     np_files_init(&apache.files, "apache", ret, include, err);
     np_files_main(&apache.files, file, bytes, parse_main, &apache);
     if (apache.n_ports > 1)

@@ -39,6 +39,7 @@ GRAMMAR = {
     "letter cases": "lISTEN 7001\n<ifmodule MOD_SO.C>\nListen 7002\n</IFMODULE>\n<IFDEFINE !x>\n</ifdefine>",
     "quotes": "Listen \"7001\"\nListen '127.0.0.1:7002'\n\"Listen\" 7003",
     "leading zeros": "Listen 07001",
+    "numbers beyond 32 bits": "Listen 4294974297\nListen 127.0.0.1:8589941594\nListen 000000000000000000000007003",
     "lines that go on": "Listen \\\n7001\nListen \\\r\n  7002 \\\nhttp\n# a comment goes on too \\\n"
         "Listen 9001\nListen 70\\\n03",
     "blanks": "\t Listen\t 7001  \r\nListen 7002\r\n   # Listen 9001\n#Listen 9002",
@@ -47,6 +48,14 @@ GRAMMAR = {
     "define of several words": "Define ALL \"7001 https\"\nListen ${ALL}",
     "define again": "Define P 9001\nDefine P 7001\nListen ${P}",
     "define of a define": "Define A 7${B}\nDefine B 1\nDefine C 70\nDefine D ${C}01\nListen ${D}",
+    "directives named by variables": "Define L Listen\n${L} 7001\nDefine C \"Listen 7002\"\n${C}\n"
+        "Define B \" Lis\"\n${B}ten 7003\n"
+        "Define Q '\"Listen\" 7004'\n\"${L}\" 7005\nDefine U Use\n<Macro A>\n${L} 7006\n</Macro>\n${U} A",
+    "directives named by variables that conditions define": "<IfDefine !X>\nDefine L Listen\n</IfDefine>\n<IfDefine X>\n"
+        "Define L LogLevel\n</IfDefine>\n${L} 7001",
+    "sections named by variables": "Define S macro_module>\n<IfModule ${S}\nListen 7001\n</IfModule>\nDefine I If\n"
+        "<${I}Module ${S}\nListen 7002\n</IfModule>\nDefine O \"<IfModule nobody.c>\"\n${O}\nListen 9001\n"
+        "</IfModule>\nListen 7003",
     "undefine": "Define A 1\nUnDefine A\n<IfDefine A>\nListen 9001\n</IfDefine>\n<IfDefine !A>\nListen 7001\n"
         "</IfDefine>",
     "ifdefine": "Define A\n<IfDefine A>\nListen 7001\n</IfDefine>\n<IfDefine !A>\nListen 9001\n</IfDefine>",
@@ -68,6 +77,15 @@ GRAMMAR = {
     "ifversion": "<IfVersion >= 2.4>\nListen 7001\n</IfVersion>\n<IfVersion < 2.2>\nListen 7002\n</IfVersion>",
     "iffile": "<IfFile more/one>\nListen 7001\n</IfFile>\n<IfFile nowhere>\nListen 9001\n</IfFile>\n"
               "<IfFile !{here}/nowhere>\nListen 7002\n</IfFile>\n<IfFile more>\nListen 7003\n</IfFile>",
+    "iffile of a literal path": "<IfFile !sites/*.conf>\nListen 7001\n</IfFile>\n<IfFile sites/*.conf>\nListen 9001\n</IfFile>\n"
+        "<IfFile \"odd/[1].conf\">\nListen 7002\n</IfFile>\n<IfFile odd/?[*].conf>\nListen 9002\n</IfFile>",
+    "iffile of a folder": "<IfFile !sites/a.conf/>\nListen 7001\n</IfFile>\n<IfFile sites/a.conf/.>\nListen 9001\n</IfFile>\n"
+        "<IfFile sites/>\nListen 7002\n</IfFile>\n<IfFile sites/a.conf/..>\nListen 7003\n</IfFile>",
+    "negation": "<IfFile ! /nowhere>\nListen 7001\n</IfFile>\n<IfFile \"!/nowhere\">\nListen 9001\n</IfFile>\n"
+        "<IfFile !\"/nowhere\">\nListen 7002\n</IfFile>\n<IfModule \"!nobody.c\">\nListen 9002\n</IfModule>\n"
+        "<IfModule ! macro_module>\nListen 9003\n</IfModule>\n<IfModule ! nobody.c>\nListen 7003\n</IfModule>\n"
+        "<IfFile !!/nowhere>\nListen 7004\n</IfFile>\n<IfFile ! more>\nListen 9004\n</IfFile>",
+    "includes whose names are like patterns": "Include odd/*.conf\nInclude odd/*.d",
     "nested": "Define A\n<IfDefine A>\n<IfModule nobody.c>\n<IfDefine A>\nListen 9001\n</IfDefine>\n"
         "Listen 9002\n</IfModule>\n"
               "<IfModule !nobody.c>\nListen 7001\n</IfModule>\n</IfDefine>",
@@ -81,6 +99,10 @@ GRAMMAR = {
                           "Use Both 01 02",
     "a macro's parameter that begins another": "<Macro M $p $pq>\nListen 127.0.0.1:$p\nListen 127.0.0.1:$pq\n</Macro>\n"
                                                "Use M 7001 7002",
+    "a macro that conditions define":
+        "<IfDefine !X>\n<Macro A>\nListen 7001\n</Macro>\n</IfDefine>\n<IfDefine X>\n<Macro A>\n</Macro>\n</IfDefine>\nUse A",
+    "a macro that a condition may define again": "<Macro A $p>\nListen $p\n</Macro>\n<IfDefine X>\n<Macro a $p>\n"
+        "</Macro>\n</IfDefine>\nUse A 7001\n<Macro A>\nListen 7002\n</Macro>\nUse A",
     "a variable in a macro": "<Macro M>\nListen ${P}\n</Macro>\nDefine P 7001\nUse M",
     "a virtual host opens nothing": "Listen 7001\n<VirtualHost *:7001 *:9001>\nServerName a\n</VirtualHost>\n"
                                     "<VirtualHost *:9002>\nServerName b\n</VirtualHost>",
@@ -89,6 +111,12 @@ GRAMMAR = {
     "includes": "Include sites/*.conf\nInclude {here}/more/one\nInclude more/deep\nIncludeOptional nowhere/*.conf\n"
                 "IncludeOptional nowhere.conf\nInclude \"more/one word\"",
     "includes with variables": "Define WHERE more\nInclude ${WHERE}/one\nInclude {here}/${WHERE}/deep",
+    "includes of folders that are named as files are": "Include folders/*.conf\nIncludeOptional folders/*.load",
+    "a server root in what is not decided": "<IfDefine X>\nServerRoot /tmp\n</IfDefine>\nInclude more/one\n"
+        "IncludeOptional sites/*.conf\n<IfFile more/one>\nListen 7001\n</IfFile>",
+    "a server root of several values": "Define R {here}\n<IfDefine X>\nDefine R {here}/more\n</IfDefine>\n"
+        "ServerRoot ${R}\nIncludeOptional one\nIncludeOptional more/one*",
+    "a server root again": "<IfVersion < 2.2>\nServerRoot /tmp\n</IfVersion>\nServerRoot {here}/more\nInclude one",
     "a server root": "Listen 7001\nServerRoot {here}/more\nInclude one",
 }
 FILES = {
@@ -102,6 +130,12 @@ FILES = {
     "more/deep/a": "Listen 7105",
     "more/deep/.b": "Listen 7106",
     "more/deep/er/c": "Listen 7107\n",
+    "odd/[1].conf": "Listen 7111\n",
+    "odd/*?.conf": "Listen 7112\n",
+    "odd/[a].d/[b]": "Listen 7113\n",
+    "folders/a.conf/x": "Listen 7108\n",
+    "folders/b.conf": "Listen 7109\n",
+    "folders/c.load/y": "Listen 7110\n",
 }
 
 
@@ -173,6 +207,28 @@ def test_what_httpd_binds_is_what_is_claimed(nextport, folder, name):
     extra = compare(nextport, write(folder, HEAD + GRAMMAR[name] + "\n"))
     undecidable = {"ifdefine of what -D may give": {("tcp", 7002)}, "ifversion": {("tcp", 7002)}}
     assert extra == undecidable.get(name, set())
+
+
+# Sections that are taken and not closed, which httpd minds as little as it minds those that a macro leaves open.
+OPEN = {
+    "ifmodule": "<IfModule macro_module>\nListen 7001",
+    "ifdefine": "Define X\n<IfDefine X>\nListen 7001",
+    "iffile": "<IfFile {here}>\nListen 7001",
+    "in each other": "<IfModule macro_module>\n<IfModule !nobody.c>\nListen 7001",
+    "in an included file": "Include open/one\nListen 7001",
+    "in a macro": "<Macro A>\n<IfModule macro_module>\nListen 7001\n</Macro>\nUse A\nListen 7002",
+}
+
+
+@pytest.mark.linux("starts httpd")
+@needs_httpd
+@pytest.mark.parametrize("name", OPEN)
+def test_a_section_that_is_taken_and_not_closed_is_a_gap_as_httpd_closes_it(nextport, folder, name):
+    write(folder / "open", "<IfModule macro_module>\nListen 7002\n", "one")
+    file = write(folder, HEAD + OPEN[name] + "\n")
+    assert compare(nextport, file) == set()
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and "is not closed" in sighting["why"], done
 
 
 # As Debian's package has it.
@@ -393,19 +449,61 @@ def test_what_is_no_port_is_told_by_file_and_line(nextport, tmp_path, port):
 
 
 @pytest.mark.parametrize("text", (b"", b"\0\x7fELF" * 1000, b"<IfModule a>\nListen 49000\n",
+                                  b"Define A\n<IfDefine !A>\n<IfModule so_module>\nListen 49000\n",
+                                  b"<IfModule so_module>\n<VirtualHost *>\n<IfModule so_module>\n",
                                   b"<Macro a>\nListen 49000\n",
                                   b"<a>\n" * 5000 + b"Listen 49000\n",
                                   b"<Macro a $a>\n$a\n$a\n</Macro>\n" +
                                   b"".join(b"<Macro m%d>\nUse m%d\nUse m%d\n</Macro>\n" % (i, i + 1, i + 1)
                                            for i in range(18)) + b"<Macro m18>\n#" + b"x" * 1000 + b"\n"
-                                           b"</Macro>\nUse m0\n"),
-                         ids=("empty", "binary", "section not closed", "macro not closed", "deep", "macros that grow"))
+                                           b"</Macro>\nUse m0\n",
+                                  b"<IfDefine X>\n" + b"<Macro a>\n</Macro>\n" * 10000 + b"</IfDefine>\n" + b"Use a\n" * 10000),
+                         ids=("empty", "binary", "section not closed", "section that is left out not closed",
+                              "virtual host not closed", "macro not closed", "deep", "macros that grow",
+                              "a macro that may be many"))
 def test_what_cannot_be_understood_is_unreadable_and_gives_no_port(nextport, tmp_path, text):
     file = write(tmp_path / "conf", "")
     file.write_bytes(text)
     sighting, done = look(nextport, file)
     assert sighting["sight"] == "unreadable" and "apache2.conf" in sighting["why"], done
     assert nextport("next", "--apache-config", file).status == 4
+
+
+BROKEN = {"binary": b"\0\x7fELF", "not closed": b"Listen 49002\n<VirtualHost *>\n", "a macro not closed": b"<Macro a>\n"}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("include", ("Include", "IncludeOptional"))
+def test_what_is_broken_where_it_may_be_left_out_hides_nothing_else(nextport, tmp_path, name, include):
+    section = f"<IfVersion < 2.2>\n{include} broken\n{include} brok*\n</IfVersion>\n"
+    file = write(tmp_path / "conf", f"Listen 49000\n{section}Listen 49001\n")
+    (tmp_path / "conf/broken").write_bytes(BROKEN[name])
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and sighting["policy"] == "warn", done
+    assert sighting["why"].startswith(f"{tmp_path}/conf/broken"), done
+    assert {claim["first"] for claim in done.json["claims"]} >= {49000, 49001}
+    file = write(tmp_path / "conf", f"{section}{include} broken\n")
+    assert look(nextport, file)[0]["sight"] == "unreadable"
+
+
+@pytest.mark.linux("links, FIFOs and devices")
+@pytest.mark.parametrize("include", ("Include", "IncludeOptional"))
+def test_what_is_no_file_is_a_gap_only_where_it_may_be_left_out(nextport, tmp_path, include):
+    section = f"<IfVersion < 2.2>\n{include} pipe\n</IfVersion>\n"
+    file = write(tmp_path / "conf", f"Listen 49000\n{section}")
+    os.mkfifo(tmp_path / "conf/pipe")
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and "apache2.conf:3" in sighting["why"], done
+    for again in ("pipe", "pip?"):
+        file = write(tmp_path / "conf", f"{section}{include} {again}\n")
+        assert look(nextport, file)[0]["sight"] == "unreadable"
+
+
+def test_what_is_left_out_for_certain_is_not_opened(nextport, tmp_path):
+    file = write(tmp_path / "conf", "Listen 49000\nDefine A\n<IfDefine !A>\nInclude broken\nInclude brok*\n</IfDefine>\n")
+    (tmp_path / "conf/broken").write_bytes(BROKEN["binary"])
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "seen" and not done.log, done
 
 
 def test_a_hundred_thousand_lines_and_a_long_one_are_read(nextport, tmp_path):
@@ -465,6 +563,15 @@ def test_a_variable_that_is_not_known_is_told_and_no_number_is_invented(nextport
     assert sighting["sight"] == "partial" and sighting["policy"] == "warn"
     assert "unresolved" in {claim["certainty"] for claim in done.json["claims"]}
     assert nextport("next", "--apache-config", file).port == 49000
+
+
+@pytest.mark.parametrize("line", ("${L} 49002", "Lis${L} 49002", "<${L} x>", "<IfDefine A>\nDefine S <IfDefine\n</IfDefine>\n"
+                                  "<IfDefine !A>\nDefine S <IfModule\n</IfDefine>\n${S} x>"))
+def test_a_directive_whose_name_is_not_known_is_a_gap(nextport, tmp_path, line):
+    file = write(tmp_path / "conf", f"Listen 49000\n{line}\nListen 49001\n")
+    sighting, done = look(nextport, file)
+    assert sighting["sight"] == "partial" and "which directive" in sighting["why"], done
+    assert {claim["first"] for claim in done.json["claims"]} == {49000, 49001}
 
 
 def test_a_condition_that_only_the_command_line_decides_counts(nextport, tmp_path):
