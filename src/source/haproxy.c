@@ -33,11 +33,19 @@ static enum tri either(enum tri a, enum tri b)
     return a > b ? a : b;
 }
 
+/* Stands in a text for the value of a variable that is not known. */
+static const char unknown_value[] = "\1";
+
 /* A word without its quotes, its variables filled in. */
 struct word {
     struct np_text text, raw;
     struct np_position at;
     enum nextport_certainty certainty; /* of the variables in it */
+};
+
+/* Which part of the words of a line came from a variable that is not certain. It may be empty, and then is a point. */
+struct doubt {
+    size_t from, to;
 };
 
 struct variable {
@@ -97,6 +105,8 @@ struct haproxy {
     struct np_buf out; /* the words one after the other, each with a NUL byte */
     struct word words[WORDS_MAX];
     size_t n_words;
+    struct doubt *doubts;
+    size_t n_doubts, doubts_capacity, next_doubt;
     /* how it is started */
     struct np_position from;   /* where that is said */
     struct np_map environment; /* a value NULL: not known */
@@ -280,7 +290,7 @@ static struct reference read_reference(struct np_arena *arena, const char *at, c
 static enum nextport_certainty resolve(struct haproxy *h, const struct reference *ref, struct np_text *ret)
 {
     const struct variable variable = look_up(h, ref->name);
-    *ret = (struct np_text){0};
+    *ret = np_text_of(unknown_value);
     if (variable.known && variable.value) {
         *ret = np_text_of(variable.value);
         return variable.certainty;
@@ -290,6 +300,12 @@ static enum nextport_certainty resolve(struct haproxy *h, const struct reference
         return variable.known ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL;
     }
     return NEXTPORT_UNRESOLVED;
+}
+
+static void doubt(struct haproxy *h, size_t from)
+{
+    struct doubt *to = np_push(h->arena, &h->doubts, &h->n_doubts, &h->doubts_capacity, sizeof *h->doubts);
+    *to = (struct doubt){from, h->out.len};
 }
 
 /* The cursor is at a dollar inside double quotes. */
@@ -303,6 +319,7 @@ static void take_variable(struct line *line)
     }
     struct np_text value;
     begin_word(line);
+    const size_t from = line->h->out.len;
     const enum nextport_certainty certainty = resolve(line->h, &ref, &value);
     line->word.certainty = worse(line->word.certainty, certainty);
     for (size_t i = 0; i < value.len; i++) {
@@ -313,6 +330,8 @@ static void take_variable(struct line *line)
             end_word(line);
         }
     }
+    if (certainty != NEXTPORT_DECLARED)
+        doubt(line->h, from);
     line->at = ref.end;
 }
 
@@ -337,6 +356,7 @@ static bool read_words(struct haproxy *h, struct np_text text, struct np_positio
     char quote = '\0';
     h->n_words = 0;
     h->out.len = 0;
+    h->n_doubts = h->next_doubt = 0;
     while (line.at < line.end && h->n_words < WORDS_MAX) {
         const char c = *line.at;
         if (c == '\r' || (c == '#' && !quote))
@@ -647,10 +667,45 @@ static void keep_port(struct haproxy *h, struct np_position at, const struct nex
     *port = (struct port){.claim = *claim, .at = at, .local = YES};
 }
 
+static bool has_unknown(struct np_text text)
+{
+    return text.len && memchr(text.ptr, unknown_value[0], text.len);
+}
+
+/* Every unknown value taken for an empty one. */
+static struct np_text without_unknown(struct haproxy *h, struct np_text text)
+{
+    struct np_buf out = {.arena = h->arena};
+    np_buf_add(&out, "", 0);
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] != unknown_value[0])
+            np_buf_add(&out, text.ptr + i, 1);
+    return (struct np_text){out.ptr, out.len};
+}
+
+/* A port that is written stays one where the address before it is not known, or what may follow it. */
+static void take_unknown(struct haproxy *h, struct np_position at, struct np_text ports, struct nextport_claim claim)
+{
+    struct nextport_claim possible = claim;
+    possible.certainty = NEXTPORT_CONDITIONAL;
+    possible.address = NULL;
+    struct np_text rest = without_unknown(h, ports), first = rest;
+    np_text_split(&rest, '-', &first);
+    /* of a range whose end is not known, where it begins */
+    const bool has_number = !read_ports(without_unknown(h, ports), &possible) || !read_ports(first, &possible);
+    if (has_number)
+        keep_port(h, at, &possible);
+    if (has_number && !has_unknown(ports))
+        return;
+    claim.first = claim.last = 0;
+    claim.certainty = NEXTPORT_UNRESOLVED;
+    claim.address = NULL;
+    keep_port(h, at, &claim);
+}
+
 /* One address: "127.0.0.1:80", "*:80-90", ":::80", "quic4@:443". */
 static void take_address(struct haproxy *h, const struct word *word, struct np_text text, struct nextport_claim claim)
 {
-    claim.certainty = worse(claim.certainty, word->certainty);
     text = fill_in(h, text, &claim.certainty);
     const enum family family = take_prefix(&text, &claim.protocol);
     if (family == NO_PORT)
@@ -659,18 +714,17 @@ static void take_address(struct haproxy *h, const struct word *word, struct np_t
     while (i > 0 && text.ptr[i - 1] != ':' && text.ptr[i - 1] != ']')
         i--;
     const bool has_port = i > 0 && text.ptr[i - 1] == ':';
-    const char *wrong = has_port ? read_ports(behind(text, i), &claim) : "it has no port";
-    const bool unknown = claim.certainty == NEXTPORT_UNRESOLVED || (wrong && is_template(text));
-    if (wrong && !unknown) {
+    const struct np_text ports = has_port ? behind(text, i) : (struct np_text){0};
+    const char *wrong = has_port ? read_ports(ports, &claim) : "it has no port";
+    if (has_unknown(text) || (wrong && is_template(text))) {
+        take_unknown(h, word->at, ports, claim);
+        return;
+    }
+    if (wrong) {
         np_files_warn(h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
         return;
     }
-    claim.address = address_of(h, (struct np_text){text.ptr, has_port ? i - 1 : text.len}, family);
-    if (unknown) {
-        claim.first = claim.last = 0;
-        claim.certainty = NEXTPORT_UNRESOLVED;
-        claim.address = NULL;
-    }
+    claim.address = address_of(h, (struct np_text){text.ptr, i - 1}, family);
     keep_port(h, word->at, &claim);
 }
 
@@ -688,6 +742,23 @@ static const char *written(struct haproxy *h, size_t to)
 {
     const char *begin = h->words[0].raw.ptr, *end = h->words[to].raw.ptr + h->words[to].raw.len;
     return np_files_text(h->files, (struct np_text){begin, (size_t)(end - begin)});
+}
+
+/* The items of a line are asked for in their order. */
+static bool is_doubted(struct haproxy *h, struct np_text item)
+{
+    const size_t from = (size_t)(item.ptr - h->out.ptr);
+    while (h->next_doubt < h->n_doubts && h->doubts[h->next_doubt].to < from)
+        h->next_doubt++;
+    return h->next_doubt < h->n_doubts && h->doubts[h->next_doubt].from <= from + item.len;
+}
+
+/* A certain item stays one beside others. */
+static void take_item(struct haproxy *h, const struct word *word, struct np_text item, struct nextport_claim claim)
+{
+    if (is_doubted(h, item))
+        claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
+    take_address(h, word, item, claim);
 }
 
 /* A list of addresses and what follows it. */
@@ -708,10 +779,10 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
         claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
     claim.detail = written(h, at);
     if (!word->text.len)
-        take_address(h, word, word->text, claim);
+        take_item(h, word, word->text, claim);
     struct np_text rest = word->text, item;
     while (rest.len && np_text_split(&rest, ',', &item))
-        take_address(h, word, item, claim);
+        take_item(h, word, item, claim);
     const struct word *next = at + 1 < h->n_words ? word + 1 : NULL;
     if (next && (np_text_begins(next->text, ":") || np_text_begins(next->text, "*:"))) {
         np_files_warn(h->files, next->at,
@@ -720,7 +791,7 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
                       np_files_text(h->files, next->raw));
         claim.kind = NEXTPORT_SUSPECT;
         claim.detail = written(h, at + 1);
-        take_address(h, next, next->text, claim);
+        take_item(h, next, next->text, claim);
     }
 }
 

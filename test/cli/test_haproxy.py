@@ -55,6 +55,9 @@ CONFIGS = {
            "frontend a\n bind \":$P\"\n"
            ".if !defined(A)\n bind :8002\n.elif 0\n bind :8003\n.else\n bind :8004\n.endif\n",
            [], set()),
+    "address unknown": ("frontend a\n bind \"${{NOWHERE}}:8000\"\n bind :8001,\"${{NOWHERE}}:8002\"\n bind ${{NOWHERE}}:8003\n",
+                        [], set()),
+    "unknown behind a port": ("frontend a\n bind \":8000$NOWHERE\"\n bind :8001-8003$NOWHERE,:8004\n", [], set()),
     "if unknown": ("frontend a\n bind :8000\n.if version_atleast(99.0)\n bind :8001\n.else\n bind :8002\n.endif\n"
                    ".if feature(EPOLL)\n bind :8003\n.endif\n", [], {("tcp", 8001)}),
     "decoys": ("resolvers r\n nameserver n 127.0.0.1:53\n"
@@ -79,8 +82,8 @@ def ports(nextport, source, *options):
     done = nextport("used", "--source", source, "--protocol", "both", "--range", "1-65535", "--format", "json", "--all",
                     *options)
     assert done.status == 0, done
-    return {(row["protocol"], port) for row in done.json["claims"] for port in range(row["first"], row["last"] + 1)
-            if row["first"]}
+    return {(row["protocol"], port) for row in done.json["claims"] if row["first"]
+            for port in range(row["first"], row["last"] + 1)}
 
 
 @pytest.mark.skipif(not HAPROXY, reason="haproxy is not installed")
