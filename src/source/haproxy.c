@@ -443,16 +443,26 @@ static enum tri is_defined(struct haproxy *h, const char *name)
     return variable.value ? YES : NO;
 }
 
-/* What depends on this very HAProxy, its version and how it was built, is not known here. */
+/* HAProxy reads arguments once more as if they were words, and may find other ends. */
+static bool has_quotes(struct np_text text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("\"'\\", text.ptr[i]))
+            return true;
+    return false;
+}
+
+/* Blanks are part of an argument. What depends on this very HAProxy, its version and how it was built, is not known
+ * here. */
 static enum tri call(struct haproxy *h, struct np_text name, struct np_text args)
 {
     struct np_text first, rest = args;
     np_text_split(&rest, ',', &first);
-    first = np_text_trim(first);
+    if (has_quotes(args))
+        return MAYBE;
     if (np_text_is(name, "defined"))
         return is_defined(h, np_text_dup(h->arena, first));
-    const struct np_text second = np_text_trim(rest);
-    const bool equal = first.len == second.len && (!first.len || memcmp(first.ptr, second.ptr, first.len) == 0);
+    const bool equal = first.len == rest.len && (!first.len || memcmp(first.ptr, rest.ptr, first.len) == 0);
     if (np_text_is(name, "streq"))
         return equal ? YES : NO;
     if (np_text_is(name, "strneq"))

@@ -55,6 +55,13 @@ CONFIGS = {
            "frontend a\n bind \":$P\"\n"
            ".if !defined(A)\n bind :8002\n.elif 0\n bind :8003\n.else\n bind :8004\n.endif\n",
            [], set()),
+    "if blanks": ("global\n setenv E prod\n.if streq(\"$E\", prod)\n setenv A 8000\n.else\n setenv A 8001\n.endif\n"
+                  ".if strneq(a, a)\n setenv B 8002\n.else\n setenv B 8003\n.endif\n"
+                  ".if ! streq( a , a ) && 1 && !streq(a,a\\ )\n setenv C 8004\n.else\n setenv C 8005\n.endif\n"
+                  "frontend a\n bind \":$A\"\n bind \":$B\"\n bind \":$C\"\n", [], set()),
+    "if quotes": ("frontend a\n.if streq('\"a\"',a)\n bind :8000\n.else\n bind :8001\n.endif\n", [], {("tcp", 8001)}),
+    "if defined blanks": ("global\n setenv E prod\nfrontend a\n.if !defined( E )\n bind :8000\n.else\n bind :8001\n.endif\n", [],
+                          {("tcp", 8001)}),
     "address unknown": ("frontend a\n bind \"${{NOWHERE}}:8000\"\n bind :8001,\"${{NOWHERE}}:8002\"\n bind ${{NOWHERE}}:8003\n",
                         [], set()),
     "unknown behind a port": ("frontend a\n bind \":8000$NOWHERE\"\n bind :8001-8003$NOWHERE,:8004\n", [], set()),
