@@ -15,6 +15,9 @@ enum {
     CONDITIONS_MAX = 64, /* .if inside .if */
     EXPRESSION_MAX = 32, /* parentheses in its condition */
     CONFIGS_MAX = 64,    /* -f of one command line */
+    VALUES_MAX = 8,      /* that one variable may have */
+    CHOICES_MAX = 4,     /* variables of one line that may have several values, */
+    ROUNDS_MAX = 16,     /* and how often it is read for them */
 };
 
 static const char main_file[] = "/etc/haproxy/haproxy.cfg", debian_file[] = "/etc/default/haproxy",
@@ -48,10 +51,24 @@ struct doubt {
     size_t from, to;
 };
 
-struct variable {
-    bool known;        /* false: whoever starts HAProxy decides */
-    const char *value; /* NULL: unset */
+struct value {
+    const char *text; /* NULL: unset */
     enum nextport_certainty certainty;
+    bool known; /* false: whoever starts HAProxy decides */
+};
+
+/* Set in a branch that may not be taken it has one of several values: at least one, the newest first. */
+struct variable {
+    struct value values[VALUES_MAX];
+    size_t n;
+    size_t resets; /* of haproxy.resets those that it has seen */
+};
+
+/* A variable with several values, in the line being read, and the one that it has in this round. */
+struct choice {
+    const char *name;
+    struct variable variable;
+    size_t at;
 };
 
 /* One .if */
@@ -94,6 +111,8 @@ struct haproxy {
     struct np_files *files;
     struct np_arena *arena;
     struct np_map variables, defaults; /* struct variable; enum tri *, disabled or not, by name */
+    struct np_map *resets;             /* the names that a resetenv keeps which may not be reached */
+    size_t n_resets, resets_capacity;
     enum tri last_defaults;
     const char *local_name; /* NULL: not known */
     bool local_asked, cleared;
@@ -107,6 +126,10 @@ struct haproxy {
     size_t n_words;
     struct doubt *doubts;
     size_t n_doubts, doubts_capacity, next_doubt;
+    struct choice choices[CHOICES_MAX];
+    size_t n_choices, round;
+    struct variable before; /* presetenv: what it found in the first round */
+    bool is_doubted;        /* the address being read */
     /* how it is started */
     struct np_position from;   /* where that is said */
     struct np_map environment; /* a value NULL: not known */
@@ -149,40 +172,94 @@ static enum tri active(const struct haproxy *h)
 
 /* ---- Variables ------------------------------------------------------------------------------------------------ */
 
-static struct variable look_up(struct haproxy *h, const char *name)
+/* Beyond VALUES_MAX it may also have one that is not known. */
+static void add_value(struct variable *to, struct value value)
 {
-    void **at = np_map_at(&h->variables, name);
-    if (*at)
-        return *(const struct variable *)*at;
-    if (h->cleared)
-        return (struct variable){.known = true};
-    const char *value = *np_map_at(&h->environment, name);
-    return (struct variable){.known = value != NULL, .value = value};
+    for (size_t i = 0; i < to->n; i++)
+        if (to->values[i].known == value.known && np_equal(to->values[i].text, value.text)) {
+            to->values[i].certainty = worse(to->values[i].certainty, value.certainty);
+            return;
+        }
+    if (to->n < VALUES_MAX)
+        to->values[to->n++] = value;
+    else
+        to->values[VALUES_MAX - 1] =
+            (struct value){.known = true, .text = unknown_value, .certainty = NEXTPORT_UNRESOLVED};
 }
 
-/* In a branch that may not be taken the variable has the one value or the other: then it has none. */
-static void set_variable(struct haproxy *h, const char *name, const char *value, enum nextport_certainty certainty)
+static void add_values(struct variable *to, const struct variable *from)
 {
-    const struct variable before = look_up(h, name);
-    const bool same = before.value && value && strcmp(before.value, value) == 0;
-    if (active(h) == MAYBE && !same)
-        certainty = before.known && !before.value ? worse(certainty, NEXTPORT_CONDITIONAL)
-                    : before.known                ? NEXTPORT_UNRESOLVED
-                                                  : worse(certainty, NEXTPORT_CONDITIONAL);
+    for (size_t i = 0; i < from->n; i++)
+        add_value(to, from->values[i]);
+}
+
+static void keep_variable(struct haproxy *h, const char *name, struct variable variable)
+{
     struct variable *to = np_alloc(h->arena, sizeof *to);
-    *to = (struct variable){.known = true, .value = np_strdup(h->arena, value), .certainty = certainty};
+    *to = variable;
+    to->resets = h->n_resets;
     *np_map_at(&h->variables, name) = to;
 }
 
-/* presetenv: what HAProxy was started with is stronger, and not known here. */
-static void preset_variable(struct haproxy *h, const char *name, const struct word *value)
+/* As the process begins, or as the last resetenv leaves it. */
+static struct variable initial(struct haproxy *h, const char *name)
+{
+    struct variable ret = {.n = 1};
+    const char *text = h->cleared ? NULL : *np_map_at(&h->environment, name);
+    ret.values[0] = (struct value){.known = h->cleared || text, .text = text};
+    return ret;
+}
+
+static struct variable look_up(struct haproxy *h, const char *name)
+{
+    const struct variable *found = *np_map_at(&h->variables, name);
+    struct variable ret = found ? *found : initial(h, name);
+    if (ret.resets == h->n_resets)
+        return ret;
+    size_t i = h->n_resets;
+    while (i > ret.resets && *np_map_at(&h->resets[i - 1], name))
+        i--;
+    if (i > ret.resets)
+        add_value(&ret, (struct value){.known = true});
+    keep_variable(h, name, ret);
+    return look_up(h, name);
+}
+
+/* Also where the line is read once more for another value. */
+static bool may_be_skipped(const struct haproxy *h)
+{
+    return h->round || active(h) == MAYBE || h->words[0].certainty != NEXTPORT_DECLARED;
+}
+
+/* text NULL: unset */
+static void set_variable(struct haproxy *h, const char *name, const char *text, enum nextport_certainty certainty)
 {
     const struct variable before = look_up(h, name);
-    const char *text = np_text_dup(h->arena, value->text);
-    if (!before.known)
-        set_variable(h, name, text, worse(value->certainty, NEXTPORT_CONDITIONAL));
-    else if (!before.value)
-        set_variable(h, name, text, value->certainty);
+    struct variable now = {0};
+    add_value(&now, (struct value){.known = true, .text = np_strdup(h->arena, text), .certainty = certainty});
+    if (may_be_skipped(h) || h->words[1].certainty != NEXTPORT_DECLARED)
+        add_values(&now, &before);
+    keep_variable(h, name, now);
+}
+
+/* presetenv: what HAProxy was started with is stronger, and not known here. */
+static void preset_variable(struct haproxy *h, const char *name, const struct word *word)
+{
+    const struct variable last = look_up(h, name);
+    const char *text = np_text_dup(h->arena, word->text);
+    struct variable now = {0};
+    if (!h->round)
+        h->before = last;
+    for (size_t i = 0; i < h->before.n; i++) {
+        struct value value = h->before.values[i];
+        const enum nextport_certainty certainty = value.known ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL;
+        if (!value.text)
+            value = (struct value){.known = true, .text = text, .certainty = worse(word->certainty, certainty)};
+        add_value(&now, value);
+    }
+    if (may_be_skipped(h) || h->words[1].certainty != NEXTPORT_DECLARED)
+        add_values(&now, &last);
+    keep_variable(h, name, now);
 }
 
 /* ---- Words of a line ------------------------------------------------------------------------------------------ */
@@ -287,19 +364,59 @@ static struct reference read_reference(struct np_arena *arena, const char *at, c
     return ref;
 }
 
+/* NULL: not chosen yet. The line itself may set it anew meanwhile. */
+static const struct value *chosen(const struct haproxy *h, const char *name)
+{
+    for (size_t i = 0; i < h->n_choices; i++)
+        if (strcmp(h->choices[i].name, name) == 0)
+            return &h->choices[i].variable.values[h->choices[i].at];
+    return NULL;
+}
+
+/* The value of this round. NULL: the line has more of them than it is read for. */
+static const struct value *choose(struct haproxy *h, const char *name, const struct variable *variable)
+{
+    size_t rounds = variable->n;
+    for (size_t i = 0; i < h->n_choices; i++)
+        rounds *= h->choices[i].variable.n;
+    if (h->n_choices == CHOICES_MAX || rounds > ROUNDS_MAX)
+        return NULL;
+    h->choices[h->n_choices++] = (struct choice){.name = name, .variable = *variable};
+    return chosen(h, name);
+}
+
+/* false: every value has been there. */
+static bool next_round(struct haproxy *h)
+{
+    h->round++;
+    for (size_t i = 0; i < h->n_choices; i++) {
+        if (++h->choices[i].at < h->choices[i].variable.n)
+            return true;
+        h->choices[i].at = 0;
+    }
+    return false;
+}
+
+static bool has_text(const struct variable *variable)
+{
+    for (size_t i = 0; i < variable->n; i++)
+        if (variable->values[i].text)
+            return true;
+    return false;
+}
+
 static enum nextport_certainty resolve(struct haproxy *h, const struct reference *ref, struct np_text *ret)
 {
     const struct variable variable = look_up(h, ref->name);
+    const struct value *value = chosen(h, ref->name);
+    const bool varies = value || variable.n > 1;
     *ret = np_text_of(unknown_value);
-    if (variable.known && variable.value) {
-        *ret = np_text_of(variable.value);
-        return variable.certainty;
-    }
-    if (ref->has_fallback) {
-        *ret = ref->fallback;
-        return variable.known ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL;
-    }
-    return NEXTPORT_UNRESOLVED;
+    if (!value && (ref->has_fallback || has_text(&variable)))
+        value = varies ? choose(h, ref->name, &variable) : &variable.values[0];
+    if (!value)
+        return NEXTPORT_UNRESOLVED;
+    *ret = value->text ? np_text_of(value->text) : ref->fallback;
+    return worse(value->certainty, varies || !value->known ? NEXTPORT_CONDITIONAL : NEXTPORT_DECLARED);
 }
 
 static void doubt(struct haproxy *h, size_t from)
@@ -401,8 +518,11 @@ static struct np_text fill_in(struct haproxy *h, struct np_text text, enum nextp
     for (const char *at = text.ptr; at < end;) {
         const struct reference ref = *at == '$' ? read_reference(h->arena, at + 1, end) : (struct reference){0};
         struct np_text value = {at, 1};
+        enum nextport_certainty one = NEXTPORT_DECLARED;
         if (ref.name)
-            *certainty = worse(*certainty, resolve(h, &ref, &value));
+            one = resolve(h, &ref, &value);
+        h->is_doubted = h->is_doubted || one != NEXTPORT_DECLARED;
+        *certainty = worse(*certainty, one);
         if (value.len)
             np_buf_add(&out, value.ptr, value.len);
         at = ref.name ? ref.end : at + 1;
@@ -438,9 +558,10 @@ static bool takes(struct expression *e, const char *token)
 static enum tri is_defined(struct haproxy *h, const char *name)
 {
     const struct variable variable = look_up(h, name);
-    if (!variable.known || variable.certainty != NEXTPORT_DECLARED)
+    const struct value *value = &variable.values[0];
+    if (variable.n > 1 || !value->known || value->certainty != NEXTPORT_DECLARED)
         return MAYBE;
-    return variable.value ? YES : NO;
+    return value->text ? YES : NO;
 }
 
 /* HAProxy reads arguments once more as if they were words, and may find other ends. */
@@ -668,10 +789,22 @@ static bool is_template(struct np_text text)
     return false;
 }
 
+/* Of the same line, in a round before. */
+static bool is_kept(const struct section *section, struct np_position at, const struct nextport_claim *claim)
+{
+    for (size_t i = section->n; i > 0 && i + ROUNDS_MAX > section->n; i--) {
+        const struct port *port = &section->ports[i - 1];
+        if (port->at.line == at.line && port->claim.first == claim->first && port->claim.last == claim->last &&
+            port->claim.protocol == claim->protocol && np_equal(port->claim.address, claim->address))
+            return true;
+    }
+    return false;
+}
+
 static void keep_port(struct haproxy *h, struct np_position at, const struct nextport_claim *claim)
 {
     struct section *section = &h->section;
-    if (section->n > NP_FILES_CLAIMS_MAX)
+    if (section->n > NP_FILES_CLAIMS_MAX || (h->round && is_kept(section, at, claim)))
         return;
     struct port *port = np_push(h->arena, &section->ports, &section->n, &section->capacity, sizeof *section->ports);
     *port = (struct port){.claim = *claim, .at = at, .local = YES};
@@ -717,6 +850,8 @@ static void take_unknown(struct haproxy *h, struct np_position at, struct np_tex
 static void take_address(struct haproxy *h, const struct word *word, struct np_text text, struct nextport_claim claim)
 {
     text = fill_in(h, text, &claim.certainty);
+    if (h->round && !h->is_doubted)
+        return;
     const enum family family = take_prefix(&text, &claim.protocol);
     if (family == NO_PORT)
         return;
@@ -731,7 +866,9 @@ static void take_address(struct haproxy *h, const struct word *word, struct np_t
         return;
     }
     if (wrong) {
-        np_files_warn(h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
+        /* of several values one that HAProxy refuses is none that it runs with */
+        if (!h->is_doubted || !h->n_choices)
+            np_files_warn(h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
         return;
     }
     claim.address = address_of(h, (struct np_text){text.ptr, i - 1}, family);
@@ -766,7 +903,8 @@ static bool is_doubted(struct haproxy *h, struct np_text item)
 /* A certain item stays one beside others. */
 static void take_item(struct haproxy *h, const struct word *word, struct np_text item, struct nextport_claim claim)
 {
-    if (is_doubted(h, item))
+    h->is_doubted = is_doubted(h, item) || h->words[0].certainty != NEXTPORT_DECLARED;
+    if (h->is_doubted)
         claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
     take_address(h, word, item, claim);
 }
@@ -795,10 +933,11 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
         take_item(h, word, item, claim);
     const struct word *next = at + 1 < h->n_words ? word + 1 : NULL;
     if (next && (np_text_begins(next->text, ":") || np_text_begins(next->text, "*:"))) {
-        np_files_warn(h->files, next->at,
-                      "\"%s\": a second address follows a comma, so HAProxy refuses the "
-                      "configuration",
-                      np_files_text(h->files, next->raw));
+        if (!h->round)
+            np_files_warn(h->files, next->at,
+                          "\"%s\": a second address follows a comma, so HAProxy refuses the "
+                          "configuration",
+                          np_files_text(h->files, next->raw));
         claim.kind = NEXTPORT_SUSPECT;
         claim.detail = written(h, at + 1);
         take_item(h, next, next->text, claim);
@@ -893,20 +1032,27 @@ static bool take_section(struct haproxy *h)
 static void take_disabled(struct haproxy *h, enum tri value)
 {
     enum tri *disabled = &h->section.disabled;
-    *disabled = active(h) == YES || *disabled == value ? value : MAYBE;
+    *disabled = !may_be_skipped(h) || *disabled == value ? value : MAYBE;
 }
 
 /* resetenv: only what it names stays, as it is. */
 static void reset_variables(struct haproxy *h)
 {
-    struct np_map kept = {.arena = h->arena};
+    struct np_map kept = {.arena = h->arena}, names = kept;
     for (size_t i = 1; i < h->n_words; i++) {
         const char *name = np_text_dup(h->arena, h->words[i].text);
         struct variable *variable = np_alloc(h->arena, sizeof *variable);
         *variable = look_up(h, name);
+        variable->resets = 0;
         *np_map_at(&kept, name) = variable;
+        *np_map_at(&names, name) = h;
+    }
+    if (may_be_skipped(h)) {
+        *(struct np_map *)np_push(h->arena, &h->resets, &h->n_resets, &h->resets_capacity, sizeof *h->resets) = names;
+        return;
     }
     h->variables = kept;
+    h->n_resets = 0;
     h->cleared = true;
 }
 
@@ -922,7 +1068,7 @@ static void take_global(struct haproxy *h)
     } else if (is_word(h, 0, "unsetenv")) {
         for (size_t i = 1; i < h->n_words; i++)
             set_variable(h, np_text_dup(h->arena, h->words[i].text), NULL, NEXTPORT_DECLARED);
-    } else if (is_word(h, 0, "resetenv") && active(h) == YES) {
+    } else if (is_word(h, 0, "resetenv")) {
         reset_variables(h);
     } else if (is_word(h, 0, "localpeer") && name && active(h) != NO) {
         h->local_name = h->words[1].certainty == NEXTPORT_DECLARED && active(h) == YES ? name : NULL;
@@ -968,6 +1114,7 @@ static void take_keyword(struct haproxy *h)
 
 static void take_line(struct haproxy *h, struct np_text text, struct np_position at)
 {
+    h->n_choices = h->round = 0;
     const bool closed = read_words(h, text, at);
     if (!h->n_words)
         return;
@@ -980,8 +1127,11 @@ static void take_line(struct haproxy *h, struct np_text text, struct np_position
     if (h->section.kind == NONE)
         np_files_fail(h->files, NEXTPORT_BLIND, at, "not a configuration of HAProxy: \"%s\" is in no section",
                       np_files_text(h->files, h->words[0].text));
-    else
+    take_keyword(h);
+    while (next_round(h)) {
+        read_words(h, text, at);
         take_keyword(h);
+    }
 }
 
 static enum nextport_status parse_file(void *ctx, const struct np_file *file)

@@ -65,6 +65,18 @@ CONFIGS = {
     "address unknown": ("frontend a\n bind \"${{NOWHERE}}:8000\"\n bind :8001,\"${{NOWHERE}}:8002\"\n bind ${{NOWHERE}}:8003\n",
                         [], set()),
     "unknown behind a port": ("frontend a\n bind \":8000$NOWHERE\"\n bind :8001-8003$NOWHERE,:8004\n", [], set()),
+    "if set, then preset": ("global\n.if feature(QUIC)\n setenv P 8001\n.endif\n presetenv P 8000\nfrontend a\n bind \":$P\"\n",
+                            [], {("tcp", 8001)}),
+    "if set, then default": ("global\n.if feature(QUIC)\n setenv P 8001\n.endif\nfrontend a\n bind \":${{P-8000}},:8002\"\n",
+                             [], {("tcp", 8001)}),
+    "if unset": ("global\n setenv P 8001\n.if feature(QUIC)\n unsetenv P\n.endif\nfrontend a\n bind \":${{P-8000}}\"\n", [],
+                 {("tcp", 8000)}),
+    "if reset": ("global\n setenv P 8001\n setenv Q 8002\n.if feature(QUIC)\n resetenv Q\n.endif\nfrontend a\n"
+                 " bind \":${{P-8000}}\"\n bind \":$Q\"\n", [], {("tcp", 8000)}),
+    "if preset twice": ("global\n.if feature(QUIC)\n presetenv P 8001\n.endif\n.if version_atleast(2.0)\n presetenv P 8000\n"
+                        ".endif\nfrontend a\n bind :$P\n", [], {("tcp", 8001)}),
+    "if copied": ("global\n setenv P 800\n.if feature(QUIC)\n setenv P 801\n.endif\n setenv P \"${{P}}1\"\n"
+                  " presetenv Q \"1$P\"\nfrontend a\n bind \":$P\"\n bind \":$Q\"\n", [], {("tcp", 8011), ("tcp", 18011)}),
     "if unknown": ("frontend a\n bind :8000\n.if version_atleast(99.0)\n bind :8001\n.else\n bind :8002\n.endif\n"
                    ".if feature(EPOLL)\n bind :8003\n.endif\n", [], {("tcp", 8001)}),
     "decoys": ("resolvers r\n nameserver n 127.0.0.1:53\n"
