@@ -1183,11 +1183,25 @@ static const char *below(const struct haproxy *h, const char *path)
     return np_sprintf(h->arena, "%s%s%s", folder, slash, path);
 }
 
-/* A folder stands for its *.cfg. */
+static bool is_folder(struct haproxy *h, const char *path)
+{
+    const char *const *same;
+    size_t n;
+    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/.", path), &same, &n);
+    return n > 0;
+}
+
+static void keep_config(struct haproxy *h, const char *path)
+{
+    if (h->n_configs < CONFIGS_MAX)
+        h->configs[h->n_configs++] = path;
+}
+
+/* A folder stands for its *.cfg, of which HAProxy skips those that are folders themselves. */
 static void add_config(struct haproxy *h, const char *path)
 {
-    const char *const *paths, *const *same;
-    size_t n, is_folder;
+    const char *const *paths;
+    size_t n;
     if (path && path[0] != '/' && h->folder)
         path = below(h, path);
     if (!path || path[0] != '/') {
@@ -1197,15 +1211,11 @@ static void add_config(struct haproxy *h, const char *path)
         return;
     }
     np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/*.cfg", path), &paths, &n);
-    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/.", path), &same, &is_folder);
-    if (!n && !is_folder) {
-        const char **one = np_alloc(h->arena, sizeof *one);
-        *one = path;
-        paths = one;
-        n = 1;
-    }
-    for (size_t i = 0; i < n && h->n_configs < CONFIGS_MAX; i++)
-        h->configs[h->n_configs++] = paths[i];
+    if (!n && !is_folder(h, path))
+        keep_config(h, path);
+    for (size_t i = 0; i < n; i++)
+        if (!is_folder(h, paths[i]))
+            keep_config(h, paths[i]);
     if (h->n_configs == CONFIGS_MAX)
         np_files_fail(h->files, NEXTPORT_BLIND, h->from, "%s: HAProxy is started with %d files or more", path,
                       CONFIGS_MAX);

@@ -184,6 +184,14 @@ def test_the_files_of_the_service_say_what_is_read(nextport, tmp_path, files, wa
     assert {port for _, port in ports(nextport, "haproxy", "--root", root)} == wanted
 
 
+def test_a_folder_in_a_folder_of_files_is_skipped_whatever_its_name(nextport, tmp_path):
+    root = tmp_path / "root"
+    write(root, {"etc/default/haproxy": "EXTRAOPTS=\"-f /etc/haproxy/sites\"\n", "etc/haproxy/haproxy.cfg": "global\n",
+                 "etc/haproxy/sites/a.cfg": "frontend a\n bind :8000\n", "etc/haproxy/sites/sub.cfg/b.cfg": "nothing\n"})
+    done = nextport("used", "--source", "haproxy", "--format", "json", "--range", "1-65535", "--root", root)
+    assert [claim["first"] for claim in done.json["claims"]] == [8000] and done.json["sources"][0]["sight"] == "seen", done
+
+
 def test_a_file_of_another_service_is_read_with_its_variables_when_it_is_given(nextport, tmp_path):
     root = tmp_path / "root"
     write(root, {"etc/systemd/system/lb.service": "[Service]\nEnvironment=P=49000\n"
