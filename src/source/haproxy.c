@@ -744,13 +744,19 @@ static enum family take_prefix(struct np_text *text, enum nextport_protocol *pro
     return ANY_FAMILY;
 }
 
-/* What atoi() makes of it, as HAProxy does: what follows the digits is not looked at. */
-static unsigned leading_number(struct np_text text)
+/* What atoi() makes of it, as HAProxy does: blanks and a sign may come first, what follows the digits is not looked at, and
+ * of a number that is too great the low bits count. */
+static uint32_t leading_number(struct np_text text)
 {
-    unsigned n = 0;
-    for (size_t i = 0; i < text.len && is_digit(text.ptr[i]) && n <= UINT16_MAX; i++)
-        n = n * 10 + (unsigned)(text.ptr[i] - '0');
-    return n;
+    size_t i = 0;
+    uint64_t n = 0;
+    while (i < text.len && is_space(text.ptr[i]))
+        i++;
+    const bool negative = i < text.len && text.ptr[i] == '-';
+    i += i < text.len && (text.ptr[i] == '-' || text.ptr[i] == '+');
+    for (; i < text.len && is_digit(text.ptr[i]); i++)
+        n = n < INT64_MAX / 10 ? n * 10 + (unsigned)(text.ptr[i] - '0') : INT64_MAX;
+    return (uint32_t)(negative ? 0 - n : n);
 }
 
 /* "8000" or "8000-8010". NULL, or what is wrong. */
@@ -761,7 +767,7 @@ static const char *read_ports(struct np_text text, struct nextport_claim *claim)
     if (!is_digit(text.ptr[0]))
         return "its port is no number";
     const char *dash = memchr(text.ptr, '-', text.len);
-    const unsigned first = leading_number(text),
+    const uint32_t first = leading_number(text),
                    last = dash ? leading_number(behind(text, (size_t)(dash + 1 - text.ptr))) : first;
     if (first < 1 || first > UINT16_MAX || last > UINT16_MAX)
         return "ports are 1 to 65535";

@@ -34,6 +34,7 @@ CONFIGS = {
     "words": ("global\n setenv P \":8000 name x\"\nfrontend a\n bind \"${{P[*]}}\"\n", [], set()),
     "quotes": ("frontend a\n bind ':8000' #:8001\n bind :\"8002\"\n bind \\x3a8003\n # bind :8004\n", [], set()),
     "digits": ("frontend a\n bind :8000abc\n", [], set()),
+    "numbers": ("frontend a\n bind :8000-+8001,\":8010- 8012\"\n bind :4294975316\n bind :8030-4294975327\n", [], set()),
     "stats": ("global\n stats socket ipv4@127.0.0.1:9600 level admin\n stats socket {tmp}/s\nfrontend a\n bind :1\n",
               [], set()),
     "peers": ("global\n localpeer x\npeers a\n peer x 127.0.0.1:8000\n peer y 127.0.0.1:8001\nfrontend a\n bind :1\n",
@@ -232,7 +233,7 @@ def test_what_is_no_configuration_stops_the_answer(nextport, tmp_path, text, wor
     assert done.status == 4 and words in done.log and str(file) in done.log, done
 
 
-@pytest.mark.parametrize("address", [":0", ":65536", ":-1", ":http", ":9000-8000", "127.0.0.1", "8000", ":"])
+@pytest.mark.parametrize("address", [":0", ":65536", ":-1", ":+8000", ":8000-", ":8000--8001", ":4294967296", ":18446744073709559616", ":http", ":9000-8000", "127.0.0.1", "8000", ":"])
 def test_an_address_that_haproxy_refuses_is_named_by_file_and_line(nextport, tmp_path, address):
     file = tmp_path / "haproxy.cfg"
     file.write_text(f"frontend a\n bind {address}\n bind :49000\n")
