@@ -222,7 +222,8 @@ static struct variable look_up(struct haproxy *h, const char *name)
     if (i > ret.resets)
         add_value(&ret, (struct value){.known = true});
     keep_variable(h, name, ret);
-    return look_up(h, name);
+    ret.resets = h->n_resets;
+    return ret;
 }
 
 /* Also where the line is read once more for another value. */
@@ -507,6 +508,22 @@ static bool is_word(const struct haproxy *h, size_t i, const char *text)
     return i < h->n_words && np_text_is(h->words[i].text, text);
 }
 
+/* Where HAProxy reads an address it knows neither a default nor [*], and a brace need not be closed. Without a name,
+ * nothing. */
+static struct reference read_plain_reference(struct np_arena *arena, const char *at, const char *end)
+{
+    struct reference ref = {0};
+    const bool brace = at < end && *at == '{';
+    at += brace;
+    const char *begin = at;
+    while (at < end && (is_letter(*at) || is_digit(*at)))
+        at++;
+    if (at > begin)
+        ref.name = np_text_dup(arena, (struct np_text){begin, (size_t)(at - begin)});
+    ref.end = at + (brace && at < end && *at == '}');
+    return ref;
+}
+
 /* Variables outside of double quotes: HAProxy fills them in where it reads an address. */
 static struct np_text fill_in(struct haproxy *h, struct np_text text, enum nextport_certainty *certainty)
 {
@@ -516,16 +533,18 @@ static struct np_text fill_in(struct haproxy *h, struct np_text text, enum nextp
     const char *end = text.ptr + text.len;
     np_buf_add(&out, "", 0);
     for (const char *at = text.ptr; at < end;) {
-        const struct reference ref = *at == '$' ? read_reference(h->arena, at + 1, end) : (struct reference){0};
-        struct np_text value = {at, 1};
-        enum nextport_certainty one = NEXTPORT_DECLARED;
-        if (ref.name)
-            one = resolve(h, &ref, &value);
+        if (*at != '$') {
+            np_buf_add(&out, at++, 1);
+            continue;
+        }
+        const struct reference ref = read_plain_reference(h->arena, at + 1, end);
+        struct np_text value = {0};
+        const enum nextport_certainty one = ref.name ? resolve(h, &ref, &value) : NEXTPORT_DECLARED;
         h->is_doubted = h->is_doubted || one != NEXTPORT_DECLARED;
         *certainty = worse(*certainty, one);
         if (value.len)
             np_buf_add(&out, value.ptr, value.len);
-        at = ref.name ? ref.end : at + 1;
+        at = ref.end;
     }
     return (struct np_text){out.ptr, out.len};
 }
@@ -838,10 +857,12 @@ static void take_unknown(struct haproxy *h, struct np_position at, struct np_tex
     struct nextport_claim possible = claim;
     possible.certainty = NEXTPORT_CONDITIONAL;
     possible.address = NULL;
-    struct np_text rest = without_unknown(h, ports), first = rest;
-    np_text_split(&rest, '-', &first);
-    /* of a range whose end is not known, where it begins */
-    const bool has_number = !read_ports(without_unknown(h, ports), &possible) || !read_ports(first, &possible);
+    const struct np_text all = without_unknown(h, ports);
+    struct np_text last = all, first = all;
+    np_text_split(&last, '-', &first);
+    /* of a range only one end of which is known, that one */
+    const bool has_number =
+        !read_ports(all, &possible) || !read_ports(first, &possible) || !read_ports(last, &possible);
     if (has_number)
         keep_port(h, at, &possible);
     if (has_number && !has_unknown(ports))
@@ -1021,7 +1042,7 @@ static bool take_section(struct haproxy *h)
         end_section(h);
         struct section *section = &h->section;
         section->kind = row->kind;
-        section->begun = active(h);
+        section->begun = both(active(h), h->words[0].certainty == NEXTPORT_DECLARED ? YES : MAYBE);
         section->has_local = NO;
         const bool named = h->n_words > 1 && row->kind != GLOBAL;
         section->holder =
@@ -1116,6 +1137,16 @@ static void take_keyword(struct haproxy *h)
         take_peer(h);
 }
 
+/* What looks like the address of a `bind` is taken for one. */
+static void take_unknown_keyword(struct haproxy *h)
+{
+    const enum section_kind kind = h->section.kind;
+    np_files_gap(h->files, h->words[0].at, NULL, "%s: which keyword it means is not known here", written(h, 0));
+    if ((kind == PROXY || kind == PEERS || kind == LOG_FORWARD) && h->n_words > 1 &&
+        (np_text_begins(h->words[1].text, ":") || np_text_begins(h->words[1].text, "*:")))
+        take_addresses(h, 1, NEXTPORT_TCP, NEXTPORT_CONDITIONAL);
+}
+
 /* ---- Files ---------------------------------------------------------------------------------------------------- */
 
 static void take_line(struct haproxy *h, struct np_text text, struct np_position at)
@@ -1128,6 +1159,10 @@ static void take_line(struct haproxy *h, struct np_text text, struct np_position
         np_files_gap(h->files, at, NULL, "a quote is not closed, so HAProxy refuses the configuration");
     if (take_condition(h) || active(h) == NO)
         return;
+    if (has_unknown(h->words[0].text)) {
+        take_unknown_keyword(h);
+        return;
+    }
     if (take_section(h))
         return;
     if (h->section.kind == NONE)
