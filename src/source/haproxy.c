@@ -17,7 +17,8 @@ enum {
     CONFIGS_MAX = 64,    /* -f of one command line */
     VALUES_MAX = 8,      /* that one variable may have */
     CHOICES_MAX = 4,     /* variables of one line that may have several values, */
-    ROUNDS_MAX = 16,     /* and how often it is read for them */
+    ROUNDS_MAX = 16,     /* and how often it is read for them, */
+    REREAD_MAX = 1 << 18 /* bytes of all such lines */
 };
 
 static const char main_file[] = "/etc/haproxy/haproxy.cfg", debian_file[] = "/etc/default/haproxy",
@@ -128,6 +129,7 @@ struct haproxy {
     size_t n_doubts, doubts_capacity, next_doubt;
     struct choice choices[CHOICES_MAX];
     size_t n_choices, round;
+    size_t line_length, reread;
     struct variable before; /* presetenv: what it found in the first round */
     bool is_doubted;        /* the address being read */
     /* how it is started */
@@ -217,7 +219,7 @@ static struct variable look_up(struct haproxy *h, const char *name)
     if (ret.resets == h->n_resets)
         return ret;
     size_t i = h->n_resets;
-    while (i > ret.resets && *np_map_at(&h->resets[i - 1], name))
+    while (i > ret.resets && np_map_find(&h->resets[i - 1], name))
         i--;
     if (i > ret.resets)
         add_value(&ret, (struct value){.known = true});
@@ -380,7 +382,7 @@ static const struct value *choose(struct haproxy *h, const char *name, const str
     size_t rounds = variable->n;
     for (size_t i = 0; i < h->n_choices; i++)
         rounds *= h->choices[i].variable.n;
-    if (h->n_choices == CHOICES_MAX || rounds > ROUNDS_MAX)
+    if (h->n_choices == CHOICES_MAX || rounds > ROUNDS_MAX || h->reread + rounds * h->line_length > REREAD_MAX)
         return NULL;
     h->choices[h->n_choices++] = (struct choice){.name = name, .variable = *variable};
     return chosen(h, name);
@@ -1152,6 +1154,7 @@ static void take_unknown_keyword(struct haproxy *h)
 static void take_line(struct haproxy *h, struct np_text text, struct np_position at)
 {
     h->n_choices = h->round = 0;
+    h->line_length = text.len;
     const bool closed = read_words(h, text, at);
     if (!h->n_words)
         return;
@@ -1170,6 +1173,7 @@ static void take_line(struct haproxy *h, struct np_text text, struct np_position
                       np_files_text(h->files, h->words[0].text));
     take_keyword(h);
     while (next_round(h)) {
+        h->reread += text.len;
         read_words(h, text, at);
         take_keyword(h);
     }
