@@ -15,6 +15,10 @@ enum {
     CONDITIONS_MAX = 64, /* .if inside .if */
     EXPRESSION_MAX = 32, /* parentheses in its condition */
     CONFIGS_MAX = 64,    /* -f of one command line */
+    VALUES_MAX = 8,      /* that one variable may have */
+    CHOICES_MAX = 4,     /* variables of one line that may have several values, */
+    ROUNDS_MAX = 16,     /* and how often it is read for them, */
+    REREAD_MAX = 1 << 18 /* bytes of all such lines */
 };
 
 static const char main_file[] = "/etc/haproxy/haproxy.cfg", debian_file[] = "/etc/default/haproxy",
@@ -33,6 +37,9 @@ static enum tri either(enum tri a, enum tri b)
     return a > b ? a : b;
 }
 
+/* Stands in a text for the value of a variable that is not known. */
+static const char unknown_value[] = "\1";
+
 /* A word without its quotes, its variables filled in. */
 struct word {
     struct np_text text, raw;
@@ -40,10 +47,29 @@ struct word {
     enum nextport_certainty certainty; /* of the variables in it */
 };
 
-struct variable {
-    bool known;        /* false: whoever starts HAProxy decides */
-    const char *value; /* NULL: unset */
+/* Which part of the words of a line came from a variable that is not certain. It may be empty, and then is a point. */
+struct doubt {
+    size_t from, to;
+};
+
+struct value {
+    const char *text; /* NULL: unset */
     enum nextport_certainty certainty;
+    bool known; /* false: whoever starts HAProxy decides */
+};
+
+/* Set in a branch that may not be taken it has one of several values: at least one, the newest first. */
+struct variable {
+    struct value values[VALUES_MAX];
+    size_t n;
+    size_t resets; /* of haproxy.resets those that it has seen */
+};
+
+/* A variable with several values, in the line being read, and the one that it has in this round. */
+struct choice {
+    const char *name;
+    struct variable variable;
+    size_t at;
 };
 
 /* One .if */
@@ -86,6 +112,8 @@ struct haproxy {
     struct np_files *files;
     struct np_arena *arena;
     struct np_map variables, defaults; /* struct variable; enum tri *, disabled or not, by name */
+    struct np_map *resets;             /* the names that a resetenv keeps which may not be reached */
+    size_t n_resets, resets_capacity;
     enum tri last_defaults;
     const char *local_name; /* NULL: not known */
     bool local_asked, cleared;
@@ -97,6 +125,13 @@ struct haproxy {
     struct np_buf out; /* the words one after the other, each with a NUL byte */
     struct word words[WORDS_MAX];
     size_t n_words;
+    struct doubt *doubts;
+    size_t n_doubts, doubts_capacity, next_doubt;
+    struct choice choices[CHOICES_MAX];
+    size_t n_choices, round;
+    size_t line_length, reread;
+    struct variable before; /* presetenv: what it found in the first round */
+    bool is_doubted;        /* the address being read */
     /* how it is started */
     struct np_position from;   /* where that is said */
     struct np_map environment; /* a value NULL: not known */
@@ -139,40 +174,95 @@ static enum tri active(const struct haproxy *h)
 
 /* ---- Variables ------------------------------------------------------------------------------------------------ */
 
-static struct variable look_up(struct haproxy *h, const char *name)
+/* Beyond VALUES_MAX it may also have one that is not known. */
+static void add_value(struct variable *to, struct value value)
 {
-    void **at = np_map_at(&h->variables, name);
-    if (*at)
-        return *(const struct variable *)*at;
-    if (h->cleared)
-        return (struct variable){.known = true};
-    const char *value = *np_map_at(&h->environment, name);
-    return (struct variable){.known = value != NULL, .value = value};
+    for (size_t i = 0; i < to->n; i++)
+        if (to->values[i].known == value.known && np_equal(to->values[i].text, value.text)) {
+            to->values[i].certainty = worse(to->values[i].certainty, value.certainty);
+            return;
+        }
+    if (to->n < VALUES_MAX)
+        to->values[to->n++] = value;
+    else
+        to->values[VALUES_MAX - 1] =
+            (struct value){.known = true, .text = unknown_value, .certainty = NEXTPORT_UNRESOLVED};
 }
 
-/* In a branch that may not be taken the variable has the one value or the other: then it has none. */
-static void set_variable(struct haproxy *h, const char *name, const char *value, enum nextport_certainty certainty)
+static void add_values(struct variable *to, const struct variable *from)
 {
-    const struct variable before = look_up(h, name);
-    const bool same = before.value && value && strcmp(before.value, value) == 0;
-    if (active(h) == MAYBE && !same)
-        certainty = before.known && !before.value ? worse(certainty, NEXTPORT_CONDITIONAL)
-                    : before.known                ? NEXTPORT_UNRESOLVED
-                                                  : worse(certainty, NEXTPORT_CONDITIONAL);
+    for (size_t i = 0; i < from->n; i++)
+        add_value(to, from->values[i]);
+}
+
+static void keep_variable(struct haproxy *h, const char *name, struct variable variable)
+{
     struct variable *to = np_alloc(h->arena, sizeof *to);
-    *to = (struct variable){.known = true, .value = np_strdup(h->arena, value), .certainty = certainty};
+    *to = variable;
+    to->resets = h->n_resets;
     *np_map_at(&h->variables, name) = to;
 }
 
-/* presetenv: what HAProxy was started with is stronger, and not known here. */
-static void preset_variable(struct haproxy *h, const char *name, const struct word *value)
+/* As the process begins, or as the last resetenv leaves it. */
+static struct variable initial(struct haproxy *h, const char *name)
+{
+    struct variable ret = {.n = 1};
+    const char *text = h->cleared ? NULL : *np_map_at(&h->environment, name);
+    ret.values[0] = (struct value){.known = h->cleared || text, .text = text};
+    return ret;
+}
+
+static struct variable look_up(struct haproxy *h, const char *name)
+{
+    const struct variable *found = *np_map_at(&h->variables, name);
+    struct variable ret = found ? *found : initial(h, name);
+    if (ret.resets == h->n_resets)
+        return ret;
+    size_t i = h->n_resets;
+    while (i > ret.resets && np_map_find(&h->resets[i - 1], name))
+        i--;
+    if (i > ret.resets)
+        add_value(&ret, (struct value){.known = true});
+    keep_variable(h, name, ret);
+    ret.resets = h->n_resets;
+    return ret;
+}
+
+/* Also where the line is read once more for another value. */
+static bool may_be_skipped(const struct haproxy *h)
+{
+    return h->round || active(h) == MAYBE || h->words[0].certainty != NEXTPORT_DECLARED;
+}
+
+/* text NULL: unset */
+static void set_variable(struct haproxy *h, const char *name, const char *text, enum nextport_certainty certainty)
 {
     const struct variable before = look_up(h, name);
-    const char *text = np_text_dup(h->arena, value->text);
-    if (!before.known)
-        set_variable(h, name, text, worse(value->certainty, NEXTPORT_CONDITIONAL));
-    else if (!before.value)
-        set_variable(h, name, text, value->certainty);
+    struct variable now = {0};
+    add_value(&now, (struct value){.known = true, .text = np_strdup(h->arena, text), .certainty = certainty});
+    if (may_be_skipped(h) || h->words[1].certainty != NEXTPORT_DECLARED)
+        add_values(&now, &before);
+    keep_variable(h, name, now);
+}
+
+/* presetenv: what HAProxy was started with is stronger, and not known here. */
+static void preset_variable(struct haproxy *h, const char *name, const struct word *word)
+{
+    const struct variable last = look_up(h, name);
+    const char *text = np_text_dup(h->arena, word->text);
+    struct variable now = {0};
+    if (!h->round)
+        h->before = last;
+    for (size_t i = 0; i < h->before.n; i++) {
+        struct value value = h->before.values[i];
+        const enum nextport_certainty certainty = value.known ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL;
+        if (!value.text)
+            value = (struct value){.known = true, .text = text, .certainty = worse(word->certainty, certainty)};
+        add_value(&now, value);
+    }
+    if (may_be_skipped(h) || h->words[1].certainty != NEXTPORT_DECLARED)
+        add_values(&now, &last);
+    keep_variable(h, name, now);
 }
 
 /* ---- Words of a line ------------------------------------------------------------------------------------------ */
@@ -277,19 +367,65 @@ static struct reference read_reference(struct np_arena *arena, const char *at, c
     return ref;
 }
 
+/* NULL: not chosen yet. The line itself may set it anew meanwhile. */
+static const struct value *chosen(const struct haproxy *h, const char *name)
+{
+    for (size_t i = 0; i < h->n_choices; i++)
+        if (strcmp(h->choices[i].name, name) == 0)
+            return &h->choices[i].variable.values[h->choices[i].at];
+    return NULL;
+}
+
+/* The value of this round. NULL: the line has more of them than it is read for. */
+static const struct value *choose(struct haproxy *h, const char *name, const struct variable *variable)
+{
+    size_t rounds = variable->n;
+    for (size_t i = 0; i < h->n_choices; i++)
+        rounds *= h->choices[i].variable.n;
+    if (h->n_choices == CHOICES_MAX || rounds > ROUNDS_MAX || h->reread + rounds * h->line_length > REREAD_MAX)
+        return NULL;
+    h->choices[h->n_choices++] = (struct choice){.name = name, .variable = *variable};
+    return chosen(h, name);
+}
+
+/* false: every value has been there. */
+static bool next_round(struct haproxy *h)
+{
+    h->round++;
+    for (size_t i = 0; i < h->n_choices; i++) {
+        if (++h->choices[i].at < h->choices[i].variable.n)
+            return true;
+        h->choices[i].at = 0;
+    }
+    return false;
+}
+
+static bool has_text(const struct variable *variable)
+{
+    for (size_t i = 0; i < variable->n; i++)
+        if (variable->values[i].text)
+            return true;
+    return false;
+}
+
 static enum nextport_certainty resolve(struct haproxy *h, const struct reference *ref, struct np_text *ret)
 {
     const struct variable variable = look_up(h, ref->name);
-    *ret = (struct np_text){0};
-    if (variable.known && variable.value) {
-        *ret = np_text_of(variable.value);
-        return variable.certainty;
-    }
-    if (ref->has_fallback) {
-        *ret = ref->fallback;
-        return variable.known ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL;
-    }
-    return NEXTPORT_UNRESOLVED;
+    const struct value *value = chosen(h, ref->name);
+    const bool varies = value || variable.n > 1;
+    *ret = np_text_of(unknown_value);
+    if (!value && (ref->has_fallback || has_text(&variable)))
+        value = varies ? choose(h, ref->name, &variable) : &variable.values[0];
+    if (!value)
+        return NEXTPORT_UNRESOLVED;
+    *ret = value->text ? np_text_of(value->text) : ref->fallback;
+    return worse(value->certainty, varies || !value->known ? NEXTPORT_CONDITIONAL : NEXTPORT_DECLARED);
+}
+
+static void doubt(struct haproxy *h, size_t from)
+{
+    struct doubt *to = np_push(h->arena, &h->doubts, &h->n_doubts, &h->doubts_capacity, sizeof *h->doubts);
+    *to = (struct doubt){from, h->out.len};
 }
 
 /* The cursor is at a dollar inside double quotes. */
@@ -303,6 +439,7 @@ static void take_variable(struct line *line)
     }
     struct np_text value;
     begin_word(line);
+    const size_t from = line->h->out.len;
     const enum nextport_certainty certainty = resolve(line->h, &ref, &value);
     line->word.certainty = worse(line->word.certainty, certainty);
     for (size_t i = 0; i < value.len; i++) {
@@ -313,6 +450,8 @@ static void take_variable(struct line *line)
             end_word(line);
         }
     }
+    if (certainty != NEXTPORT_DECLARED)
+        doubt(line->h, from);
     line->at = ref.end;
 }
 
@@ -337,6 +476,7 @@ static bool read_words(struct haproxy *h, struct np_text text, struct np_positio
     char quote = '\0';
     h->n_words = 0;
     h->out.len = 0;
+    h->n_doubts = h->next_doubt = 0;
     while (line.at < line.end && h->n_words < WORDS_MAX) {
         const char c = *line.at;
         if (c == '\r' || (c == '#' && !quote))
@@ -370,6 +510,22 @@ static bool is_word(const struct haproxy *h, size_t i, const char *text)
     return i < h->n_words && np_text_is(h->words[i].text, text);
 }
 
+/* Where HAProxy reads an address it knows neither a default nor [*], and a brace need not be closed. Without a name,
+ * nothing. */
+static struct reference read_plain_reference(struct np_arena *arena, const char *at, const char *end)
+{
+    struct reference ref = {0};
+    const bool brace = at < end && *at == '{';
+    at += brace;
+    const char *begin = at;
+    while (at < end && (is_letter(*at) || is_digit(*at)))
+        at++;
+    if (at > begin)
+        ref.name = np_text_dup(arena, (struct np_text){begin, (size_t)(at - begin)});
+    ref.end = at + (brace && at < end && *at == '}');
+    return ref;
+}
+
 /* Variables outside of double quotes: HAProxy fills them in where it reads an address. */
 static struct np_text fill_in(struct haproxy *h, struct np_text text, enum nextport_certainty *certainty)
 {
@@ -379,13 +535,18 @@ static struct np_text fill_in(struct haproxy *h, struct np_text text, enum nextp
     const char *end = text.ptr + text.len;
     np_buf_add(&out, "", 0);
     for (const char *at = text.ptr; at < end;) {
-        const struct reference ref = *at == '$' ? read_reference(h->arena, at + 1, end) : (struct reference){0};
-        struct np_text value = {at, 1};
-        if (ref.name)
-            *certainty = worse(*certainty, resolve(h, &ref, &value));
+        if (*at != '$') {
+            np_buf_add(&out, at++, 1);
+            continue;
+        }
+        const struct reference ref = read_plain_reference(h->arena, at + 1, end);
+        struct np_text value = {0};
+        const enum nextport_certainty one = ref.name ? resolve(h, &ref, &value) : NEXTPORT_DECLARED;
+        h->is_doubted = h->is_doubted || one != NEXTPORT_DECLARED;
+        *certainty = worse(*certainty, one);
         if (value.len)
             np_buf_add(&out, value.ptr, value.len);
-        at = ref.name ? ref.end : at + 1;
+        at = ref.end;
     }
     return (struct np_text){out.ptr, out.len};
 }
@@ -418,21 +579,32 @@ static bool takes(struct expression *e, const char *token)
 static enum tri is_defined(struct haproxy *h, const char *name)
 {
     const struct variable variable = look_up(h, name);
-    if (!variable.known || variable.certainty != NEXTPORT_DECLARED)
+    const struct value *value = &variable.values[0];
+    if (variable.n > 1 || !value->known || value->certainty != NEXTPORT_DECLARED)
         return MAYBE;
-    return variable.value ? YES : NO;
+    return value->text ? YES : NO;
 }
 
-/* What depends on this very HAProxy, its version and how it was built, is not known here. */
+/* HAProxy reads arguments once more as if they were words, and may find other ends. */
+static bool has_quotes(struct np_text text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (strchr("\"'\\", text.ptr[i]))
+            return true;
+    return false;
+}
+
+/* Blanks are part of an argument. What depends on this very HAProxy, its version and how it was built, is not known
+ * here. */
 static enum tri call(struct haproxy *h, struct np_text name, struct np_text args)
 {
     struct np_text first, rest = args;
     np_text_split(&rest, ',', &first);
-    first = np_text_trim(first);
+    if (has_quotes(args))
+        return MAYBE;
     if (np_text_is(name, "defined"))
         return is_defined(h, np_text_dup(h->arena, first));
-    const struct np_text second = np_text_trim(rest);
-    const bool equal = first.len == second.len && (!first.len || memcmp(first.ptr, second.ptr, first.len) == 0);
+    const bool equal = first.len == rest.len && (!first.len || memcmp(first.ptr, rest.ptr, first.len) == 0);
     if (np_text_is(name, "streq"))
         return equal ? YES : NO;
     if (np_text_is(name, "strneq"))
@@ -593,13 +765,19 @@ static enum family take_prefix(struct np_text *text, enum nextport_protocol *pro
     return ANY_FAMILY;
 }
 
-/* What atoi() makes of it, as HAProxy does: what follows the digits is not looked at. */
-static unsigned leading_number(struct np_text text)
+/* What atoi() makes of it, as HAProxy does: blanks and a sign may come first, what follows the digits is not looked at, and
+ * of a number that is too great the low bits count. */
+static uint32_t leading_number(struct np_text text)
 {
-    unsigned n = 0;
-    for (size_t i = 0; i < text.len && is_digit(text.ptr[i]) && n <= UINT16_MAX; i++)
-        n = n * 10 + (unsigned)(text.ptr[i] - '0');
-    return n;
+    size_t i = 0;
+    uint64_t n = 0;
+    while (i < text.len && is_space(text.ptr[i]))
+        i++;
+    const bool negative = i < text.len && text.ptr[i] == '-';
+    i += i < text.len && (text.ptr[i] == '-' || text.ptr[i] == '+');
+    for (; i < text.len && is_digit(text.ptr[i]); i++)
+        n = n < INT64_MAX / 10 ? n * 10 + (unsigned)(text.ptr[i] - '0') : INT64_MAX;
+    return (uint32_t)(negative ? 0 - n : n);
 }
 
 /* "8000" or "8000-8010". NULL, or what is wrong. */
@@ -610,7 +788,7 @@ static const char *read_ports(struct np_text text, struct nextport_claim *claim)
     if (!is_digit(text.ptr[0]))
         return "its port is no number";
     const char *dash = memchr(text.ptr, '-', text.len);
-    const unsigned first = leading_number(text),
+    const uint32_t first = leading_number(text),
                    last = dash ? leading_number(behind(text, (size_t)(dash + 1 - text.ptr))) : first;
     if (first < 1 || first > UINT16_MAX || last > UINT16_MAX)
         return "ports are 1 to 65535";
@@ -638,20 +816,71 @@ static bool is_template(struct np_text text)
     return false;
 }
 
+/* Of the same line, in a round before. */
+static bool is_kept(const struct section *section, struct np_position at, const struct nextport_claim *claim)
+{
+    for (size_t i = section->n; i > 0 && i + ROUNDS_MAX > section->n; i--) {
+        const struct port *port = &section->ports[i - 1];
+        if (port->at.line == at.line && port->claim.first == claim->first && port->claim.last == claim->last &&
+            port->claim.protocol == claim->protocol && np_equal(port->claim.address, claim->address))
+            return true;
+    }
+    return false;
+}
+
 static void keep_port(struct haproxy *h, struct np_position at, const struct nextport_claim *claim)
 {
     struct section *section = &h->section;
-    if (section->n > NP_FILES_CLAIMS_MAX)
+    if (section->n > NP_FILES_CLAIMS_MAX || (h->round && is_kept(section, at, claim)))
         return;
     struct port *port = np_push(h->arena, &section->ports, &section->n, &section->capacity, sizeof *section->ports);
     *port = (struct port){.claim = *claim, .at = at, .local = YES};
 }
 
+static bool has_unknown(struct np_text text)
+{
+    return text.len && memchr(text.ptr, unknown_value[0], text.len);
+}
+
+/* Every unknown value taken for an empty one. */
+static struct np_text without_unknown(struct haproxy *h, struct np_text text)
+{
+    struct np_buf out = {.arena = h->arena};
+    np_buf_add(&out, "", 0);
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] != unknown_value[0])
+            np_buf_add(&out, text.ptr + i, 1);
+    return (struct np_text){out.ptr, out.len};
+}
+
+/* A port that is written stays one where the address before it is not known, or what may follow it. */
+static void take_unknown(struct haproxy *h, struct np_position at, struct np_text ports, struct nextport_claim claim)
+{
+    struct nextport_claim possible = claim;
+    possible.certainty = NEXTPORT_CONDITIONAL;
+    possible.address = NULL;
+    const struct np_text all = without_unknown(h, ports);
+    struct np_text last = all, first = all;
+    np_text_split(&last, '-', &first);
+    /* of a range only one end of which is known, that one */
+    const bool has_number =
+        !read_ports(all, &possible) || !read_ports(first, &possible) || !read_ports(last, &possible);
+    if (has_number)
+        keep_port(h, at, &possible);
+    if (has_number && !has_unknown(ports))
+        return;
+    claim.first = claim.last = 0;
+    claim.certainty = NEXTPORT_UNRESOLVED;
+    claim.address = NULL;
+    keep_port(h, at, &claim);
+}
+
 /* One address: "127.0.0.1:80", "*:80-90", ":::80", "quic4@:443". */
 static void take_address(struct haproxy *h, const struct word *word, struct np_text text, struct nextport_claim claim)
 {
-    claim.certainty = worse(claim.certainty, word->certainty);
     text = fill_in(h, text, &claim.certainty);
+    if (h->round && !h->is_doubted)
+        return;
     const enum family family = take_prefix(&text, &claim.protocol);
     if (family == NO_PORT)
         return;
@@ -659,18 +888,19 @@ static void take_address(struct haproxy *h, const struct word *word, struct np_t
     while (i > 0 && text.ptr[i - 1] != ':' && text.ptr[i - 1] != ']')
         i--;
     const bool has_port = i > 0 && text.ptr[i - 1] == ':';
-    const char *wrong = has_port ? read_ports(behind(text, i), &claim) : "it has no port";
-    const bool unknown = claim.certainty == NEXTPORT_UNRESOLVED || (wrong && is_template(text));
-    if (wrong && !unknown) {
-        np_files_warn(h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
+    const struct np_text ports = has_port ? behind(text, i) : (struct np_text){0};
+    const char *wrong = has_port ? read_ports(ports, &claim) : "it has no port";
+    if (has_unknown(text) || (wrong && is_template(text))) {
+        take_unknown(h, word->at, ports, claim);
         return;
     }
-    claim.address = address_of(h, (struct np_text){text.ptr, has_port ? i - 1 : text.len}, family);
-    if (unknown) {
-        claim.first = claim.last = 0;
-        claim.certainty = NEXTPORT_UNRESOLVED;
-        claim.address = NULL;
+    if (wrong) {
+        /* of several values one that HAProxy refuses is none that it runs with */
+        if (!h->is_doubted || !h->n_choices)
+            np_files_warn(h->files, word->at, "%s: %s, so HAProxy refuses the configuration", claim.detail, wrong);
+        return;
     }
+    claim.address = address_of(h, (struct np_text){text.ptr, i - 1}, family);
     keep_port(h, word->at, &claim);
 }
 
@@ -688,6 +918,24 @@ static const char *written(struct haproxy *h, size_t to)
 {
     const char *begin = h->words[0].raw.ptr, *end = h->words[to].raw.ptr + h->words[to].raw.len;
     return np_files_text(h->files, (struct np_text){begin, (size_t)(end - begin)});
+}
+
+/* The items of a line are asked for in their order. */
+static bool is_doubted(struct haproxy *h, struct np_text item)
+{
+    const size_t from = (size_t)(item.ptr - h->out.ptr);
+    while (h->next_doubt < h->n_doubts && h->doubts[h->next_doubt].to < from)
+        h->next_doubt++;
+    return h->next_doubt < h->n_doubts && h->doubts[h->next_doubt].from <= from + item.len;
+}
+
+/* A certain item stays one beside others. */
+static void take_item(struct haproxy *h, const struct word *word, struct np_text item, struct nextport_claim claim)
+{
+    h->is_doubted = is_doubted(h, item) || h->words[0].certainty != NEXTPORT_DECLARED;
+    if (h->is_doubted)
+        claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
+    take_address(h, word, item, claim);
 }
 
 /* A list of addresses and what follows it. */
@@ -708,19 +956,20 @@ static void take_addresses(struct haproxy *h, size_t at, enum nextport_protocol 
         claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
     claim.detail = written(h, at);
     if (!word->text.len)
-        take_address(h, word, word->text, claim);
+        take_item(h, word, word->text, claim);
     struct np_text rest = word->text, item;
     while (rest.len && np_text_split(&rest, ',', &item))
-        take_address(h, word, item, claim);
+        take_item(h, word, item, claim);
     const struct word *next = at + 1 < h->n_words ? word + 1 : NULL;
     if (next && (np_text_begins(next->text, ":") || np_text_begins(next->text, "*:"))) {
-        np_files_warn(h->files, next->at,
-                      "\"%s\": a second address follows a comma, so HAProxy refuses the "
-                      "configuration",
-                      np_files_text(h->files, next->raw));
+        if (!h->round)
+            np_files_warn(h->files, next->at,
+                          "\"%s\": a second address follows a comma, so HAProxy refuses the "
+                          "configuration",
+                          np_files_text(h->files, next->raw));
         claim.kind = NEXTPORT_SUSPECT;
         claim.detail = written(h, at + 1);
-        take_address(h, next, next->text, claim);
+        take_item(h, next, next->text, claim);
     }
 }
 
@@ -795,7 +1044,7 @@ static bool take_section(struct haproxy *h)
         end_section(h);
         struct section *section = &h->section;
         section->kind = row->kind;
-        section->begun = active(h);
+        section->begun = both(active(h), h->words[0].certainty == NEXTPORT_DECLARED ? YES : MAYBE);
         section->has_local = NO;
         const bool named = h->n_words > 1 && row->kind != GLOBAL;
         section->holder =
@@ -812,20 +1061,27 @@ static bool take_section(struct haproxy *h)
 static void take_disabled(struct haproxy *h, enum tri value)
 {
     enum tri *disabled = &h->section.disabled;
-    *disabled = active(h) == YES || *disabled == value ? value : MAYBE;
+    *disabled = !may_be_skipped(h) || *disabled == value ? value : MAYBE;
 }
 
 /* resetenv: only what it names stays, as it is. */
 static void reset_variables(struct haproxy *h)
 {
-    struct np_map kept = {.arena = h->arena};
+    struct np_map kept = {.arena = h->arena}, names = kept;
     for (size_t i = 1; i < h->n_words; i++) {
         const char *name = np_text_dup(h->arena, h->words[i].text);
         struct variable *variable = np_alloc(h->arena, sizeof *variable);
         *variable = look_up(h, name);
+        variable->resets = 0;
         *np_map_at(&kept, name) = variable;
+        *np_map_at(&names, name) = h;
+    }
+    if (may_be_skipped(h)) {
+        *(struct np_map *)np_push(h->arena, &h->resets, &h->n_resets, &h->resets_capacity, sizeof *h->resets) = names;
+        return;
     }
     h->variables = kept;
+    h->n_resets = 0;
     h->cleared = true;
 }
 
@@ -841,7 +1097,7 @@ static void take_global(struct haproxy *h)
     } else if (is_word(h, 0, "unsetenv")) {
         for (size_t i = 1; i < h->n_words; i++)
             set_variable(h, np_text_dup(h->arena, h->words[i].text), NULL, NEXTPORT_DECLARED);
-    } else if (is_word(h, 0, "resetenv") && active(h) == YES) {
+    } else if (is_word(h, 0, "resetenv")) {
         reset_variables(h);
     } else if (is_word(h, 0, "localpeer") && name && active(h) != NO) {
         h->local_name = h->words[1].certainty == NEXTPORT_DECLARED && active(h) == YES ? name : NULL;
@@ -883,10 +1139,22 @@ static void take_keyword(struct haproxy *h)
         take_peer(h);
 }
 
+/* What looks like the address of a `bind` is taken for one. */
+static void take_unknown_keyword(struct haproxy *h)
+{
+    const enum section_kind kind = h->section.kind;
+    np_files_gap(h->files, h->words[0].at, NULL, "%s: which keyword it means is not known here", written(h, 0));
+    if ((kind == PROXY || kind == PEERS || kind == LOG_FORWARD) && h->n_words > 1 &&
+        (np_text_begins(h->words[1].text, ":") || np_text_begins(h->words[1].text, "*:")))
+        take_addresses(h, 1, NEXTPORT_TCP, NEXTPORT_CONDITIONAL);
+}
+
 /* ---- Files ---------------------------------------------------------------------------------------------------- */
 
 static void take_line(struct haproxy *h, struct np_text text, struct np_position at)
 {
+    h->n_choices = h->round = 0;
+    h->line_length = text.len;
     const bool closed = read_words(h, text, at);
     if (!h->n_words)
         return;
@@ -894,13 +1162,21 @@ static void take_line(struct haproxy *h, struct np_text text, struct np_position
         np_files_gap(h->files, at, NULL, "a quote is not closed, so HAProxy refuses the configuration");
     if (take_condition(h) || active(h) == NO)
         return;
+    if (has_unknown(h->words[0].text)) {
+        take_unknown_keyword(h);
+        return;
+    }
     if (take_section(h))
         return;
     if (h->section.kind == NONE)
         np_files_fail(h->files, NEXTPORT_BLIND, at, "not a configuration of HAProxy: \"%s\" is in no section",
                       np_files_text(h->files, h->words[0].text));
-    else
+    take_keyword(h);
+    while (next_round(h)) {
+        h->reread += text.len;
+        read_words(h, text, at);
         take_keyword(h);
+    }
 }
 
 static enum nextport_status parse_file(void *ctx, const struct np_file *file)
@@ -952,11 +1228,25 @@ static const char *below(const struct haproxy *h, const char *path)
     return np_sprintf(h->arena, "%s%s%s", folder, slash, path);
 }
 
-/* A folder stands for its *.cfg. */
+static bool is_folder(struct haproxy *h, const char *path)
+{
+    const char *const *same;
+    size_t n;
+    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/.", path), &same, &n);
+    return n > 0;
+}
+
+static void keep_config(struct haproxy *h, const char *path)
+{
+    if (h->n_configs < CONFIGS_MAX)
+        h->configs[h->n_configs++] = path;
+}
+
+/* A folder stands for its *.cfg, of which HAProxy skips those that are folders themselves. */
 static void add_config(struct haproxy *h, const char *path)
 {
-    const char *const *paths, *const *same;
-    size_t n, is_folder;
+    const char *const *paths;
+    size_t n;
     if (path && path[0] != '/' && h->folder)
         path = below(h, path);
     if (!path || path[0] != '/') {
@@ -966,15 +1256,11 @@ static void add_config(struct haproxy *h, const char *path)
         return;
     }
     np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/*.cfg", path), &paths, &n);
-    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/.", path), &same, &is_folder);
-    if (!n && !is_folder) {
-        const char **one = np_alloc(h->arena, sizeof *one);
-        *one = path;
-        paths = one;
-        n = 1;
-    }
-    for (size_t i = 0; i < n && h->n_configs < CONFIGS_MAX; i++)
-        h->configs[h->n_configs++] = paths[i];
+    if (!n && !is_folder(h, path))
+        keep_config(h, path);
+    for (size_t i = 0; i < n; i++)
+        if (!is_folder(h, paths[i]))
+            keep_config(h, paths[i]);
     if (h->n_configs == CONFIGS_MAX)
         np_files_fail(h->files, NEXTPORT_BLIND, h->from, "%s: HAProxy is started with %d files or more", path,
                       CONFIGS_MAX);

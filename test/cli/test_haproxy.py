@@ -34,6 +34,12 @@ CONFIGS = {
     "words": ("global\n setenv P \":8000 name x\"\nfrontend a\n bind \"${{P[*]}}\"\n", [], set()),
     "quotes": ("frontend a\n bind ':8000' #:8001\n bind :\"8002\"\n bind \\x3a8003\n # bind :8004\n", [], set()),
     "digits": ("frontend a\n bind :8000abc\n", [], set()),
+    "numbers": ("frontend a\n bind :8000-+8001,\":8010- 8012\"\n bind :4294975316\n bind :8030-4294975327\n", [], set()),
+    "unquoted default": ("global\n setenv P 8000\nfrontend a\n bind :${{P-8003}},:8010$\n bind 127.0.0.2:${{P-8004}}-8009\n"
+                         " bind 127.0.0.3:${{P\n", [], set()),
+    "keyword": ("global\n setenv B bind\n setenv S frontend\n.if feature(QUIC)\n setenv C bind\n.else\n"
+                " setenv C id\n.endif\n"
+                "\"$S\" a\n \"$B\" :8000\n \"$C\" 8001\n bind :8002\n", [], set()),
     "stats": ("global\n stats socket ipv4@127.0.0.1:9600 level admin\n stats socket {tmp}/s\nfrontend a\n bind :1\n",
               [], set()),
     "peers": ("global\n localpeer x\npeers a\n peer x 127.0.0.1:8000\n peer y 127.0.0.1:8001\nfrontend a\n bind :1\n",
@@ -55,6 +61,28 @@ CONFIGS = {
            "frontend a\n bind \":$P\"\n"
            ".if !defined(A)\n bind :8002\n.elif 0\n bind :8003\n.else\n bind :8004\n.endif\n",
            [], set()),
+    "if blanks": ("global\n setenv E prod\n.if streq(\"$E\", prod)\n setenv A 8000\n.else\n setenv A 8001\n.endif\n"
+                  ".if strneq(a, a)\n setenv B 8002\n.else\n setenv B 8003\n.endif\n"
+                  ".if ! streq( a , a ) && 1 && !streq(a,a\\ )\n setenv C 8004\n.else\n setenv C 8005\n.endif\n"
+                  "frontend a\n bind \":$A\"\n bind \":$B\"\n bind \":$C\"\n", [], set()),
+    "if quotes": ("frontend a\n.if streq('\"a\"',a)\n bind :8000\n.else\n bind :8001\n.endif\n", [], {("tcp", 8001)}),
+    "if defined blanks": ("global\n setenv E prod\nfrontend a\n.if !defined( E )\n bind :8000\n.else\n"
+                          " bind :8001\n.endif\n", [], {("tcp", 8001)}),
+    "address unknown": ("frontend a\n bind \"${{NOWHERE}}:8000\"\n bind :8001,\"${{NOWHERE}}:8002\"\n"
+                        " bind ${{NOWHERE}}:8003\n", [], set()),
+    "unknown behind a port": ("frontend a\n bind \":8000$NOWHERE\"\n bind :8001-8003$NOWHERE,:8004\n", [], set()),
+    "if set, then preset": ("global\n.if feature(QUIC)\n setenv P 8001\n.endif\n presetenv P 8000\n"
+                            "frontend a\n bind \":$P\"\n", [], {("tcp", 8001)}),
+    "if set, then default": ("global\n.if feature(QUIC)\n setenv P 8001\n.endif\nfrontend a\n bind \":${{P-8000}},:8002\"\n",
+                             [], {("tcp", 8001)}),
+    "if unset": ("global\n setenv P 8001\n.if feature(QUIC)\n unsetenv P\n.endif\nfrontend a\n bind \":${{P-8000}}\"\n", [],
+                 {("tcp", 8000)}),
+    "if reset": ("global\n setenv P 8001\n setenv Q 8002\n.if feature(QUIC)\n resetenv Q\n.endif\nfrontend a\n"
+                 " bind \":${{P-8000}}\"\n bind \":$Q\"\n", [], {("tcp", 8000)}),
+    "if preset twice": ("global\n.if feature(QUIC)\n presetenv P 8001\n.endif\n.if version_atleast(2.0)\n presetenv P 8000\n"
+                        ".endif\nfrontend a\n bind :$P\n", [], {("tcp", 8001)}),
+    "if copied": ("global\n setenv P 800\n.if feature(QUIC)\n setenv P 801\n.endif\n setenv P \"${{P}}1\"\n"
+                  " presetenv Q \"1$P\"\nfrontend a\n bind \":$P\"\n bind \":$Q\"\n", [], {("tcp", 8011), ("tcp", 18011)}),
     "if unknown": ("frontend a\n bind :8000\n.if version_atleast(99.0)\n bind :8001\n.else\n bind :8002\n.endif\n"
                    ".if feature(EPOLL)\n bind :8003\n.endif\n", [], {("tcp", 8001)}),
     "decoys": ("resolvers r\n nameserver n 127.0.0.1:53\n"
@@ -79,8 +107,8 @@ def ports(nextport, source, *options):
     done = nextport("used", "--source", source, "--protocol", "both", "--range", "1-65535", "--format", "json", "--all",
                     *options)
     assert done.status == 0, done
-    return {(row["protocol"], port) for row in done.json["claims"] for port in range(row["first"], row["last"] + 1)
-            if row["first"]}
+    return {(row["protocol"], port) for row in done.json["claims"] if row["first"]
+            for port in range(row["first"], row["last"] + 1)}
 
 
 @pytest.mark.skipif(not HAPROXY, reason="haproxy is not installed")
@@ -162,6 +190,15 @@ def test_the_files_of_the_service_say_what_is_read(nextport, tmp_path, files, wa
     assert {port for _, port in ports(nextport, "haproxy", "--root", root)} == wanted
 
 
+def test_a_folder_in_a_folder_of_files_is_skipped_whatever_its_name(nextport, tmp_path):
+    root = tmp_path / "root"
+    write(root, {"etc/default/haproxy": "EXTRAOPTS=\"-f /etc/haproxy/sites\"\n", "etc/haproxy/haproxy.cfg": "global\n",
+                 "etc/haproxy/sites/a.cfg": "frontend a\n bind :8000\n", "etc/haproxy/sites/sub.cfg/b.cfg": "nothing\n"})
+    done = nextport("used", "--source", "haproxy", "--format", "json", "--range", "1-65535",
+                    "--root", root)
+    assert [claim["first"] for claim in done.json["claims"]] == [8000] and done.json["sources"][0]["sight"] == "seen", done
+
+
 def test_a_file_of_another_service_is_read_with_its_variables_when_it_is_given(nextport, tmp_path):
     root = tmp_path / "root"
     write(root, {"etc/systemd/system/lb.service": "[Service]\nEnvironment=P=49000\n"
@@ -189,6 +226,16 @@ def test_a_variable_that_nothing_sets_is_said_and_no_port_is_made_of_it(nextport
     assert nextport("next", "--strict", "--haproxy-config", file).status == 4
 
 
+def test_a_keyword_that_is_not_known_is_a_gap_and_the_port_behind_it_is_avoided(nextport, tmp_path):
+    file = tmp_path / "haproxy.cfg"
+    file.write_text("frontend shop\n \"${BIND}\" :49000\n bind :49001\n")
+    done = nextport("used", "--source", "haproxy", "--format", "json", "--haproxy-config", file)
+    (sighting,) = done.json["sources"]
+    assert sighting["sight"] == "partial" and f"{file}:2:2" in sighting["why"], done
+    assert [(claim["first"], claim["certainty"]) for claim in done.json["claims"]] == [
+        (49000, "conditional"), (49001, "declared")]
+
+
 @pytest.mark.parametrize("text, words", [
     (b"\x7fELF\0\1\2", "NUL"),
     (b"worker_processes 1;\n", "in no section"),
@@ -202,7 +249,8 @@ def test_what_is_no_configuration_stops_the_answer(nextport, tmp_path, text, wor
     assert done.status == 4 and words in done.log and str(file) in done.log, done
 
 
-@pytest.mark.parametrize("address", [":0", ":65536", ":-1", ":http", ":9000-8000", "127.0.0.1", "8000", ":"])
+@pytest.mark.parametrize("address", [":0", ":65536", ":-1", ":+8000", ":8000-", ":8000--8001", ":4294967296", ":18446744073709559616",
+                                     ":http", ":9000-8000", "127.0.0.1", "8000", ":"])
 def test_an_address_that_haproxy_refuses_is_named_by_file_and_line(nextport, tmp_path, address):
     file = tmp_path / "haproxy.cfg"
     file.write_text(f"frontend a\n bind {address}\n bind :49000\n")
