@@ -488,20 +488,6 @@ static struct paths paths_of(struct apache *apache, struct np_text text)
     return paths;
 }
 
-/* As a pattern that matches this path alone. On a drive nothing can be escaped. */
-static const char *literally(struct apache *apache, const char *path)
-{
-    struct np_buf glob = {.arena = apache->arena};
-    if (!strpbrk(path, "*?[\\") || has_drive(np_text_of(path)))
-        return path;
-    for (; *path; path++) {
-        if (strchr("*?[\\", *path))
-            np_buf_puts(&glob, "\\");
-        np_buf_add(&glob, path, 1);
-    }
-    return glob.ptr;
-}
-
 static void find(struct apache *apache, struct np_position at, const char *pattern, const char *const **ret,
                  size_t *ret_n)
 {
@@ -516,7 +502,7 @@ static bool is_there(struct apache *apache, struct np_position at, const char *p
 {
     const char *const *paths;
     size_t n;
-    find(apache, at, literally(apache, path), &paths, &n);
+    find(apache, at, np_files_literally(apache->arena, path), &paths, &n);
     return n > 0;
 }
 
@@ -980,7 +966,7 @@ static void include_file(struct apache *apache, struct np_position at, const cha
 {
     const bool was_fine = apache->files.status == NEXTPORT_OK;
     if (!optional || np_files_open(&apache->files, at, path))
-        np_files_include(&apache->files, at, strpbrk(path, "*?[") ? literally(apache, path) : path, parse_file, apache);
+        np_files_include_path(&apache->files, at, path, parse_file, apache);
     if (was_fine)
         forgive(apache, path);
     forgive_no_more(apache, at, path);
@@ -1000,7 +986,8 @@ static bool include_folder(struct apache *apache, struct np_position at,
     for (size_t i = 0; i < 2; i++) {
         const char *const *paths;
         size_t n;
-        find(apache, at, np_sprintf(apache->arena, "%s/%s", literally(apache, path), patterns[i]), &paths, &n);
+        find(apache, at, np_sprintf(apache->arena, "%s/%s", np_files_literally(apache->arena, path), patterns[i]),
+             &paths, &n);
         for (size_t j = 0; j < n && !apache->given_up; j++)
             if (!include_folder(apache, at, paths[j]))
                 include_file(apache, at, paths[j], false);

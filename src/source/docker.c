@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "source/container.h"
 #include "source/engine.h"
+#include "source/text_files.h"
 
 #include <string.h>
 
@@ -173,26 +174,13 @@ static void look_below(struct files *files, const char *pattern, const char **wh
         look_at_container(files, folders[i]);
 }
 
-/* A path as a glob that matches nothing else. */
-static const char *literally(struct np_arena *arena, const char *path)
-{
-    struct np_buf glob = {.arena = arena};
-    np_buf_puts(&glob, "");
-    for (; *path; path++) {
-        if (strchr("*?[\\", *path))
-            np_buf_puts(&glob, "\\");
-        np_buf_add(&glob, path, 1);
-    }
-    return glob.ptr;
-}
-
 /* *ret_present: the folder is there. Where users are mapped (userns-remap), the containers lie in a folder named after
  * their numbers. Returns what could not be looked into, or NULL. */
 static const char *look_at_files(struct files *files, const char *data, bool *ret_present)
 {
     struct np_look *look = files->engine.look;
     struct np_arena *arena = look->ret->arena;
-    const char *const *found, *why, *why_mapped, *glob = strpbrk(data, "*?[\\") ? literally(arena, data) : data;
+    const char *const *found, *why, *why_mapped, *glob = np_files_literally(arena, data);
     size_t n;
     np_reader_glob(look->reader, glob, &found, &n, &why);
     *ret_present = n > 0;

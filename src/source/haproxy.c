@@ -1255,7 +1255,7 @@ static void add_config(struct haproxy *h, const char *path)
                      path ? np_files_text(h->files, np_text_of(path)) : "and a variable");
         return;
     }
-    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/*.cfg", path), &paths, &n);
+    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/*.cfg", np_files_literally(h->arena, path)), &paths, &n);
     if (!n && !is_folder(h, path))
         keep_config(h, path);
     for (size_t i = 0; i < n; i++)
@@ -1428,7 +1428,7 @@ static enum nextport_status parse_all(struct haproxy *h, const struct np_file *m
     for (size_t i = 0; i < h->n_configs && status == NEXTPORT_OK; i++)
         status = main && strcmp(h->configs[i], main->path) == 0
                      ? parse_file(h, main)
-                     : np_files_include(h->files, h->from, h->configs[i], parse_file, h);
+                     : np_files_include_path(h->files, h->from, h->configs[i], parse_file, h);
     return status;
 }
 

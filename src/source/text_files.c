@@ -409,6 +409,19 @@ static const char *on_drive(struct np_files *files, struct np_text path)
     return (text[0] | 0x20) == 'c' ? text + 2 : NULL;
 }
 
+const char *np_files_literally(struct np_arena *arena, const char *path)
+{
+    struct np_buf pattern = {.arena = arena};
+    if (!strpbrk(path, "*?[\\") || has_drive(np_text_of(path)))
+        return path;
+    for (; *path; path++) {
+        if (strchr("*?[\\", *path))
+            np_buf_puts(&pattern, "\\");
+        np_buf_add(&pattern, path, 1);
+    }
+    return pattern.ptr;
+}
+
 const char *np_files_beside(struct np_files *files, const struct np_file *file, struct np_text path)
 {
     if (has_drive(path))
@@ -455,8 +468,8 @@ void np_files_main(struct np_files *files, const char *path, struct np_text byte
         files->status = status;
 }
 
-static enum nextport_status include_one(struct np_files *files, struct np_position from, const char *path,
-                                        np_file_fn *each, void *ctx)
+enum nextport_status np_files_include_path(struct np_files *files, struct np_position from, const char *path,
+                                           np_file_fn *each, void *ctx)
 {
     if (is_open(files, path)) {
         np_files_warn(files, from, "%s includes itself", np_files_shown(files, path));
@@ -485,7 +498,7 @@ enum nextport_status np_files_include(struct np_files *files, struct np_position
         np_files_glob(files, from, pattern, &paths, &n);
     enum nextport_status status = NEXTPORT_OK;
     for (size_t i = 0; i < n && status == NEXTPORT_OK; i++)
-        status = include_one(files, from, paths[i], each, ctx);
+        status = np_files_include_path(files, from, paths[i], each, ctx);
     return status;
 }
 

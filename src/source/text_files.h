@@ -83,6 +83,9 @@ enum nextport_status np_files_finish(struct np_files *);
  * to be tried again. */
 enum nextport_status np_files_include(struct np_files *, struct np_position from, const char *pattern, np_file_fn *each,
                                       void *ctx);
+/* The same of one file, whatever its path looks like. */
+enum nextport_status np_files_include_path(struct np_files *, struct np_position from, const char *path,
+                                           np_file_fn *each, void *ctx);
 /* One file, for those who choose their files themselves (drop-ins); `path` lives as long as the arena. NULL when it is
  * absent, which is not said, or cannot be read, which is, as above. It lives as long as the arena, with its bytes. */
 const struct np_file *np_files_open(struct np_files *, struct np_position from, const char *path);
@@ -106,6 +109,9 @@ enum np_read np_files_try_list(struct np_files *, const char *folder, const stru
 /* `path` as it is when it is absolute ('/', or a drive: where that lies on this machine; NULL when nowhere), else below
  * the folder of `file`. In the arena. */
 const char *np_files_beside(struct np_files *, const struct np_file *file, struct np_text path);
+
+/* An absolute path as a pattern that matches nothing else; one with a drive as it is, as nothing can be escaped there. */
+const char *np_files_literally(struct np_arena *, const char *path);
 
 /* ---- What is found and what is wrong ---- */
 
