@@ -1232,7 +1232,7 @@ static bool is_folder(struct haproxy *h, const char *path)
 {
     const char *const *same;
     size_t n;
-    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/.", path), &same, &n);
+    np_files_glob(h->files, h->from, np_sprintf(h->arena, "%s/.", np_files_literally(h->arena, path)), &same, &n);
     return n > 0;
 }
 
