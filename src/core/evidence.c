@@ -389,19 +389,24 @@ void np_evidence_sort(struct np_evidence *evidence, bool all)
     if (all)
         return;
     /* Rows of one port interleave (a listener and its connections), so a row may go on past others of the same port:
-     * look back over the rows that could still take this one. */
-    size_t n = 0, open = 0;
+     * look back over the rows of sockets that could still take this one. */
+    size_t n = 0, first_open = 0, n_open = 0;
+    size_t *open = np_alloc_array(evidence->arena, evidence->n_claims, sizeof *open);
     for (size_t i = 0; i < evidence->n_claims; i++) {
-        struct nextport_claim *claim = &evidence->claims[i], *row = NULL;
-        while (open < n && (uint32_t)evidence->claims[open].last + 1 < claim->first)
-            open++;
-        for (size_t j = n; j > open && !row; j--)
-            if (merges(&evidence->claims[j - 1], claim))
-                row = &evidence->claims[j - 1];
-        if (row)
+        struct nextport_claim *claims = evidence->claims, *claim = &claims[i], *row = NULL;
+        const bool is_socket = claim->kind == NEXTPORT_SOCKET;
+        while (is_socket && first_open < n_open && (uint32_t)claims[open[first_open]].last + 1 < claim->first)
+            first_open++;
+        for (size_t j = n_open; is_socket && j > first_open && !row; j--)
+            if (merges(&claims[open[j - 1]], claim))
+                row = &claims[open[j - 1]];
+        if (row) {
             merge(row, claim);
-        else
-            evidence->claims[n++] = *claim;
+            continue;
+        }
+        if (is_socket)
+            open[n_open++] = n;
+        claims[n++] = *claim;
     }
     evidence->n_claims = n;
 }

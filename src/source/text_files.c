@@ -675,12 +675,13 @@ enum nextport_status np_files_look_around(struct np_look *look, const struct np_
     return found || status != NEXTPORT_OK ? sight_parsed(&search, status) : NEXTPORT_OK;
 }
 
-/* What looks like a pattern may be the name of a file. */
-static bool is_there(struct np_reader *reader, const char *path)
+/* What looks like a pattern may be the name of a file; on Windows it cannot. */
+static bool is_file(struct np_reader *reader, const char *path)
 {
     const char *why;
     struct np_text bytes;
-    return np_reader_read(reader, path, NP_FILE_BYTES_MAX, &bytes, &why) != NP_READ_ABSENT;
+    const enum np_read outcome = np_reader_read(reader, path, NP_FILE_BYTES_MAX, &bytes, &why);
+    return outcome == NP_READ_OK || outcome == NP_READ_DENIED;
 }
 
 static enum nextport_status look_at(struct search *search, struct np_reader *reader, const char *path, bool given)
@@ -703,7 +704,7 @@ static enum nextport_status look_at(struct search *search, struct np_reader *rea
     enum nextport_status status = NEXTPORT_OK;
     for (size_t i = 0; i < n && status == NEXTPORT_OK; i++)
         status = look_at_file(search, reader, paths[i], given);
-    if (status == NEXTPORT_OK && paths != &path && is_there(reader, path))
+    if (status == NEXTPORT_OK && paths != &path && is_file(reader, path))
         status = look_at_file(search, reader, path, given);
     return status;
 }

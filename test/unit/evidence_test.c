@@ -87,6 +87,27 @@ static void what_a_person_wrote_into_a_file_stays_a_row_of_its_own(void **state)
     assert_int_equal(evidence->n_claims, 2);
 }
 
+/* As many as a file may declare. */
+static void claims_of_one_port_are_sorted_however_many_there_are(void **state)
+{
+    enum { MANY = 200000 };
+    struct np_evidence *evidence = *state;
+    for (unsigned i = 0; i < MANY; i++)
+        np_evidence_claim(evidence, &(struct nextport_claim){.first = 80,
+                                                             .last = 80,
+                                                             .protocol = NEXTPORT_TCP,
+                                                             .kind = NEXTPORT_CONFIGURED,
+                                                             .source = "nginx",
+                                                             .line = MANY - i});
+    socket_claim(evidence, 80, "nginx", false, "0.0.0.0");
+    socket_claim(evidence, 81, "nginx", false, "0.0.0.0");
+    np_evidence_sort(evidence, false);
+    assert_int_equal(evidence->n_claims, MANY + 1);
+    assert_int_equal(evidence->claims[0].last, 81);
+    assert_int_equal(evidence->claims[1].line, 1);
+    assert_int_equal(evidence->claims[MANY].line, MANY);
+}
+
 static void all_keeps_every_socket(void **state)
 {
     struct np_evidence *evidence = *state;
@@ -269,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(sockets_of_one_program_become_one_row_with_their_count, setup, teardown),
         cmocka_unit_test_setup_teardown(a_listener_and_its_connections_stay_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_person_wrote_into_a_file_stays_a_row_of_its_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(claims_of_one_port_are_sorted_however_many_there_are, setup, teardown),
         cmocka_unit_test_setup_teardown(all_keeps_every_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(the_worse_of_two_sightings_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(only_a_required_source_that_was_not_seen_forbids_an_answer, setup, teardown),
