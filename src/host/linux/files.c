@@ -122,9 +122,10 @@ const int np_disk_broken_name = EILSEQ;
 
 /* ---- Stamps --------------------------------------------------------------------------------------------------- */
 
+/* A damaged file system may tell any seconds. */
 static int64_t nanoseconds(int64_t s, int64_t ns)
 {
-    return s * 1000000000 + ns;
+    return (int64_t)((uint64_t)s * 1000000000 + (uint64_t)ns);
 }
 
 static const char *not_file(mode_t mode)
@@ -215,7 +216,7 @@ bool np_stamp_settles(const struct np_stamp *stamp)
 {
     const int64_t two_seconds = INT64_C(2000000000), two_ticks = 20 * 1000000;
     const int64_t grain = is_coarse(stamp) ? two_seconds : two_ticks;
-    return stamp->present && stamp->changed + grain >= clock_now(CLOCK_REALTIME_COARSE) &&
+    return stamp->present && stamp->changed >= clock_now(CLOCK_REALTIME_COARSE) - grain &&
            stamp->changed <= clock_now(CLOCK_REALTIME);
 }
 
