@@ -961,16 +961,7 @@ static void forgive_no_more(struct apache *apache, struct np_position at, const 
         np_files_fail(&apache->files, NEXTPORT_BLIND, at, "%s: %s", np_files_shown(&apache->files, path), why);
 }
 
-/* A path, not a pattern. */
-static void include_file(struct apache *apache, struct np_position at, const char *path, bool optional)
-{
-    const bool was_fine = apache->files.status == NEXTPORT_OK;
-    if (!optional || np_files_open(&apache->files, at, path))
-        np_files_include_path(&apache->files, at, path, parse_file, apache);
-    if (was_fine)
-        forgive(apache, path);
-    forgive_no_more(apache, at, path);
-}
+static void include_path(struct apache *apache, struct np_position at, const char *path, bool optional);
 
 /* A folder is all that is in it, and in the folders below. */
 static bool include_folder(struct apache *apache, struct np_position at,
@@ -989,23 +980,37 @@ static bool include_folder(struct apache *apache, struct np_position at,
         find(apache, at, np_sprintf(apache->arena, "%s/%s", np_files_literally(apache->arena, path), patterns[i]),
              &paths, &n);
         for (size_t j = 0; j < n && !apache->given_up; j++)
-            if (!include_folder(apache, at, paths[j]))
-                include_file(apache, at, paths[j], false);
+            include_path(apache, at, paths[j], false);
     }
     return true;
 }
 
-static void include_path(struct apache *apache, struct np_position at, const char *path, bool optional)
+/* A file or a folder, not a pattern. There are more files: that it is one shows when it is read. */
+static void include_path(struct apache *apache, struct np_position at, const char *path,
+                         bool optional) /* NOLINT(misc-no-recursion) */
 {
-    const char *const *paths = &path;
-    size_t n = 1;
-    const bool pattern = strpbrk(path, "*?[") != NULL;
-    if (pattern)
-        find(apache, at, path, &paths, &n);
-    for (size_t i = 0; i < n && !apache->given_up; i++) {
-        if (!include_folder(apache, at, paths[i]))
-            include_file(apache, at, paths[i], optional && !pattern);
+    struct np_files *files = &apache->files;
+    const bool was_fine = files->status == NEXTPORT_OK;
+    enum nextport_status ignored;
+    if (!np_files_include_readable(files, at, path, parse_file, apache, &ignored) &&
+        !include_folder(apache, at, path) && (!optional || np_files_open(files, at, path)))
+        np_files_include_path(files, at, path, parse_file, apache);
+    if (was_fine)
+        forgive(apache, path);
+    forgive_no_more(apache, at, path);
+}
+
+static void include(struct apache *apache, struct np_position at, const char *path, bool optional)
+{
+    if (!strpbrk(path, "*?[")) {
+        include_path(apache, at, path, optional);
+        return;
     }
+    const char *const *paths;
+    size_t n;
+    find(apache, at, path, &paths, &n);
+    for (size_t i = 0; i < n && !apache->given_up; i++)
+        include_path(apache, at, paths[i], false);
 }
 
 static void do_include_of(struct apache *apache, struct np_position at, struct np_text args, bool optional)
@@ -1024,7 +1029,7 @@ static void do_include_of(struct apache *apache, struct np_position at, struct n
     const bool several = paths.n > 1;
     apache->n_maybe += several;
     for (size_t i = 0; i < paths.n && !apache->given_up; i++)
-        include_path(apache, at, paths.at[i], optional || several);
+        include(apache, at, paths.at[i], optional || several);
     apache->n_maybe -= several;
 }
 

@@ -468,24 +468,35 @@ void np_files_main(struct np_files *files, const char *path, struct np_text byte
         files->status = status;
 }
 
-enum nextport_status np_files_include_path(struct np_files *files, struct np_position from, const char *path,
-                                           np_file_fn *each, void *ctx)
+bool np_files_include_readable(struct np_files *files, struct np_position from, const char *path, np_file_fn *each,
+                               void *ctx, enum nextport_status *ret)
 {
+    *ret = NEXTPORT_OK;
     if (is_open(files, path)) {
         np_files_warn(files, from, "%s includes itself", np_files_shown(files, path));
-        return NEXTPORT_OK;
+        return true;
     }
     if (files->depth > NP_FILES_DEPTH_MAX) {
         np_files_fail(files, NEXTPORT_BLIND, from, "files included deeper than %d", NP_FILES_DEPTH_MAX);
-        return NEXTPORT_OK;
+        return true;
     }
-    enum nextport_status status = NEXTPORT_OK;
     struct known *known = read_to_parse(files, path);
     struct np_arena *borrowed = known->borrowed;
-    say_unread(files, from, known, known->file.name);
-    if (known->outcome == NP_READ_OK)
-        status = parse_one(files, from, &known->file, each, ctx);
+    const bool readable = known->outcome == NP_READ_OK;
+    if (readable)
+        *ret = parse_one(files, from, &known->file, each, ctx);
     let_go(known, borrowed);
+    return readable;
+}
+
+enum nextport_status np_files_include_path(struct np_files *files, struct np_position from, const char *path,
+                                           np_file_fn *each, void *ctx)
+{
+    enum nextport_status status;
+    if (!np_files_include_readable(files, from, path, each, ctx, &status)) {
+        struct known *known = known_at(files, path);
+        say_unread(files, from, known, known->file.name);
+    }
     return status;
 }
 

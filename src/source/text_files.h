@@ -86,6 +86,10 @@ enum nextport_status np_files_include(struct np_files *, struct np_position from
 /* The same of one file, whatever its path looks like. */
 enum nextport_status np_files_include_path(struct np_files *, struct np_position from, const char *path,
                                            np_file_fn *each, void *ctx);
+/* The same of what can be read as a file, and *ret is what `each` did. false, without a word: it cannot; it may be a
+ * folder. */
+bool np_files_include_readable(struct np_files *, struct np_position from, const char *path, np_file_fn *each,
+                               void *ctx, enum nextport_status *ret);
 /* One file, for those who choose their files themselves (drop-ins); `path` lives as long as the arena. NULL when it is
  * absent, which is not said, or cannot be read, which is, as above. It lives as long as the arena, with its bytes. */
 const struct np_file *np_files_open(struct np_files *, struct np_position from, const char *path);
