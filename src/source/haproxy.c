@@ -78,7 +78,7 @@ struct condition {
     struct np_position at;
 };
 
-enum section_kind { NONE, GLOBAL, DEFAULTS, PROXY, PEERS, LOG_FORWARD, OTHER };
+enum section_kind { GLOBAL = 1, DEFAULTS = 2, PROXY = 4, PEERS = 8, LOG_FORWARD = 16, OTHER = 32 };
 
 /* Sections without ports are named so that the one before them ends. */
 static const struct section_row {
@@ -99,8 +99,9 @@ struct port {
     enum tri local; /* of a `peer`: is that this machine? */
 };
 
+/* One that may not have begun goes on with the one before it: it is of both kinds. */
 struct section {
-    enum section_kind kind;
+    unsigned kinds;
     const char *holder;
     enum tri disabled, begun;
     enum tri has_local; /* peers: is this machine among them? */
@@ -115,9 +116,12 @@ struct haproxy {
     struct np_map *resets;             /* the names that a resetenv keeps which may not be reached */
     size_t n_resets, resets_capacity;
     enum tri last_defaults;
+    bool defaults_doubted;  /* what is disabled by defaults may be by others, which do not */
     const char *local_name; /* NULL: not known */
     bool local_asked, cleared;
-    bool is_doubtful; /* nothing says that HAProxy reads this file */
+    bool is_local_guessed; /* -L may have named another */
+    bool is_doubtful;      /* nothing says that HAProxy reads this file */
+    bool is_start_known;
     struct section section;
     struct condition conditions[CONDITIONS_MAX];
     size_t n_conditions;
@@ -986,6 +990,7 @@ static const char *local_name(struct haproxy *h)
         if (rest.len && np_text_split(&rest, '\n', &name) && (name = np_text_trim(name)).len)
             h->local_name = np_text_dup(h->arena, name);
     }
+    h->is_local_guessed = h->is_local_guessed || (!h->local_asked && !h->is_start_known);
     h->local_asked = true;
     return h->local_name;
 }
@@ -994,8 +999,9 @@ static void emit_port(struct haproxy *h, const struct port *port)
 {
     const struct section *section = &h->section;
     struct nextport_claim claim = port->claim;
-    const bool peers = section->kind == PEERS;
-    if (section->disabled == YES || port->local == NO)
+    const bool peers = section->kinds & PEERS;
+    const bool may_be_named = h->is_local_guessed && section->has_local == NO;
+    if (section->disabled == YES || (port->local == NO && !may_be_named))
         return;
     if (section->disabled == MAYBE || section->begun == MAYBE || port->local == MAYBE)
         claim.certainty = worse(claim.certainty, NEXTPORT_CONDITIONAL);
@@ -1013,26 +1019,31 @@ static void end_section(struct haproxy *h)
     struct section *section = &h->section;
     for (size_t i = 0; i < section->n; i++)
         emit_port(h, &section->ports[i]);
-    if (section->kind == DEFAULTS) {
+    if (section->kinds & DEFAULTS) {
+        h->defaults_doubted = h->defaults_doubted || section->begun != YES;
         h->last_defaults = section->disabled;
         enum tri *kept = np_alloc(h->arena, sizeof *kept);
         *kept = section->disabled;
         *np_map_at(&h->defaults, section->holder) = kept;
     }
     section->n = 0;
-    section->kind = NONE;
+    section->kinds = 0;
 }
 
 /* "frontend NAME from DEFAULTS" */
 static enum tri inherited(struct haproxy *h)
 {
+    enum tri ret = h->section.kinds & PROXY ? h->last_defaults : NO;
+    bool doubted = h->defaults_doubted;
     for (size_t i = 1; i + 1 < h->n_words; i++)
         if (is_word(h, i, "from")) {
             const char *name = np_sprintf(h->arena, "defaults %s", np_text_dup(h->arena, h->words[i + 1].text));
             const enum tri *kept = *np_map_at(&h->defaults, name);
-            return kept ? *kept : NO;
+            ret = kept ? *kept : NO;
+            doubted = doubted || h->words[i + 1].certainty != NEXTPORT_DECLARED;
+            break;
         }
-    return h->section.kind == PROXY ? h->last_defaults : NO;
+    return ret == YES && doubted ? MAYBE : ret;
 }
 
 static bool take_section(struct haproxy *h)
@@ -1041,15 +1052,21 @@ static bool take_section(struct haproxy *h)
         const struct section_row *row = &section_rows[i];
         if (!is_word(h, 0, row->word))
             continue;
-        end_section(h);
         struct section *section = &h->section;
-        section->kind = row->kind;
-        section->begun = both(active(h), h->words[0].certainty == NEXTPORT_DECLARED ? YES : MAYBE);
-        section->has_local = NO;
+        const enum tri begun = both(active(h), h->words[0].certainty == NEXTPORT_DECLARED ? YES : MAYBE);
         const bool named = h->n_words > 1 && row->kind != GLOBAL;
+        const struct section before = *section;
+        if (begun == MAYBE && section->disabled == YES) /* what is `enabled` below may be that one */
+            section->disabled = MAYBE;
+        end_section(h);
+        section->kinds = row->kind | (begun == MAYBE ? before.kinds : 0);
+        section->begun = begun;
+        section->has_local = NO;
         section->holder =
             named ? np_sprintf(h->arena, "%s %s", row->word, np_files_text(h->files, h->words[1].text)) : row->word;
         section->disabled = inherited(h);
+        if (begun == MAYBE && before.kinds && section->disabled != before.disabled)
+            section->disabled = MAYBE;
         /* of old: "listen NAME ADDRESS", which HAProxy refuses by now */
         if (row->kind == PROXY && h->n_words > 2 && !is_word(h, 2, "from"))
             take_addresses(h, 2, NEXTPORT_TCP, NEXTPORT_CONDITIONAL);
@@ -1114,7 +1131,8 @@ static void take_peer(struct haproxy *h)
     struct section *section = &h->section;
     section->has_local = either(section->has_local, both(local, active(h)));
     const size_t n = section->n;
-    if (local == NO || h->n_words < 3 || (is_word(h, 0, "server") && !strchr(h->words[2].text.ptr, ':')))
+    if ((local == NO && !h->is_local_guessed) || h->n_words < 3 ||
+        (is_word(h, 0, "server") && !strchr(h->words[2].text.ptr, ':')))
         return;
     take_addresses(h, 2, NEXTPORT_TCP, local == YES ? NEXTPORT_DECLARED : NEXTPORT_CONDITIONAL);
     for (size_t i = n; i < section->n; i++)
@@ -1123,28 +1141,30 @@ static void take_peer(struct haproxy *h)
 
 static void take_keyword(struct haproxy *h)
 {
-    const enum section_kind kind = h->section.kind;
-    const bool has_switch = kind == DEFAULTS || kind == PROXY || kind == PEERS;
-    if (kind == GLOBAL)
+    const unsigned kinds = h->section.kinds;
+    const bool has_switch = kinds & (DEFAULTS | PROXY | PEERS);
+    if (kinds & GLOBAL)
         take_global(h);
-    else if (has_switch && is_word(h, 0, "disabled"))
+    if (has_switch && is_word(h, 0, "disabled"))
         take_disabled(h, YES);
     else if (has_switch && is_word(h, 0, "enabled"))
         take_disabled(h, NO);
-    else if ((kind == PROXY || kind == PEERS || kind == LOG_FORWARD) && is_word(h, 0, "bind"))
+    else if (kinds & (PROXY | PEERS | LOG_FORWARD) && is_word(h, 0, "bind"))
         take_addresses(h, 1, NEXTPORT_TCP, NEXTPORT_DECLARED);
-    else if (kind == LOG_FORWARD && is_word(h, 0, "dgram-bind"))
+    else if (kinds & LOG_FORWARD && is_word(h, 0, "dgram-bind"))
         take_addresses(h, 1, NEXTPORT_UDP, NEXTPORT_DECLARED);
-    else if (kind == PEERS && (is_word(h, 0, "peer") || is_word(h, 0, "server")))
+    else if (kinds & PEERS && (is_word(h, 0, "peer") || is_word(h, 0, "server")))
         take_peer(h);
 }
 
 /* What looks like the address of a `bind` is taken for one. */
 static void take_unknown_keyword(struct haproxy *h)
 {
-    const enum section_kind kind = h->section.kind;
+    const unsigned kinds = h->section.kinds;
+    if (h->section.disabled == YES) /* it may be `enabled` */
+        h->section.disabled = MAYBE;
     np_files_gap(h->files, h->words[0].at, NULL, "%s: which keyword it means is not known here", written(h, 0));
-    if ((kind == PROXY || kind == PEERS || kind == LOG_FORWARD) && h->n_words > 1 &&
+    if (kinds & (PROXY | PEERS | LOG_FORWARD) && h->n_words > 1 &&
         (np_text_begins(h->words[1].text, ":") || np_text_begins(h->words[1].text, "*:")))
         take_addresses(h, 1, NEXTPORT_TCP, NEXTPORT_CONDITIONAL);
 }
@@ -1168,7 +1188,7 @@ static void take_line(struct haproxy *h, struct np_text text, struct np_position
     }
     if (take_section(h))
         return;
-    if (h->section.kind == NONE)
+    if (!h->section.kinds)
         np_files_fail(h->files, NEXTPORT_BLIND, at, "not a configuration of HAProxy: \"%s\" is in no section",
                       np_files_text(h->files, h->words[0].text));
     take_keyword(h);
@@ -1317,6 +1337,7 @@ static struct haproxy *made_of(struct np_files *files, const struct np_service *
 {
     struct haproxy *h = make(files, service->at);
     const struct np_environment *environment = &service->environment;
+    h->is_start_known = true;
     for (size_t i = 0; i < environment->n; i++)
         *np_map_at(&h->environment, environment->variables[i].name) =
             np_strdup(h->arena, environment->variables[i].value);
@@ -1345,6 +1366,7 @@ static struct haproxy *made_by_init(struct np_files *files, struct np_position f
     struct haproxy *h = make(files, from);
     const struct np_file *file = np_files_open(files, from, debian_file);
     *np_map_at(&h->environment, "CONFIG") = np_strdup(h->arena, main_file);
+    h->is_start_known = file != NULL;
     if (file)
         np_environment_of(files, file, take_assignment, h);
     add_config(h, *np_map_at(&h->environment, "CONFIG"));
@@ -1393,7 +1415,7 @@ static void claim_master(struct haproxy *h)
     const struct word word = {.at = h->from};
     struct np_text rest = np_text_of(h->master), address;
     np_text_split(&rest, ',', &address);
-    h->section.kind = OTHER;
+    h->section.kinds = OTHER;
     h->section.disabled = NO;
     h->section.begun = YES;
     take_address(h, &word, address,

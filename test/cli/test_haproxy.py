@@ -77,6 +77,23 @@ CONFIGS = {
                              [], {("tcp", 8001)}),
     "if unset": ("global\n setenv P 8001\n.if feature(QUIC)\n unsetenv P\n.endif\nfrontend a\n bind \":${{P-8000}}\"\n", [],
                  {("tcp", 8000)}),
+    "if section": ("frontend a\n bind :8000\n disabled\n.if feature(QUIC)\nfrontend b\n.endif\n bind :8001\n enabled\n",
+                   [], set()),
+    "if section begun": ("frontend a\n bind :8000\n disabled\n.if feature(OPENSSL)\nfrontend b\n.endif\n bind :8001\n"
+                         " enabled\n", [], {("tcp", 8000)}),
+    "if another section": ("frontend a\n.if feature(QUIC)\nglobal\n.endif\n bind :8001\n", [], set()),
+    "if no more of a section": ("frontend a\n bind :8000\n.if feature(OPENSSL)\nglobal\n.endif\n setenv P 8001\n"
+                                "frontend b\n bind \":$P\"\n", [], set()),
+    "if other defaults": ("defaults\n disabled\n.if feature(QUIC)\ndefaults\n.endif\n enabled\nfrontend a\n bind :8000\n",
+                          [], set()),
+    "if from": ("global\n.if feature(QUIC)\n setenv D off\n.else\n setenv D on\n.endif\ndefaults off\n disabled\n"
+                "defaults on\n mode tcp\n timeout client 1s\nfrontend a from \"$D\"\n bind :8000\n", [], set()),
+    "if not from": ("global\n.if feature(OPENSSL)\n setenv D on\n.else\n setenv D off\n.endif\ndefaults off\n disabled\n"
+                    "defaults on\n mode tcp\n timeout client 1s\nfrontend a from \"$D\"\n bind :8000\n", [], set()),
+    "peers by -L": ("peers a\n peer x 127.0.0.1:8000\n peer y 127.0.0.1:8001\nfrontend a\n bind :1\n", ["-L", "x"],
+                    {("tcp", 8001)}),
+    "peers by -L bind": ("peers a\n bind 127.0.0.1:8000\n server x\n server y 127.0.0.1:8001\nfrontend a\n bind :1\n",
+                         ["-L", "x"], {("tcp", 8001)}),
     "if reset": ("global\n setenv P 8001\n setenv Q 8002\n.if feature(QUIC)\n resetenv Q\n.endif\nfrontend a\n"
                  " bind \":${{P-8000}}\"\n bind \":$Q\"\n", [], {("tcp", 8000)}),
     "if preset twice": ("global\n.if feature(QUIC)\n presetenv P 8001\n.endif\n.if version_atleast(2.0)\n presetenv P 8000\n"
