@@ -149,11 +149,14 @@ static struct np_text as_before(const struct record *record, const char *name, s
     return (struct np_text){whole.ptr, whole.len};
 }
 
+/* As np_pack_bytes() does it, without a second copy of what may be megabytes. */
 static void keep_bytes(struct np_keeper *keeper, struct np_arena *scratch, struct np_text bytes)
 {
-    struct np_buf packed = {.arena = scratch};
-    np_pack_bytes(&packed, bytes);
-    np_host_keep_more(keeper, (struct np_text){packed.ptr, packed.len});
+    struct np_buf length = {.arena = scratch};
+    np_pack_number(&length, (uint64_t)bytes.len + 1);
+    np_host_keep_more(keeper, (struct np_text){length.ptr, length.len});
+    np_host_keep_more(keeper, bytes);
+    np_host_keep_more(keeper, (struct np_text){"", 1});
 }
 
 static void keep_all(struct np_run *run, struct np_arena *scratch, const struct np_text *news)
