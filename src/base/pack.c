@@ -45,18 +45,21 @@ static const char *take(struct np_unpack *unpack, uint64_t n)
     return at;
 }
 
+/* Thousands of them are read in each request. */
 uint64_t np_unpack_number(struct np_unpack *unpack, uint64_t max)
 {
     uint64_t number = 0;
+    const char *at = unpack->at;
     bool more = true;
-    for (unsigned shift = 0; more; shift += 7) {
-        const char *byte = shift < 64 ? take(unpack, 1) : NULL;
-        const uint64_t bits = byte ? (unsigned char)*byte & 0x7f : 0;
-        unpack->broken = !byte || bits > UINT64_MAX >> shift;
-        more = !unpack->broken && (unsigned char)*byte & 0x80;
-        number |= unpack->broken ? 0 : bits << shift;
+    for (unsigned shift = 0; more && shift < 64 && at < unpack->end; shift += 7) {
+        const uint64_t byte = (unsigned char)*at++, bits = byte & 0x7f;
+        if (bits > UINT64_MAX >> shift)
+            break;
+        number |= bits << shift;
+        more = byte & 0x80;
     }
-    unpack->broken = unpack->broken || number > max;
+    unpack->broken = unpack->broken || more || number > max;
+    unpack->at = unpack->broken ? unpack->at : at;
     return unpack->broken ? 0 : number;
 }
 

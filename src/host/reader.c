@@ -105,11 +105,12 @@ static bool is_same(const struct np_stamp *a, const struct np_stamp *b)
  * lives as long as the reader. */
 static void remember_kept(struct np_reader *reader, enum way way, const char *path, const struct np_stamp *stamp)
 {
-    struct seen *seen = np_map_find(&reader->by_path[way], path);
+    void **at = np_map_at(&reader->by_path[way], path);
+    struct seen *seen = *at;
     if (!seen) {
         seen = np_alloc(reader->arena, sizeof *seen);
         *seen = (struct seen){.next = reader->seen, .path = path, .way = way};
-        *np_map_at(&reader->by_path[way], seen->path) = reader->seen = seen;
+        *at = reader->seen = seen;
     } else if (seen->look != reader->look) {
         seen->askers = 0;
         seen->moved = false;
@@ -235,18 +236,17 @@ static bool times_tell(struct trust *trust, const struct seen *seen)
     return may_trust(trust, folder, folder);
 }
 
+/* What a stamp has of something that is there, in one piece: numbers are read one by one for each file, in each request. */
+enum { STAMP_NUMBERS = 6 };
+
 static void write_stamp(struct np_buf *buf, const struct np_stamp *stamp)
 {
+    const uint64_t numbers[STAMP_NUMBERS] = {
+        stamp->device, stamp->inode, stamp->size, (uint64_t)stamp->written, (uint64_t)stamp->changed, stamp->mount};
     np_pack_number(buf, stamp->present);
     np_pack_number(buf, (unsigned)stamp->reason);
-    if (!stamp->present)
-        return;
-    np_pack_number(buf, stamp->device);
-    np_pack_number(buf, stamp->inode);
-    np_pack_number(buf, stamp->size);
-    np_pack_number(buf, (uint64_t)stamp->written);
-    np_pack_number(buf, (uint64_t)stamp->changed);
-    np_pack_number(buf, stamp->mount);
+    if (stamp->present)
+        np_pack_bytes(buf, (struct np_text){(const char *)numbers, sizeof numbers});
 }
 
 static struct np_stamp read_stamp(struct np_unpack *unpack)
@@ -255,12 +255,18 @@ static struct np_stamp read_stamp(struct np_unpack *unpack)
     stamp.reason = (int)np_unpack_number(unpack, INT_MAX);
     if (!stamp.present)
         return stamp;
-    stamp.device = np_unpack_number(unpack, UINT64_MAX);
-    stamp.inode = np_unpack_number(unpack, UINT64_MAX);
-    stamp.size = np_unpack_number(unpack, UINT64_MAX);
-    stamp.written = (int64_t)np_unpack_number(unpack, UINT64_MAX);
-    stamp.changed = (int64_t)np_unpack_number(unpack, UINT64_MAX);
-    stamp.mount = np_unpack_number(unpack, UINT64_MAX);
+    uint64_t numbers[STAMP_NUMBERS] = {0};
+    const struct np_text bytes = np_unpack_bytes(unpack);
+    if (bytes.len == sizeof numbers)
+        memcpy(numbers, bytes.ptr, sizeof numbers);
+    else
+        unpack->broken = true;
+    stamp.device = numbers[0];
+    stamp.inode = numbers[1];
+    stamp.size = numbers[2];
+    stamp.written = (int64_t)numbers[3];
+    stamp.changed = (int64_t)numbers[4];
+    stamp.mount = numbers[5];
     return stamp;
 }
 
