@@ -144,6 +144,8 @@ void cli_obey_signals(void);
 /* For a command that takes this program's place or is run by it: signals, streams and terminal as this program found
  * them. On Windows this program goes on, and events that would end it still wait. */
 void cli_restore(void);
+/* Why, when a pipe's reader has gone. */
+extern const char cli_no_reader[];
 /* All bytes: NULL, or why not. What fits into a pipe's smallest atomic write goes out in one. */
 const char *cli_write(enum cli_stream, const char *bytes, size_t n);
 

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "cli.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,6 +179,8 @@ enum nextport_status cli_read_stream(struct cli *cli, const char *file, FILE *st
         bytes = more;
     }
     const bool failed = ferror(stream), whole = feof(stream);
+    if (failed)
+        why = strerror(errno);
     if (stream != stdin)
         fclose(stream);
     if (bytes && whole && !failed) {
@@ -186,10 +189,7 @@ enum nextport_status cli_read_stream(struct cli *cli, const char *file, FILE *st
         return NEXTPORT_OK;
     }
     free(bytes);
-    return cli_usage(cli, NULL, "%s: %s", file,
-                     !bytes   ? "out of memory"
-                     : failed ? "it cannot be read"
-                              : "it is too large");
+    return cli_usage(cli, NULL, "%s: %s", file, !bytes ? "out of memory" : failed ? why : "it is too large");
 }
 
 static enum nextport_status run_import(struct cli *cli, struct nextport_result **ret)
@@ -269,8 +269,9 @@ const struct command cli_commands[] = {
      "minutes before anyone else gets it.\n",
      ON_RELEASE, NEXTPORT_ANSWER_RELEASE, 0, 1, run_release},
     {"assign", "PORT", "lease a port that was fixed by hand",
-     "For ports that are set in stone, inside the pool or not. A port that is leased or\nin use is refused, naming "
-     "what has it; --in-use says that it is the owner's own.\n",
+     "For ports that are set in stone, inside the pool or not. A port that is leased\nor in use is refused, naming "
+     "what "
+     "has it; --in-use says that it is the owner's\nown.\n",
      ON_ASSIGN, NEXTPORT_ANSWER_ASSIGN, 1, 1, run_assign},
     {"adopt", "", "lease what is configured today to its owners",
      "Shows what would be leased: each port of the pool that a site is configured for\nand that is not leased yet, "

@@ -78,6 +78,7 @@ static void overview(struct page *page)
         say(page, "  %-11s%s\n", command->name, command->about);
     about_table(page, "sources", nextport_about_source);
     about_table(page, "formats", nextport_about_format);
+    say(page, "  %-11s%s\n", "auto", "that of the deployment tool that runs this, else plain or table");
     say(page, "\n'nextport COMMAND --help' lists its options, 'nextport help STATUS' explains an\n"
               "exit status. Manual pages: nextport(1), nextport.conf(5).\n");
 }
@@ -140,11 +141,13 @@ enum nextport_status cli_help(struct cli *cli, const char *topic)
             wrap(&page, nextport_statuses[i].meaning, 13, 13);
         }
     } else {
-        return cli_usage(cli, "'nextport help' lists the commands; statuses are 0 to 8.", "there is no help on '%s'",
-                         topic);
+        return cli_usage(cli,
+                         "'nextport help' lists the commands; statuses are 0 to 8, and those of 'nextport exec' are "
+                         "in its --help.",
+                         "there is no help on '%s'", topic);
     }
     const char *why = cli_write(CLI_OUT, page.text, page.len);
-    if (!why)
+    if (!why || why == cli_no_reader)
         return NEXTPORT_OK;
     cli->err = (struct nextport_error){.status = NEXTPORT_FAILED};
     snprintf(cli->err.text, sizeof cli->err.text, "write to standard output: %s", why);

@@ -66,8 +66,10 @@ static enum nextport_status answer(struct cli *cli, enum nextport_status status,
         return status;
     const char *why = hand_over(cli, only_status ? NULL : result, status == NEXTPORT_OK ? NULL : &failure);
     if (why) {
+        const bool has_enough = why == cli_no_reader && result && !result->changed; /* `nextport used | head` */
         take_back(cli, result, why);
-        complain(&cli->err);
+        if (!has_enough)
+            complain(&cli->err);
         status = status == NEXTPORT_OK ? NEXTPORT_FAILED : status;
     }
     cli_obey_signals();

@@ -71,9 +71,19 @@ static enum nextport_status take_id(struct cli *cli, const char *value)
     return number(cli, "--id", value, INT64_C(999999999999999999), &cli->id);
 }
 
+/* "Sources are probe, sockets, os." */
+static void list_names(char *hint, size_t size, const char *what, const char *const *names)
+{
+    size_t n = (size_t)snprintf(hint, size, "%s", what);
+    for (size_t i = 0; names[i] && n < size; i++)
+        n += (size_t)snprintf(hint + n, size - n, "%s %s", i ? "," : "", names[i]);
+    if (n < size)
+        snprintf(hint + n, size - n, ".");
+}
+
 static enum nextport_status take_policy(struct cli *cli, const char *value)
 {
-    char key[128], hint[128];
+    char key[128], hint[256];
     const char *equals = strchr(value, '='), *names[OPTIONS_MAX];
     struct nextport_about source;
     size_t n = 0;
@@ -90,7 +100,7 @@ static enum nextport_status take_policy(struct cli *cli, const char *value)
     if (near)
         snprintf(hint, sizeof hint, "Did you mean '%s'?", near);
     else
-        snprintf(hint, sizeof hint, "'nextport doctor' lists the sources.");
+        list_names(hint, sizeof hint, "Sources are", names);
     return cli_usage(cli, hint, "--policy: unknown source '%.*s'", (int)(equals - value), value);
 }
 
@@ -408,7 +418,8 @@ static const struct option_row *elsewhere(const char *name, char letter)
 /* "It is --keep of next and exec." */
 static void hint_elsewhere(char *hint, size_t size, const struct option_row *row)
 {
-    size_t n = (size_t)snprintf(hint, size, "It is --%s of", row->name);
+    enum { NAMED = 6 }; /* of more commands it is enough to say that there are some */
+    size_t n = (size_t)snprintf(hint, size, "It is --%s of", row->name), named = 0;
     const char *before = " ";
     unsigned rest = row->on & ~(unsigned)ON_HELP;
     for (const struct command *command = cli_commands; command->name && n < size; command++) {
@@ -417,6 +428,10 @@ static void hint_elsewhere(char *hint, size_t size, const struct option_row *row
         rest &= ~command->bit;
         n += (size_t)snprintf(hint + n, size - n, "%s%s", before, command->name);
         before = rest & (rest - 1) ? ", " : " and "; /* more than one is left */
+        if (++named == NAMED && rest & (rest - 1)) {
+            n += n < size ? (size_t)snprintf(hint + n, size - n, " and others") : 0;
+            break;
+        }
     }
     if (n < size)
         snprintf(hint + n, size - n, ".");

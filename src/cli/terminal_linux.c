@@ -134,6 +134,8 @@ static bool wait_for_reader(int fd)
     return true;
 }
 
+const char cli_no_reader[] = "nobody reads it any more";
+
 const char *cli_write(enum cli_stream stream, const char *bytes, size_t n)
 {
     static const char interrupted[] = "interrupted by a signal";
@@ -148,7 +150,7 @@ const char *cli_write(enum cli_stream stream, const char *bytes, size_t n)
         if (written >= 0)
             bytes += written, n -= (size_t)written;
         else if (errno != EINTR && errno != EAGAIN)
-            return strerror(errno);
+            return errno == EPIPE ? cli_no_reader : strerror(errno);
     }
     return NULL;
 }

@@ -288,6 +288,8 @@ static DWORD do_job_until_caught(struct job *job)
     return reason;
 }
 
+const char cli_no_reader[] = "nobody reads it any more";
+
 static const char *text_of(DWORD reason)
 {
     static const struct {
@@ -295,9 +297,9 @@ static const char *text_of(DWORD reason)
         const char *text;
     } known[] = {
         {ERROR_OPERATION_ABORTED, "interrupted"},
-        {ERROR_NO_DATA, "the pipe is closed"},
-        {ERROR_BROKEN_PIPE, "the pipe is closed"},
-        {ERROR_PIPE_NOT_CONNECTED, "the pipe is closed"},
+        {ERROR_NO_DATA, cli_no_reader},
+        {ERROR_BROKEN_PIPE, cli_no_reader},
+        {ERROR_PIPE_NOT_CONNECTED, cli_no_reader},
         {ERROR_DISK_FULL, "the disk is full"},
         {ERROR_HANDLE_DISK_FULL, "the disk is full"},
 

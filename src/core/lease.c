@@ -337,7 +337,8 @@ struct np_ruling np_lease_rule(const struct nextport_lease *lease, enum nextport
         return move(np_sprintf(arena, "another ledger has leased it%s%s", on.promised->holder ? " to " : "",
                                on.promised->holder ? on.promised->holder : ""));
     if (on.known && !lease->holder)
-        return keep(on.known, np_sprintf(arena, "%s has it, its application at last", np_holder_of(arena, on.known)));
+        return keep(on.known,
+                    np_sprintf(arena, "%s has it: its application has started", np_holder_of(arena, on.known)));
     if (on.unknown)
         return keep(NULL, "who has it cannot be seen");
     if (on.maybe)

@@ -206,6 +206,9 @@ static void advise(const struct planner *p, struct nextport_error *err)
 {
     unsigned ports;
     const struct nextport_claim *held = largest_holder(p, &ports);
+    if (held && strcmp(held->source, "os") == 0)
+        np_hint(err, "The system keeps %u of them for %s: choose another range with --range.", ports,
+                held->holder ? np_neutral(p->arena, held->holder, false) : "itself");
     if (held && ports > 1)
         np_hint(err, "%s has %u of them: widen the pool with --range, or let it have fewer.", whose(p->arena, held),
                 ports);

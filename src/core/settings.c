@@ -144,7 +144,11 @@ static enum nextport_status apply_wait(struct np_settings *s, struct np_text val
         s->wait_s = 0;
         return NEXTPORT_OK;
     }
-    return duration(&s->wait_s, value, what, err);
+    if (np_text_duration(value, &s->wait_s))
+        return NEXTPORT_OK;
+    np_fail(err, NEXTPORT_INPUT, "%s: '%.*s' is not a duration", what, (int)value.len, value.ptr);
+    np_hint(err, "Write 0 to wait for nobody, or 1 second to 10 years: 90s, 15m, 24h, 7d.");
+    return err->status;
 }
 
 static enum nextport_status path(const char **ret, struct np_settings *s, struct np_text value, const char *what,

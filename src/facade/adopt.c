@@ -12,7 +12,9 @@ static enum nextport_status refuse_root(const struct nextport *np, bool dry_run,
 {
     if (!np->settings.root || dry_run)
         return NEXTPORT_OK;
-    return np_fail(err, NEXTPORT_INPUT, "--root reads files only: no port of this machine can be leased by them");
+    np_fail(err, NEXTPORT_INPUT, "--root reads files only: no port of this machine can be leased by them");
+    np_hint(err, "Run it on that machine, without --root.");
+    return err->status;
 }
 
 /* Reads declarations, then takes the ledger and reads again what has changed meanwhile; `beside`: what no file's stamp tells,

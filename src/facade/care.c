@@ -222,7 +222,9 @@ static void doctor_sources(struct np_run *run, struct items *items)
         enum nextport_health health = !bad                            ? NEXTPORT_GOOD
                                       : s->policy == NEXTPORT_REQUIRE ? NEXTPORT_BAD
                                                                       : NEXTPORT_NOTICE;
-        item(items, "source", np_sources[i]->name, source_value(run, np_sources[i], s), health, s->hint);
+        const char *mend = health == NEXTPORT_BAD && np_sources[i]->files ? "Mend the file that is named." : NULL;
+        item(items, "source", np_sources[i]->name, source_value(run, np_sources[i], s), health,
+             s->hint ? s->hint : mend);
     }
 }
 

@@ -80,10 +80,14 @@ static enum nextport_status act(struct np_run *run, enum nextport_protect what, 
     case NEXTPORT_PROTECT_APPLY:
         if (np_host_protect(run->arena, &run->pool, &run->res->changed, err) != NEXTPORT_OK)
             return np_wrap(err, "protect the pool");
+        np_note(&run->log, NEXTPORT_INFO, "%s",
+                run->res->changed ? "the pool is protected now" : "the pool was protected already");
         return NEXTPORT_OK;
     case NEXTPORT_PROTECT_UNDO:
         if (np_host_unprotect(run->arena, &run->res->changed, err) != NEXTPORT_OK)
             return np_wrap(err, "take back the pool's protection");
+        np_note(&run->log, NEXTPORT_INFO, "%s",
+                run->res->changed ? "what --apply had set is taken back" : "there was nothing to take back");
         return NEXTPORT_OK;
     }
     return np_fail(err, NEXTPORT_INPUT, "protect: no such action %d", (int)what);

@@ -201,6 +201,16 @@ enum nextport_status nextport_leases(struct nextport *np, const struct nextport_
     return np_run_done(&run, status == NEXTPORT_OK, ret, status);
 }
 
+/* Where the ledger is that nothing in the settings names. */
+static void show_ledger(struct np_run *run, struct nextport_item *items, size_t n)
+{
+    struct nextport_error ignored = NEXTPORT_ERROR_INIT;
+    for (size_t i = 0; i < n; i++)
+        if (np_equal(items[i].section, "ledger") && np_equal(items[i].name, "file") && !items[i].value &&
+            np_run_ledger_place(run, &ignored) == NEXTPORT_OK)
+            items[i].value = run->path;
+}
+
 enum nextport_status nextport_config(struct nextport *np, struct nextport_result **ret, struct nextport_error *err)
 {
     struct np_run run;
@@ -208,6 +218,7 @@ enum nextport_status nextport_config(struct nextport *np, struct nextport_result
     (void)err;
     np_run_init(&run, np, NEXTPORT_ANSWER_CONFIG);
     np_settings_items(&np->settings, run.arena, &items, &run.res->n_items);
+    show_ledger(&run, items, run.res->n_items);
     run.res->items = items;
     return np_run_done(&run, true, ret, NEXTPORT_OK);
 }

@@ -213,7 +213,9 @@ enum nextport_status np_run_blind(struct np_run *run, struct nextport_error *err
     if (np_source_find(s->source)->fixed)
         np_hint(err, "'nextport doctor' says more.");
     else
-        np_hint(err, "'nextport doctor' shows every source; '--policy %s=warn' accepts the risk.", s->source);
+        np_hint(err,
+                "Mend what is named, or accept the risk by '--policy %s=warn'; 'nextport doctor' shows every source.",
+                s->source);
     return err->status;
 }
 

@@ -627,7 +627,8 @@ static void glob_keep(struct glob *glob, const char *path)
     *(const char **)np_push(glob->reader->arena, &glob->paths, &glob->n, &glob->capacity, sizeof *glob->paths) = path;
 }
 
-static void glob_keep_present(struct glob *glob, const char *path)
+/* `named`: a folder has that name. A link that leads nowhere is kept then, as the servers' own patterns keep it. */
+static void glob_keep_present(struct glob *glob, const char *path, bool named)
 {
     struct np_stamp stamp;
     const int reason = np_disk_look(&glob->reader->disk, path, &stamp);
@@ -639,6 +640,8 @@ static void glob_keep_present(struct glob *glob, const char *path)
     }
     if (!np_disk_is_absent(reason))
         glob_failed(glob, path, reason);
+    else if (named)
+        glob_keep(glob, path);
     np_reader_remember_failure(glob->reader, path, reason);
 }
 
@@ -650,7 +653,7 @@ static void glob_below(struct glob *glob, const char *folder, struct np_text res
     if (over_budget(glob, folder))
         return;
     if (!np_next_component(&rest, &part)) {
-        glob_keep_present(glob, np_disk_folder(arena, folder));
+        glob_keep_present(glob, np_disk_folder(arena, folder), false);
         return;
     }
     struct glob_level level = {.glob = glob, .folder = folder, .pattern = np_text_dup(arena, part)};
@@ -667,6 +670,8 @@ static void glob_below(struct glob *glob, const char *folder, struct np_text res
         const char *path = join(glob, folder, level.names[i].name);
         if (is_last && level.names[i].is_there)
             glob_keep(glob, path);
+        else if (is_last)
+            glob_keep_present(glob, path, true);
         else
             glob_below(glob, path, rest);
     }

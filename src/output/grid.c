@@ -128,6 +128,18 @@ static bool is_too_wide(const struct np_grid *grid)
     return grid->page->style->columns && total_width(grid) > grid->page->style->columns;
 }
 
+/* Leaves columns out that do not fit; returns their titles, or NULL. */
+static const char *leave_out(struct np_grid *grid)
+{
+    struct np_buf titles = {.arena = grid->page->arena};
+    for (size_t c = 0; c < grid->n_columns && is_too_wide(grid); c++)
+        if (grid->columns[c].minor && grid->widths[c]) {
+            grid->widths[c] = 0;
+            np_buf_printf(&titles, "%s%s", titles.len ? ", " : "", grid->columns[c].title);
+        }
+    return titles.ptr;
+}
+
 static void fit(struct np_grid *grid)
 {
     static const struct {
@@ -135,9 +147,6 @@ static void fit(struct np_grid *grid)
         bool vital;
     } rounds[] = {{READABLE, false}, {READABLE, true}, {NARROWEST, false}, {NARROWEST, true}};
     size_t *widest;
-    for (size_t c = 0; c < grid->n_columns && is_too_wide(grid); c++)
-        if (grid->columns[c].minor)
-            grid->widths[c] = 0;
     for (size_t c = 0; c < grid->n_columns; c++)
         while (is_too_wide(grid) && grid->columns[c].folds && grid->widths[c] > FOLDED)
             grid->widths[c]--;
@@ -221,6 +230,7 @@ void np_grid_print(struct np_grid *grid)
     const char *titles[NP_MOST_COLUMNS] = {NULL};
     struct np_map printed = {.arena = grid->page->arena};
     measure(grid);
+    const char *left_out = leave_out(grid);
     fit(grid);
     for (size_t c = 0; c < grid->n_columns; c++)
         titles[c] = grid->columns[c].title;
@@ -236,4 +246,7 @@ void np_grid_print(struct np_grid *grid)
         if (row->remark)
             print_remark(grid->page, row);
     }
+    if (left_out)
+        np_paragraph(grid->page, NP_DIM, "", 0,
+                     np_sprintf(grid->page->arena, "no room for %s; a pipe ('| cat') shows all", left_out));
 }

@@ -138,12 +138,14 @@ static void add_verdict(struct np_buf *out, const struct nextport_result *res)
         [NEXTPORT_MOVE] = "moved",
     };
     static const struct nextport_granted none = {.verdict = NEXTPORT_GRANT};
-    const struct nextport_granted *first = res->n_ports && all_alike(res) ? &res->ports[0] : &none;
-    np_buf_puts(out, modes[res->verdict]);
+    const bool alike = all_alike(res);
+    const struct nextport_granted *first = res->n_ports && alike ? &res->ports[0] : &none;
+    if (alike || !res->owner) /* else each says its own */
+        np_buf_puts(out, modes[res->verdict]);
     if (res->n_ports == 1 && first->moved_from)
         np_buf_printf(out, " from %u to %u", first->moved_from, first->port);
     if (res->owner)
-        np_buf_printf(out, " for %s", short_name(out->arena, res->owner));
+        np_buf_printf(out, "%sfor %s", alike ? " " : "", short_name(out->arena, res->owner));
     if (first->why)
         np_buf_printf(out, "%s%s", first->verdict == NEXTPORT_MOVE ? ", because " : ": ",
                       short_reason(out->arena, first->why));

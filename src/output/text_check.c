@@ -1,5 +1,6 @@
 /* The table of `check`: each finding as a few lines, the gravest first.
  * SPDX-License-Identifier: MIT */
+#include "base/map.h"
 #include "base/text.h"
 #include "output/grid.h"
 
@@ -52,10 +53,37 @@ static const char *sum(struct np_page *page, const struct nextport_result *res)
     return text.len ? text.ptr : "nothing is wrong: no errors, no hazards, no hints";
 }
 
+/* Hints of one kind are many on a machine that nextport is new to. */
+enum { ALIKE_SHOWN = 5 };
+
+static bool is_one_too_many(struct np_map *shown, const struct nextport_finding *finding)
+{
+    if (finding->severity != NEXTPORT_HINT)
+        return false;
+    void **at = np_map_at(shown, finding->slug);
+    unsigned *n = *at ? *at : np_alloc(shown->arena, sizeof *n);
+    *at = n;
+    return ++*n > ALIKE_SHOWN;
+}
+
+static void print_findings(struct np_page *page, const struct nextport_result *res)
+{
+    struct np_map shown = {.arena = page->arena};
+    uint64_t left_out = 0;
+    for (size_t i = 0; i < res->n_findings; i++)
+        if (is_one_too_many(&shown, &res->findings[i]))
+            left_out++;
+        else
+            print_finding(page, &res->findings[i]);
+    if (left_out)
+        np_line(page, NP_DIM,
+                np_sprintf(page->arena, "%s like these; --format json has all",
+                           np_count_text(page->arena, left_out, "more hint", "more hints")));
+}
+
 void np_table_check(struct np_page *page, const struct nextport_result *res)
 {
-    for (size_t i = 0; i < res->n_findings; i++)
-        print_finding(page, &res->findings[i]);
+    print_findings(page, res);
     np_line(page, NP_PLAIN, sum(page, res));
     np_table_unseen(page, res);
 }

@@ -59,12 +59,20 @@ void np_table_unseen(struct np_page *page, const struct nextport_result *res)
         const struct nextport_sighting *s = &res->sources[i];
         bool required = s->policy == NEXTPORT_REQUIRE;
         if (np_unseen(s))
-            np_line(page, required ? NP_RED : NP_YELLOW,
-                    np_safe(page, np_sprintf(page->arena, "not fully seen: %s (%s)%s%s%s%s", s->source,
-                                             np_sight_name(s->sight), !required && s->why ? ": " : "",
-                                             !required && s->why ? s->why : "", !required && s->hint ? "; " : "",
-                                             !required && s->hint ? s->hint : "")));
+            np_paragraph(page, required ? NP_RED : NP_YELLOW, "", 2,
+                         np_safe(page, np_sprintf(page->arena, "not fully seen: %s (%s)%s%s%s%s", s->source,
+                                                  np_sight_name(s->sight), !required && s->why ? ": " : "",
+                                                  !required && s->why ? s->why : "", !required && s->hint ? "; " : "",
+                                                  !required && s->hint ? s->hint : "")));
     }
+}
+
+static bool all_seen(const struct nextport_result *res)
+{
+    for (size_t i = 0; i < res->n_sources; i++)
+        if (np_unseen(&res->sources[i]))
+            return false;
+    return true;
 }
 
 /* ---- used, free ------------------------------------------------------------------------------------------------- */
@@ -75,7 +83,7 @@ static void write_used(struct np_page *page, const struct nextport_result *res)
     static const struct np_column columns[N] = {
         [PORT] = {.title = "PORT"},
         [ADDRESS] = {.title = "ADDRESS", .minor = true},
-        [PROTOCOL] = {.title = "PROTO", .minor = true},
+        [PROTOCOL] = {.title = "PROTO"},
         [KIND] = {.title = "KIND"},
         [SOURCE] = {.title = "SOURCE"},
         [HOLDER] = {.title = "HOLDER", .elastic = true},
@@ -102,7 +110,7 @@ static void write_used(struct np_page *page, const struct nextport_result *res)
     }
     np_grid_print(&grid);
     if (!res->n_claims)
-        np_line(page, NP_PLAIN, "no port is taken");
+        np_line(page, NP_PLAIN, all_seen(res) ? "no port is taken" : "no port is taken, as far as could be seen");
     np_table_unseen(page, res);
 }
 
@@ -126,8 +134,8 @@ static void write_free(struct np_page *page, const struct nextport_result *res)
     }
     np_grid_print(&grid);
     np_line(page, NP_PLAIN,
-            np_sprintf(page->arena, "%" PRIu64 " of %" PRIu64 " ports are free in %s", res->free_count, pool_size(res),
-                       pool_text(page, res)));
+            np_sprintf(page->arena, "%" PRIu64 " of %" PRIu64 " ports are free in %s%s", res->free_count,
+                       pool_size(res), pool_text(page, res), all_seen(res) ? "" : ", as far as could be seen"));
     np_table_unseen(page, res);
 }
 
@@ -142,7 +150,7 @@ static const struct words {
                              "change or remove the setting; stopping the site is not enough"},
     [NEXTPORT_PUBLISHED] = {"published", "published for", "end the publishing of this port"},
     [NEXTPORT_RESERVED] = {"reserved", "reserved for", "end the reservation"},
-    [NEXTPORT_LEASED] = {"leased", "leased to", "release the lease: nextport release"},
+    [NEXTPORT_LEASED] = {"leased", "leased to", NULL},
     [NEXTPORT_SUSPECT] = {"named by a malformed setting", "named by a malformed setting of", "mend the setting"},
 };
 static const struct words passing = {"in use by a connection that will pass", "in use by a passing connection of",
@@ -182,7 +190,8 @@ const char *np_claim_text(struct np_page *page, const struct nextport_claim *cla
         np_buf_printf(&text, " %s", np_safe(page, claim->holder));
     if (claim->certainty != NEXTPORT_DECLARED)
         add_part(&text, np_certainty_name(claim->certainty));
-    add_part(&text, np_protocol_name(claim->protocol));
+    if (!is_avoidance(claim))
+        add_part(&text, np_protocol_name(claim->protocol));
     add_part(&text, np_safe(page, claim->address));
     if (claim->host && !(claim->detail && strstr(claim->detail, claim->host)))
         add_part(&text, np_safe(page, claim->host));
@@ -208,10 +217,10 @@ static void print_reasons(struct np_page *page, const struct nextport_result *re
         const struct nextport_claim *claim = &res->claims[i];
         if (told_as_lease(res, claim) || is_perhaps(claim) != perhaps)
             continue;
-        char *text = np_sprintf(page->arena, "  %s%s", perhaps ? "perhaps " : "", np_claim_text(page, claim));
+        char *text = np_sprintf(page->arena, "%s%s", perhaps ? "perhaps " : "", np_claim_text(page, claim));
         void **seen = np_map_at(&told, text);
         if (!*seen)
-            np_line(page, is_doubtful(claim) ? NP_YELLOW : NP_PLAIN, text);
+            np_paragraph(page, is_doubtful(claim) ? NP_YELLOW : NP_PLAIN, "  ", 2, text);
         *seen = text;
     }
 }
@@ -232,7 +241,7 @@ static void print_lease(struct np_page *page, const struct nextport_result *res)
     struct np_buf text = {.arena = page->arena};
     if (!lease)
         return;
-    np_buf_printf(&text, "  ledger: lease %" PRId64 ", %s", lease->id, np_state_name(lease->state));
+    np_buf_printf(&text, "ledger: lease %" PRId64 ", %s", lease->id, np_state_name(lease->state));
     if (lease->name)
         np_buf_printf(&text, ", for %s", np_safe(page, lease->name));
     if (lease->owner)
@@ -246,7 +255,7 @@ static void print_lease(struct np_page *page, const struct nextport_result *res)
     if (lease->holder || lease->process)
         np_buf_printf(&text, ", %s %s", lease->state == NEXTPORT_CONFIRMED ? "used by" : "last used by",
                       lease_holder(page, lease));
-    np_line(page, NP_PLAIN, text.ptr);
+    np_paragraph(page, NP_PLAIN, "  ", 2, text.ptr);
 }
 
 static void print_probe(struct np_page *page, const struct nextport_result *res)
@@ -271,7 +280,23 @@ static void print_change(struct np_page *page, const char *change, const char **
     if (!*n_done)
         np_line(page, NP_PLAIN, "to make it free:");
     done[(*n_done)++] = change;
-    np_line(page, NP_PLAIN, np_sprintf(page->arena, "  %s", change));
+    np_paragraph(page, NP_PLAIN, "  ", 2, change);
+}
+
+/* The claim of a lease is one of another ledger: this one's is told as a lease. */
+static const char *change_of(struct np_page *page, const struct nextport_result *res,
+                             const struct nextport_claim *claim)
+{
+    static const char *const engines[] = {"docker", "podman"};
+    const char *change = claim_words(claim)->change;
+    for (size_t i = 0; i < sizeof engines / sizeof *engines && claim->holder; i++)
+        if (claim->kind == NEXTPORT_PUBLISHED && strcmp(claim->source, engines[i]) == 0)
+            return np_sprintf(page->arena, "remove the container, stopped or not: %s rm %s", engines[i],
+                              np_safe(page, claim->holder));
+    if (change)
+        return change;
+    return np_sprintf(page->arena, "release its lease: nextport release %u%s%s", res->port,
+                      claim->file ? " --ledger " : "", claim->file ? np_safe(page, claim->file) : "");
 }
 
 static void print_changes(struct np_page *page, const struct nextport_result *res)
@@ -280,7 +305,7 @@ static void print_changes(struct np_page *page, const struct nextport_result *re
     size_t n_done = 0;
     for (size_t i = 0; i < res->n_claims; i++)
         if (!told_as_lease(res, &res->claims[i]) && np_claim_blocks(&res->claims[i], res->protocol))
-            print_change(page, claim_words(&res->claims[i])->change, done, &n_done);
+            print_change(page, change_of(page, res, &res->claims[i]), done, &n_done);
     if (res->n_leases && res->leases[0].state == NEXTPORT_RESTING)
         print_change(page, "wait until it has rested: it was given back", done, &n_done);
     else if (res->n_leases)
@@ -300,7 +325,7 @@ static const char *verdict(const struct nextport_result *res)
 {
     size_t blocking = 0, avoidances = 0;
     if (res->is_free)
-        return "is free";
+        return all_seen(res) ? "is free" : "is free, as far as could be seen";
     for (size_t i = 0; i < res->n_claims; i++) {
         const bool blocks = np_claim_blocks(&res->claims[i], res->protocol);
         blocking += blocks;
@@ -402,7 +427,7 @@ static void print_leased(struct np_page *page, const struct nextport_result *res
 static void write_adopt(struct np_page *page, const struct nextport_result *res)
 {
     print_leased(page, res, "nothing to adopt: no port of the pool is configured that is not leased",
-                 "'nextport adopt --apply' does it");
+                 "the same with --apply leases them");
     np_table_unseen(page, res);
 }
 

@@ -11,7 +11,6 @@ enum {
     BINDINGS_MAX = 1 << 17, /* of one container: every port of both protocols */
     WARNINGS_MAX = 20,
     SHOWN_MAX = 200, /* bytes of one foreign text that are worth repeating in every claim */
-    ID_SHOWN = 12,   /* as the engines abbreviate it */
 };
 
 struct binding {
@@ -485,7 +484,7 @@ enum nextport_status np_container_claim(struct np_evidence *ret, const char *sou
                                         struct nextport_error *err)
 {
     struct container c = {
-        .ret = ret, .source = source, .name = *id ? np_sprintf(ret->arena, "%.*s", ID_SHOWN, id) : "unnamed"};
+        .ret = ret, .source = source, .name = *id ? np_sprintf(ret->arena, "%.*s", NP_CONTAINER_ID, id) : "unnamed"};
     struct nextport_error other = NEXTPORT_ERROR_INIT;
     enum nextport_status status = read_text(&c, ports, err);
     if (status == NEXTPORT_OK && !c.has_bindings)

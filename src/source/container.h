@@ -6,6 +6,9 @@
 
 #include "source/source.h"
 
+/* How many characters of its number name a container, here as with the engines. */
+enum { NP_CONTAINER_ID = 12 };
+
 /* What a container publishes, as a person writes it. */
 struct np_published {
     const char *address;           /* "*", "127.0.0.1", "[::1]" */

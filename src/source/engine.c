@@ -90,7 +90,8 @@ static bool inspect(struct np_engine_look *engine, struct np_http *http, const c
 {
     struct np_evidence *ret = engine->look->ret;
     const char *target = np_sprintf(ret->arena, "/containers/%s/json", id);
-    struct np_container_text inspection = {.origin = np_sprintf(ret->arena, "%s%s", endpoint, target)};
+    struct np_container_text inspection = {
+        .origin = np_sprintf(ret->arena, "%s/containers/%.*s/json", endpoint, NP_CONTAINER_ID, id)};
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     switch (np_http_get(http, target, INSPECTION_MAX, &inspection.bytes, why)) {
     case NP_READ_OK:

@@ -429,6 +429,12 @@ def test_no_lease_is_kept_for_an_answer_that_nobody_got(nextport, ledger, out, f
     assert nextport("next").port == 49000
 
 
+@pytest.mark.parametrize("command", ["used", "free", "help"])
+def test_a_reader_that_has_seen_enough_is_no_matter(nextport, command):
+    with closed_pipe() as stdout:
+        assert nextport(command, stdout=stdout).err == b""
+
+
 def with_streams_closed(closed, program, *words):
     return subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", program, *map(str, words)],
                           stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)

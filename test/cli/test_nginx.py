@@ -385,6 +385,17 @@ def test_a_missing_include_is_said_and_the_rest_counts(nextport, folder):
     assert re.search(rf"{re.escape(str(file))}:4:10: \S*/gone.conf: no such file", done.log)
 
 
+def test_a_link_that_leads_nowhere_is_said_where_a_pattern_finds_it(nextport, folder):
+    """nginx does not start with it: what it led to may lie on a disk that is not there now."""
+    file = write(folder, "http {\n include s/*;\n}")
+    (folder / "s").mkdir()
+    (folder / "s/a").write_text("server { listen 49000; }")
+    (folder / "s/gone").symlink_to("/nowhere/at/all")
+    done = nextport("next", "--nginx-config", file)
+    assert done.port == 49001
+    assert re.search(rf"{re.escape(str(file))}:4:10: \S*/s/gone: no such file", done.log), done.log
+
+
 def test_two_servers_of_one_port_are_told_once_each(nextport, folder):
     file = write(folder, "http { server { listen 7001; server_name a; } server { listen 7001; server_name b; } }")
     assert [claim["holder"] for claim in claims(nextport, "nginx", "--nginx-config", file)

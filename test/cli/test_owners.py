@@ -83,7 +83,7 @@ def test_something_transient_on_its_port_the_same_is_kept(ask, nextport, holder)
 def test_its_recorded_holder_the_same_is_kept(ask, sites):
     ask()
     options = sites("Shop", 49000)
-    assert ask(*options)["why"] == "iis: Shop has it, its application at last"
+    assert ask(*options)["why"] == "iis: Shop has it: its application has started"
     assert ask(*options)["why"] == "iis: Shop has it"
 
 

@@ -209,6 +209,14 @@ def test_a_look_that_failed_keeps_what_was_seen(answer, tmp_path, command):
     assert {"iis": "unreadable"}.items() <= {row["source"]: row["sight"] for row in found["sources"]}.items()
 
 
+def test_doctor_says_what_failed_beside_what_it_found(answer, tmp_path):
+    broken = tmp_path / "broken.config"
+    broken.write_text("<configuration>")
+    found = answer("doctor", "--iis-config", broken, status=4)
+    assert found["error"]["slug"] == "blind"
+    assert [(row["health"], row["advice"]) for row in found["items"] if row["name"] == "iis"][0][0] == "bad"
+
+
 def test_the_log_of_a_json_answer_is_warnings_and_errors_only(nextport):
     done = nextport("next", "--format", "json", "--range", "49000-49009")
     assert done.err == b"", done

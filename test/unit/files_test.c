@@ -238,11 +238,13 @@ static void globs_match_below_the_root_in_order(void **state)
     image_add_file(image, "/etc/sites/dir/d.conf", "");
     add_link(image, "/etc/enabled", "/etc/sites");
     add_link(image, "/etc/sites/gone.conf", "/nowhere");
-    assert_string_equal(image_match(image, "/etc/sites/*.conf"), " /etc/sites/a.conf /etc/sites/b.conf");
+    assert_string_equal(image_match(image, "/etc/sites/[ab].conf"), " /etc/sites/a.conf /etc/sites/b.conf");
     assert_string_equal(image_match(image, "/etc/enabled/[ab].conf"), " /etc/enabled/a.conf /etc/enabled/b.conf");
     assert_string_equal(image_match(image, "/e?c//s*/*/*.conf"), " /etc/sites/dir/d.conf");
     assert_string_equal(image_match(image, "/etc/sites/c.txt"), " /etc/sites/c.txt");
     assert_string_equal(image_match(image, "/etc/sites/none"), "");
+    assert_string_equal(image_match(image, "/etc/sites/g*.conf"), " /etc/sites/gone.conf"); /* who opens it is told */
+    assert_string_equal(image_match(image, "/etc/s*/gone.conf"), "");
     assert_string_equal(image_match(image, "/*/../../secret"), "");
     assert_string_equal(image_match(image, "/etc/sites/a.conf/*"), "");
 }

@@ -526,7 +526,7 @@ static void a_table_fits_the_terminal(void **state)
     for (char *row = strtok(out, "\n"); row; row = strtok(NULL, "\n")) {
         assert_true(np_columns(row) <= 80);
         assert_true(row[strlen(row) - 1] != ' ');
-        assert_true(row == out || has(row, ":12"));
+        assert_true(row == out || has(row, ":12") || has(row, "no room for ADDRESS; a pipe ('| cat') shows all"));
     }
 }
 
@@ -547,7 +547,8 @@ static void nothing_found_is_said_in_a_sentence(void **state)
     struct nextport_result leases = {.what = NEXTPORT_ANSWER_LEASES}, release = {.what = NEXTPORT_ANSWER_RELEASE};
     (void)state;
     assert_string_equal(written("table", &usual, &used).out.ptr,
-                        "no port is taken\nnot fully seen: iis (partial): line 7: malformed; Mend the file.\n");
+                        "no port is taken, as far as could be seen\nnot fully seen: iis (partial): line 7: malformed; "
+                        "Mend the file.\n");
     assert_string_equal(written("table", &usual, &leases).out.ptr, "no leases\n");
     assert_string_equal(written("table", &usual, &release).out.ptr, "no lease to release\n");
 }
@@ -598,7 +599,7 @@ static void why_tells_what_is_only_avoided(void **state)
     (void)state;
     res.port = 6667, res.claims = &avoided, res.n_leases = 0;
     assert_string_equal(written("table", &usual, &res).out.ptr, "port 6667 is avoided\n"
-                                                                "  avoid: not given: browsers block it, both\n"
+                                                                "  avoid: not given: browsers block it\n"
                                                                 "  probe: it can be bound\n"
                                                                 "to make it free:\n"
                                                                 "  leave it out of pool.avoid (--avoid)\n");
@@ -830,10 +831,9 @@ static void the_summary_tells_several_ports_apart(void **state)
     ports[1].name = "Admin", ports[1].port = 49005;
     ports[2].name = "Debug", ports[2].port = 49006;
     res.owner = "shop/QA", res.n_rejected = 0, res.ports = ports, res.n_ports = 3, res.verdict = NEXTPORT_MOVE;
-    assert_string_equal(
-        np_summary(arena, &res),
-        "srv1: ports 49004 for Port (before 49001), 49005 for Admin (kept), 49006 for Debug (fresh), moved "
-        "for shop/QA, confirmed");
+    assert_string_equal(np_summary(arena, &res),
+                        "srv1: ports 49004 for Port (before 49001), 49005 for Admin (kept), 49006 for Debug (fresh), "
+                        "for shop/QA, confirmed");
 }
 
 static void each_change_is_summed_up_in_a_sentence(void **state)
@@ -1018,6 +1018,20 @@ static struct nextport_result checked(size_t n)
                                     .n_findings = n};
 }
 
+static void hints_of_one_kind_are_cut_off_after_a_few(void **state)
+{
+    struct nextport_finding many[8] = {{0}};
+    struct nextport_result res = checked(8);
+    (void)state;
+    for (size_t i = 0; i < 8; i++)
+        many[i] = (struct nextport_finding){NEXTPORT_HINT, i == 7 ? "old" : "no-lease", 0, 0, "One.", NULL, NULL, 0};
+    res.findings = many;
+    const char *out = written("table", &usual, &res).out.ptr;
+    assert_true(has(out, "hint  old\n  One.\n\n2 more hints like these; --format json has all\n8 hints\n"));
+    many[5].severity = many[6].severity = NEXTPORT_ERROR;
+    assert_false(has(written("table", &usual, &res).out.ptr, "more hint"));
+}
+
 static void json_of_check_has_findings_with_evidence(void **state)
 {
     struct nextport_result res = checked(2);
@@ -1076,14 +1090,16 @@ static void leases_show_which_port_an_owner_uses(void **state)
                         "shop/QA/feature-x    49001  Port   confirmed    iis: Shop QA\n"
                         "shop/Production ...  49002  Admin  absent       sockets: a ...  2026-11-24 14:05\n"
                         "                     49003  PORT   pending      process 4711    2026-11-24 14:05\n"
-                        "billing/QA           49004  Port   quarantined                  2026-11-23 14:07\n");
+                        "billing/QA           49004  Port   quarantined                  2026-11-23 14:07\n"
+                        "no room for CREATED (UTC), PROTO, ID; a pipe ('| cat') shows all\n");
     assert_string_equal(
         table(&unicode80, &res),
         "OWNER                PORT   NAME   STATE        HOLDER          EXPIRES (UTC)\n"
         "shop/QA/feature-x    49001  Port   confirmed    iis: Shop QA\n"
         "shop/Production te\xe2\x80\xa6  49002  Admin  absent       sockets: a pr\xe2\x80\xa6  2026-11-24 14:05\n"
         "                     49003  PORT   pending      process 4711    2026-11-24 14:05\n"
-        "billing/QA           49004  Port   quarantined                  2026-11-23 14:07\n");
+        "billing/QA           49004  Port   quarantined                  2026-11-23 14:07\n"
+        "no room for CREATED (UTC), PROTO, ID; a pipe ('| cat') shows all\n");
     assert_string_equal(
         table(&colour80, &res),
         "\033[2mOWNER                PORT   NAME   STATE        HOLDER          EXPIRES (UTC)\033[0m\n"
@@ -1091,7 +1107,8 @@ static void leases_show_which_port_an_owner_uses(void **state)
         "\033[33mshop/Production te\xe2\x80\xa6  49002  Admin  absent       sockets: a pr\xe2\x80\xa6  2026-11-24 "
         "14:05\033[0m\n"
         "                     49003  PORT   pending      process 4711    2026-11-24 14:05\n"
-        "\033[2mbilling/QA           49004  Port   quarantined                  2026-11-23 14:07\033[0m\n");
+        "\033[2mbilling/QA           49004  Port   quarantined                  2026-11-23 14:07\033[0m\n"
+        "\033[2mno room for CREATED (UTC), PROTO, ID; a pipe ('| cat') shows all\033[0m\n");
 }
 
 static void what_would_be_leased_says_how_to_have_it_done(void **state)
@@ -1099,7 +1116,7 @@ static void what_would_be_leased_says_how_to_have_it_done(void **state)
     struct nextport_result res = {
         .what = NEXTPORT_ANSWER_ADOPT, .host = "srv1", .dry_run = true, .leases = owned, .n_leases = 1};
     (void)state;
-    assert_true(has(table(&ascii80, &res), "\n1 port would be leased; 'nextport adopt --apply' does it\n"));
+    assert_true(has(table(&ascii80, &res), "\n1 port would be leased; the same with --apply leases them\n"));
     assert_string_equal(written("table", &ascii80, &res).log.ptr, "");
     res.dry_run = false, res.changed = true;
     assert_false(has(table(&ascii80, &res), "would"));
@@ -1496,6 +1513,7 @@ int main(void)
         TEST(json_of_next_says_what_became_of_each_port),
         TEST(json_of_a_lease_has_its_labels_in_order),
         TEST(json_of_the_log_embeds_what_is_an_object_and_nothing_else),
+        TEST(hints_of_one_kind_are_cut_off_after_a_few),
         TEST(json_of_check_has_findings_with_evidence),
         TEST(json_of_protect_and_map),
         TEST(plain_hands_an_export_on_byte_for_byte),

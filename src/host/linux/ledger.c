@@ -236,7 +236,10 @@ static const char *kind_of_file(mode_t mode)
 static enum nextport_status not_a_file(const char *path, mode_t mode, struct nextport_error *err)
 {
     np_fail(err, NEXTPORT_LEDGER, "%s: %s, not a plain file", path, kind_of_file(mode));
-    np_hint(err, "Look who put it there, and remove it, or name another ledger.");
+    if (S_ISDIR(mode))
+        np_hint(err, "Name a file: --ledger %s/ledger.db", path);
+    else
+        np_hint(err, "Look who put it there, and remove it, or name another ledger.");
     return NEXTPORT_LEDGER;
 }
 
