@@ -81,10 +81,10 @@ static enum nextport_status record(struct np_ledger *l, enum np_sql how, int64_t
         return err->status;
     sqlite3_bind_int64(s, 1, lease);
     bind_actor(l, s, event);
-    if (how == RECORD) {
+    if (how != RECORD_END)
         np_sql_bind(s, 8, before);
+    if (how == RECORD_REASON)
         np_sql_bind(s, 9, l->reason);
-    }
     int code = np_sql_run(s);
     l->reason = NULL;
     if (code != SQLITE_OK)
@@ -95,7 +95,7 @@ static enum nextport_status record(struct np_ledger *l, enum np_sql how, int64_t
 enum nextport_status np_history_add(struct np_ledger *l, int64_t lease, const char *event, const char *before,
                                     struct nextport_error *err)
 {
-    return record(l, RECORD, lease, event, before, err);
+    return record(l, l->reason != NULL ? RECORD_REASON : RECORD, lease, event, before, err);
 }
 
 enum nextport_status np_history_end(struct np_ledger *l, int64_t lease, const char *event, struct nextport_error *err)

@@ -36,6 +36,9 @@
 #define KEEP(key)                                                                                                      \
     "INSERT INTO meta(key, value) VALUES (" key ", ?1)"                                                                \
     " ON CONFLICT DO UPDATE SET value = excluded.value WHERE value <> excluded.value"
+#define RECORD_AFTER(json)                                                                                             \
+    "INSERT INTO event(time, kind, lease, port, name, user, host, program, request, owner, before, detail)"            \
+    " SELECT ?2, ?3, id, port, name, ?4, ?5, ?6, ?7, labels, ?8, " json " FROM lease WHERE id = ?1"
 #define AFTER_CURSOR "id > ifnull((SELECT CAST(value AS INTEGER) FROM meta WHERE key = '" CURSOR "'), 0)"
 
 static const char *const statements[N_STATEMENTS] = {
@@ -54,9 +57,8 @@ static const char *const statements[N_STATEMENTS] = {
     [SAVE] = "UPDATE lease SET port = ?2, protocol = ?3, state = ?4, holder = ?5, renewed = ?6, expires = ?7,"
              " process = ?8, looks = ?9, rev = rev + 1 WHERE id = ?1",
     [DROP] = "DELETE FROM lease WHERE id = ?1",
-    [RECORD] = "INSERT INTO event(time, kind, lease, port, name, user, host, program, request, owner, before, detail)"
-               " SELECT ?2, ?3, id, port, name, ?4, ?5, ?6, ?7, labels, ?8, CASE WHEN ?9 IS NULL THEN " LEASE_AS_JSON
-               " ELSE json_insert(" LEASE_AS_JSON ", '$.reason', ?9) END FROM lease WHERE id = ?1",
+    [RECORD] = RECORD_AFTER(LEASE_AS_JSON),
+    [RECORD_REASON] = RECORD_AFTER("json_insert(" LEASE_AS_JSON ", '$.reason', ?9)"),
     [RECORD_END] = "INSERT INTO event(time, kind, lease, port, name, user, host, program, request, owner, before)"
                    " SELECT ?2, ?3, id, port, name, ?4, ?5, ?6, ?7, labels, " LEASE_AS_JSON " FROM lease WHERE id = ?1",
     [EVENTS] = "SELECT " EVENT_FIELDS ", program, request, owner, before,"

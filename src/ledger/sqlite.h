@@ -32,6 +32,7 @@ enum np_sql {
     SAVE,
     DROP,
     RECORD,
+    RECORD_REASON,
     RECORD_END,
     EVENTS,
     RECALL,
