@@ -78,6 +78,14 @@ FORMS = {
     "a named set of protocols and ports": ("set open { type inet_proto . inet_service; elements = { tcp . 49000 }; }\n"
                                            "chain pre { PREROUTING; meta l4proto . th dport @open dnat to 10.0.0.2; }",
                                            [(49000, 49000, "DNAT to 10.0.0.2")]),
+    "a set of what a mask leaves": ("chain pre { PREROUTING; tcp dport & 0xfff8 { 49000, 49003 } dnat to 10.0.0.2:80; }",
+                                    [(49000, 49007, DNAT)]),
+    "a map of what a mask leaves": ("chain pre { PREROUTING; dnat ip to tcp dport & 0xfff8 map { 49000 : 10.0.0.2 }; }",
+                                    [(49000, 49007, "DNAT to 10.0.0.2")]),
+    "a mask in a key of several fields": ("chain web { meta l4proto tcp dnat to 10.0.0.2:80; }\n"
+                                          "chain pre { PREROUTING;\n"
+                                          "ip daddr . tcp dport & 0xfff8 vmap { 192.0.2.1 . 49000 : jump web }; }",
+                                          [(49000, 49007, "chain web")]),
 }
 
 
@@ -111,6 +119,31 @@ def test_every_form_of_a_rule_takes_its_ports(nextport, form):
     taken = {port for first, last, _ in expected for port in range(first, last + 1)}
     assert nextport("next").port == min(set(range(49000, 49010)) - taken)
     assert "nat" in nextport("why", 49000).text
+
+
+MASKED = {
+    "one number": "tcp dport & 0xfff0 == 49008",
+    "numbers": "tcp dport & 0xfff0 { 49008, 49011, 49056 }",
+    "an interval": "tcp dport & 0xfff0 { 49008-49047 }",
+    "from a number on": "tcp dport & 0xfff0 >= 49088",
+    "a mask with a gap": "tcp dport & 0xfff5 { 49008 }",
+    "bits turned round": "tcp dport & 0xfff0 ^ 0xff00 { 16496 }",
+    "the high byte": "tcp sport & 0 == 0 @th,16,8 { 0xbf, 0xc1 }",
+}
+
+
+@pytest.mark.parametrize("form", MASKED)
+def test_what_a_mask_covers_is_taken_where_the_kernel_hands_it_on(nextport, form):
+    tried = range(48960, 49170)
+    rules("table ip shop { chain out { type nat hook output priority -100; " + MASKED[form] + " redirect to :9; }\n}\n")
+    with socket.create_server(("127.0.0.1", 9), backlog=len(tried)):
+        handed = set()
+        for port in tried:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 10):
+                handed.add(port)
+    taken = {port for c in claims(nextport) for port in range(c["first"], c["last"] + 1)} & set(tried)
+    assert handed and handed <= taken
+    assert len(taken) - len(handed) <= 16
 
 
 IPTABLES = {

@@ -54,12 +54,18 @@ struct set {
     size_t n, capacity;
 };
 
+/* What is compared of a port: (port & mask) ^ flip. */
+struct view {
+    uint16_t mask, flip;
+};
+
 /* A rule that looks something up. */
 struct use {
     struct np_nat_rule *rule;
     const char *set;
     unsigned port, protocol, to; /* where they stand in the key; REGISTERS: not in it */
-    bool negated, masked, verdict;
+    struct view view;
+    bool negated, verdict;
 };
 
 struct np_nft {
@@ -322,61 +328,92 @@ static uint16_t port_in(struct np_text data, size_t at)
     return (uint16_t)(high << 8 | low);
 }
 
-/* The mask and the xor of the port at this place; the low byte may not have been loaded at all. */
-static bool masks_of(const struct machine *m, unsigned at, uint16_t *ret_mask, uint16_t *ret_xor)
+static struct view view_of(const struct machine *m, unsigned at)
 {
-    const struct byte *high = &m->registers[at], *low = at + 1 < REGISTERS ? high + 1 : NULL;
-    const bool whole = low && low->tag == PORT_LOW;
-    const unsigned high_mask = high->masked ? high->mask : 0xff, low_mask = !whole ? 0 : low->masked ? low->mask : 0xff;
-    *ret_mask = (uint16_t)(high_mask << 8 | low_mask);
-    *ret_xor = (uint16_t)((high->masked ? high->xor : 0u) << 8 | (whole && low->masked ? low->xor : 0u));
-    return *ret_mask != 0xffff || *ret_xor;
+    const struct byte unloaded = {.masked = true}, *high = &m->registers[at];
+    const struct byte *low = at + 1 < REGISTERS && high[1].tag == PORT_LOW ? high + 1 : &unloaded;
+    const unsigned high_mask = high->masked ? high->mask : 0xff, low_mask = low->masked ? low->mask : 0xff,
+                   high_flip = high->masked ? high->xor : 0, low_flip = low->masked ? low->xor : 0;
+    return (struct view){(uint16_t)(high_mask << 8 | low_mask), (uint16_t)(high_flip << 8 | low_flip)};
 }
 
-static void narrow(struct machine *m, uint32_t first, uint32_t last, bool vague)
+static bool is_whole(struct view view)
 {
-    if (first <= last && last > 0)
-        np_nat_narrow(m->nft->rules, m->rule, (uint16_t)(first ? first : 1), (uint16_t)(last > 65535 ? 65535 : last),
-                      vague);
+    return view.mask == 0xffff && !view.flip;
 }
 
-static void exclude(struct machine *m, uint16_t first, uint16_t last)
+/* The bits that are not the same in all numbers of an interval. */
+static uint32_t loose_bits(uint32_t first, uint32_t last)
 {
-    if (last && first <= last)
+    uint32_t bits = first ^ last;
+    for (unsigned i = 1; i < 16; i *= 2)
+        bits |= bits >> i;
+    return bits;
+}
+
+/* Is there a port that looks like one of these numbers? */
+static bool is_possible(struct view view, uint32_t first, uint32_t last)
+{
+    return !((first ^ view.flip) & (uint16_t)~view.mask & ~loose_bits(first, last));
+}
+
+/* From an interval of what is compared to the least range that is known to hold all ports that look so. *vague: perhaps
+ * others as well. */
+static void widen(struct view view, uint32_t *first, uint32_t *last, bool *vague)
+{
+    const uint32_t from = *first, to = *last, loose = loose_bits(from, to), hidden = (uint16_t)~view.mask;
+    const bool has_gaps = hidden & (hidden + 1);
+    *vague = *vague || (!is_whole(view) && (from != to || has_gaps));
+    *first = (from ^ view.flip) & view.mask & ~loose;
+    *last = *first | hidden | loose;
+    if (!view.flip && *first < from)
+        *first = from;
+    if (!view.flip && *last > to + hidden)
+        *last = to + hidden;
+}
+
+static void narrow(struct machine *m, struct view view, uint32_t first, uint32_t last)
+{
+    bool vague = false;
+    if (first > last)
+        return;
+    widen(view, &first, &last, &vague);
+    if (last > 0)
+        np_nat_narrow(m->nft->rules, m->rule, (uint16_t)(first ? first : 1), (uint16_t)last, vague);
+}
+
+static void exclude(struct machine *m, struct view view, uint16_t first, uint16_t last)
+{
+    if (!is_whole(view))
+        m->rule->vague = true;
+    else if (last && first <= last)
         np_nat_match(m->nft->rules, m->rule,
                      &(struct np_nat_match){
                          .first = first ? first : 1, .last = last, .protocol = NEXTPORT_BOTH, .negated = true});
 }
 
-static void compare_port(struct machine *m, unsigned at, enum nft_cmp_ops op, uint32_t port)
+static void compare_port(struct machine *m, unsigned at, enum nft_cmp_ops op, uint16_t port)
 {
-    uint16_t mask, xor;
-    if (masks_of(m, at, &mask, &xor)) {
-        const uint16_t least = (uint16_t)(port ^ xor) & mask;
-        if (op == NFT_CMP_EQ)
-            narrow(m, least, least | (uint16_t)~mask, (uint16_t)(~mask & (~mask + 1u)) != 0);
-        else
-            m->rule->vague = true;
-        return;
-    }
+    const struct view view = view_of(m, at);
     switch (op) {
     case NFT_CMP_EQ:
-        narrow(m, port, port, false);
+        narrow(m, view, port, port);
         break;
     case NFT_CMP_NEQ:
-        exclude(m, (uint16_t)port, (uint16_t)port);
+        exclude(m, view, port, port);
         break;
     case NFT_CMP_LT:
-        narrow(m, 1, port ? port - 1 : 0, false);
+        if (port)
+            narrow(m, view, 0, port - 1u);
         break;
     case NFT_CMP_LTE:
-        narrow(m, 1, port, false);
+        narrow(m, view, 0, port);
         break;
     case NFT_CMP_GT:
-        narrow(m, port + 1, 65535, false);
+        narrow(m, view, port + 1u, 65535);
         break;
     case NFT_CMP_GTE:
-        narrow(m, port, 65535, false);
+        narrow(m, view, port, 65535);
         break;
     }
 }
@@ -447,17 +484,14 @@ static void compare_range(struct machine *m, struct np_text e)
 {
     const unsigned at = place(e, NFTA_RANGE_SREG);
     const struct np_text from = data_of(e, NFTA_RANGE_FROM_DATA), to = data_of(e, NFTA_RANGE_TO_DATA);
-    uint16_t mask, xor;
     unsigned port;
     compare_place(m, at, NFT_CMP_GT, from);
     if (!find_port(m, at, from.len < to.len ? from.len : to.len, &port))
         return;
-    if (masks_of(m, at + port, &mask, &xor))
-        m->rule->vague = true;
-    else if (number(e, NFTA_RANGE_OP) == NFT_RANGE_NEQ)
-        exclude(m, port_in(from, port), port_in(to, port));
+    if (number(e, NFTA_RANGE_OP) == NFT_RANGE_NEQ)
+        exclude(m, view_of(m, at + port), port_in(from, port), port_in(to, port));
     else
-        narrow(m, port_in(from, port), port_in(to, port), false);
+        narrow(m, view_of(m, at + port), port_in(from, port), port_in(to, port));
 }
 
 static unsigned key_place(const struct machine *m, unsigned at, enum tag tag)
@@ -486,8 +520,8 @@ static void look_up(struct machine *m, struct np_text e)
         m->rule->is_for_some = true;
     if (key_place(m, at, TO_KIND) < REGISTERS)
         m->rule->to = NP_NAT_UNKNOWN;
-    uint16_t mask, xor;
-    use->masked = use->port < REGISTERS && masks_of(m, at + use->port, &mask, &xor);
+    if (use->port < REGISTERS)
+        use->view = view_of(m, at + use->port);
     if (!has(e, NFTA_LOOKUP_DREG))
         return;
     leads(m->rule);
@@ -880,19 +914,23 @@ static enum nextport_protocol protocol_in(const struct use *use, const struct el
     return any.protocol;
 }
 
+/* `first` to `last`: what an element has in the port's place. */
 static void name_ports(struct np_nft *nft, const struct use *use, const struct element *element, uint32_t first,
                        uint32_t last, bool vague)
 {
     struct np_arena *arena = nft->rules->arena;
     const enum nextport_protocol protocol = protocol_in(use, element);
-    if (first > last || !last || !protocol)
+    if (first > last || !protocol || !is_possible(use->view, first, last))
+        return;
+    widen(use->view, &first, &last, &vague);
+    if (!last)
         return;
     np_nat_match(nft->rules, use->rule,
                  &(struct np_nat_match){.first = (uint16_t)(first ? first : 1),
                                         .last = (uint16_t)last,
                                         .protocol = protocol,
                                         .negated = use->negated,
-                                        .vague = vague || use->masked,
+                                        .vague = vague,
                                         .holder = data_holder(arena, element),
                                         .jump = element->chain,
                                         .passes = use->verdict && !element->chain});
@@ -933,7 +971,7 @@ static void name_elements(struct np_nft *nft, const struct use *use, struct set 
     for (size_t i = 0; i < set->n; i++) {
         const struct element *element = &set->elements[i];
         const struct np_text to = element->key_end.ptr ? element->key_end : element->key;
-        if (use->port + 2u > element->key.len || use->port + 2u > to.len)
+        if (use->port >= element->key.len || use->port >= to.len)
             continue;
         name_ports(nft, use, element, port_in(element->key, use->port), port_in(to, use->port),
                    set->flags & NFT_SET_INTERVAL && !element->key_end.ptr);
@@ -974,7 +1012,7 @@ void np_nft_finish(struct np_nft *nft)
             use->rule->to = NP_NAT_UNKNOWN; /* its addresses are not looked at */
         if (!set)
             continue;
-        const bool by_port = use->port + 2u <= set->key_len;
+        const bool by_port = use->port < set->key_len;
         if (by_port && set->flags & NFT_SET_INTERVAL && set->key_len <= SLOT)
             name_intervals(nft, use, set);
         else if (by_port)
