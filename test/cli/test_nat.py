@@ -197,6 +197,51 @@ def test_a_rule_for_every_port_is_told_and_leaves_the_pool_usable(nextport):
     assert done.port == 49000 and "2 NAT rules are about (nearly) every port" in done.log
 
 
+WEB = "chain web { meta l4proto tcp redirect to :9; }\n"
+WIDE = {
+    "a range, and a jump": (WEB + "chain pre { PREROUTING; tcp dport 1024-65535 jump web; }", "web"),
+    "an interval of a set, and a jump": (WEB + "chain pre { PREROUTING; tcp dport { 22, 1024-65535 } jump web; }", "web"),
+    "the rest of a map to chains": (WEB + "chain pre { PREROUTING; tcp dport vmap { 5000 : accept, * : jump web }; }",
+                                    "web"),
+    "an interval in a key of several fields": (
+        WEB + 'chain pre { PREROUTING; iifname . tcp dport vmap { "eth0" . 1024-65535 : jump web }; }', "web"),
+    "a range before a map to chains": (
+        WEB + "chain pre { PREROUTING; tcp dport 1024-65535 ip saddr vmap { 192.0.2.1 : jump web }; }", "web"),
+    "jump behind jump": (WEB + "chain to { tcp dport != 22 jump web; }\n"
+                         "chain pre { PREROUTING; tcp dport 1024-65535 jump to; }", "web"),
+    "the rest of a map to targets": (
+        "chain pre { PREROUTING; dnat to tcp dport map { 5000 : 10.0.0.1, * : 10.0.0.2 }; }", "pre"),
+    "all ports but one": ("chain pre { PREROUTING; tcp dport 1-65535 tcp dport != 22 redirect to :9; }", "pre"),
+}
+
+
+def wide(nextport):
+    return [(c["first"], c["certainty"], c["detail"].split()[1]) for c in claims(nextport) if c["first"] not in (22, 5000)]
+
+
+@pytest.mark.parametrize("form", WIDE)
+def test_too_many_ports_are_told_wherever_the_rule_says_so(nextport, form):
+    text, chain = WIDE[form]
+    nat(text)
+    assert wide(nextport) == [(None, "unresolved", chain)]
+    done = nextport("next")
+    assert done.port == 49000 and "1 NAT rule is about (nearly) every port" in done.log
+
+
+@pytest.mark.parametrize("tool", ["iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"])
+def test_too_many_ports_are_told_of_iptables(nextport, tool):
+    for rule in ("-N C1", "-N C2", "-A PREROUTING -j C1", "-A C1 -p tcp --dport 5011: -j C2",
+                 "-A C2 -p tcp ! --dport 5500 -j REDIRECT --to-ports 9"):
+        call(tool, "-t", "nat", *rule.split())
+    assert wide(nextport) == [(None, "unresolved", "C2")]
+
+
+def test_what_follows_a_port_that_is_named_is_not_told(nextport):
+    nat(WEB + "chain pre { PREROUTING; tcp dport 50000-50009 jump web; tcp dport { 50010, 50020-50029 } jump web;\n"
+        "tcp dport 50030 ip saddr vmap { 192.0.2.1 : jump web }; }")
+    assert [row[:2] for row in shown(nextport)] == [(50000, 50009), (50010, 50010), (50020, 50029), (50030, 50030)]
+
+
 def test_looking_makes_no_table_of_iptables(nextport):
     """Asking ip_tables for a table makes it."""
     names = pathlib.Path("/proc/self/net/ip_tables_names")
@@ -443,6 +488,8 @@ FINE = {
     "this machine after all": "chain pre { PREROUTING; tcp dport 49000 dnat to 198.18.1.1; }",
     "let pass before": "chain pre { PREROUTING; ip daddr 198.18.1.1 accept; tcp dport 49000 redirect to :9; }",
     "its port let pass before": "chain pre { PREROUTING; tcp dport { 22, 49000 } accept; tcp dport 49000 redirect to :9; }",
+    "its port let pass by a map": "chain to { tcp dport 49000 dnat to 10.0.0.2:80; }\n"
+                                  "chain pre { PREROUTING; tcp dport vmap { 49000 : accept, * : jump to }; }",
     "a chain that hands on nothing": "chain counts { counter; }\n"
                                      "chain pre { PREROUTING; tcp dport 49000 jump counts; tcp dport 49009 redirect; }",
     "another protocol": "chain pre { PREROUTING; udp dport 49000 dnat to 10.0.0.2:80; }",

@@ -41,7 +41,7 @@ struct np_nat_chain {
     const struct np_nat_table *table;
     const char *name;
     int hook;        /* NF_INET_*; -1: others jump here */
-    bool open;       /* reached without a condition on ports */
+    bool open;       /* reached by (nearly) every port */
     bool is_outside; /* certainly reached by packets from elsewhere that are meant for this machine */
     bool delivers;   /* hands some of what reaches it to somebody */
 };
@@ -113,6 +113,8 @@ void np_nat_address(struct np_nat_rules *, struct np_nat_rule *, const uint8_t *
 void np_nat_takes(struct np_nat_rule *, const char *holder);
 /* "DNAT to 172.17.0.2:80"; address and port may be missing (NULL, 0). Addresses of 4 or 16 bytes. */
 const char *np_nat_target(struct np_arena *, const char *what, const uint8_t *address, size_t size, uint16_t port);
+/* Is it about (nearly) every port, as far as is known? */
+bool np_nat_is_wide(const struct np_nat_rule *);
 /* What the rules take; rows of no port for rules that take (nearly) all of them. */
 void np_nat_rows(struct np_nat_rules *);
 /* NULL: there is no such chain. To be asked when all chains were collected and np_nat_rows() has sorted them. */

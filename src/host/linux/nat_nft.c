@@ -978,6 +978,19 @@ static void name_elements(struct np_nft *nft, const struct use *use, struct set 
     }
 }
 
+/* "*" is all ports that the other elements do not name. */
+static void name_all(struct np_nft *nft, const struct use *use, struct set *set)
+{
+    if (set->flags & NFT_SET_INTERVAL && set->key_len <= SLOT)
+        name_intervals(nft, use, set);
+    else
+        name_elements(nft, use, set);
+    for (size_t i = 0; i < set->n; i++)
+        if (set->elements[i].flags & ELEM_CATCHALL)
+            name_ports(nft, use, &set->elements[i], 0, 65535, true);
+    use->rule->by_port = use->rule->by_port || !use->negated;
+}
+
 /* A set of protocols alone: those in it. */
 static void name_protocols(const struct use *use, const struct set *set)
 {
@@ -989,7 +1002,7 @@ static void name_protocols(const struct use *use, const struct set *set)
         use->rule->protocol = (enum nextport_protocol)(use->rule->protocol & protocols);
 }
 
-/* Other chains that a rule leads to by a map, whatever the port. */
+/* Other chains that a rule leads to by a map, whatever the port, but for what its own conditions say. */
 static void lead_on(struct np_nft *nft, const struct use *use, const struct set *set)
 {
     for (size_t i = 0; i < set->n; i++) {
@@ -998,8 +1011,13 @@ static void lead_on(struct np_nft *nft, const struct use *use, const struct set 
         struct np_nat_rule *rule = np_nat_rule(nft->rules, use->rule->table, use->rule->chain);
         rule->act = NP_NAT_LEADS;
         rule->jump = set->elements[i].chain;
-        rule->by_port = use->rule->by_port;
+        rule->by_port = !np_nat_is_wide(use->rule);
     }
+}
+
+static struct set *set_of(struct np_nft *nft, const struct use *use)
+{
+    return use->rule->table->takes ? find_set(nft, use->rule->table, use->set) : NULL;
 }
 
 /* A rule by a set that could not be seen is about some ports of which none is known. */
@@ -1007,20 +1025,18 @@ void np_nft_finish(struct np_nft *nft)
 {
     for (size_t i = 0; i < nft->n_uses; i++) {
         const struct use *use = &nft->uses[i];
-        struct set *set = use->rule->table->takes ? find_set(nft, use->rule->table, use->set) : NULL;
+        struct set *set = set_of(nft, use);
         if (use->to < (set ? set->key_len : REGISTERS))
             use->rule->to = NP_NAT_UNKNOWN; /* its addresses are not looked at */
-        if (!set)
-            continue;
-        const bool by_port = use->port < set->key_len;
-        if (by_port && set->flags & NFT_SET_INTERVAL && set->key_len <= SLOT)
-            name_intervals(nft, use, set);
-        else if (by_port)
-            name_elements(nft, use, set);
-        else if (use->protocol == 0 && set->key_len == 1)
+        if (set && use->port < set->key_len)
+            name_all(nft, use, set);
+        else if (set && use->protocol == 0 && set->key_len == 1)
             name_protocols(use, set);
-        if (use->verdict && !by_port)
+    }
+    for (size_t i = 0; i < nft->n_uses; i++) { /* when it is known what the rules' other lists name */
+        const struct use *use = &nft->uses[i];
+        const struct set *set = set_of(nft, use);
+        if (set && use->verdict && use->port >= set->key_len)
             lead_on(nft, use, set);
-        use->rule->by_port = use->rule->by_port || (by_port && !use->negated);
     }
 }

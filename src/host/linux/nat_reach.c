@@ -191,7 +191,7 @@ void np_nat_reach(struct np_nat_rules *rules)
             const struct np_nat_rule *rule = rules->rules[i];
             more = spread(rules, rule, rule->jump) || more;
             for (size_t j = 0; j < rule->n_matches; j++)
-                more = spread(rules, rule, rule->matches[j].jump) || more;
+                more = (!rule->matches[j].vague && spread(rules, rule, rule->matches[j].jump)) || more;
         }
     }
 }

@@ -1,6 +1,6 @@
 /* What rules take. A rule that names ports takes them when it hands packets to somebody, and may when it only leads on; one
  * that names none takes every port, but only where it is reached without a condition on ports: behind one, the rule with
- * the condition has named them.
+ * the condition has named them, unless they are too many to be named.
  * SPDX-License-Identifier: MIT */
 #include "host/linux/nat.h"
 
@@ -62,11 +62,11 @@ void np_nat_match(struct np_nat_rules *rules, struct np_nat_rule *rule, const st
     rule->by_port = rule->by_port || !match->negated;
 }
 
-/* Conditions that exclude each other are a rule misread, or one that matches nothing: what they name is kept all the same. */
+/* "1-65535" is no condition. Conditions that exclude each other are a rule misread, or one that matches nothing: what they name is kept all the same. */
 void np_nat_narrow(struct np_nat_rules *rules, struct np_nat_rule *rule, uint16_t first, uint16_t last, bool vague)
 {
     const uint16_t from = first > rule->first ? first : rule->first, to = last < rule->last ? last : rule->last;
-    rule->by_port = true;
+    rule->by_port = rule->by_port || first > EVERY_FIRST || last < EVERY_LAST;
     rule->vague = rule->vague || vague;
     if (from <= to) {
         rule->first = from;
@@ -129,6 +129,43 @@ static bool is_open(const struct np_nat_chain *chain)
     return !chain || chain->open;
 }
 
+static bool are_too_many(uint16_t first, uint16_t last)
+{
+    return last - first >= TOO_MANY;
+}
+
+/* One by a set with nothing in it is about none. */
+bool np_nat_is_wide(const struct np_nat_rule *rule)
+{
+    bool has_lists = false;
+    if (!are_too_many(rule->first, rule->last))
+        return false;
+    for (size_t i = 0; i < rule->n_matches; i++) {
+        const struct np_nat_match *match = &rule->matches[i];
+        has_lists = has_lists || !match->negated;
+        if (!match->negated && are_too_many(match->first, match->last))
+            return true;
+    }
+    return !has_lists && (!rule->by_port || rule->first > EVERY_FIRST || rule->last < EVERY_LAST);
+}
+
+static bool open_chain(const struct np_nat_rules *rules, const struct np_nat_rule *rule, const char *name)
+{
+    struct np_nat_chain *to = name ? np_nat_find_chain(rules, rule->table, name) : NULL;
+    if (!to || to->open)
+        return false;
+    return to->open = true;
+}
+
+static bool open_led(const struct np_nat_rules *rules, const struct np_nat_rule *rule)
+{
+    bool more = open_chain(rules, rule, rule->jump);
+    for (size_t i = 0; i < rule->n_matches; i++)
+        if (!rule->matches[i].negated && are_too_many(rule->matches[i].first, rule->matches[i].last))
+            more = open_chain(rules, rule, rule->matches[i].jump) || more;
+    return more;
+}
+
 static void open_chains(struct np_nat_rules *rules)
 {
     bool more = true;
@@ -138,13 +175,9 @@ static void open_chains(struct np_nat_rules *rules)
         more = false;
         for (size_t i = 0; i < rules->n_rules; i++) {
             const struct np_nat_rule *rule = rules->rules[i];
-            if (!rule->jump || rule->by_port || !rule->table->takes ||
-                !is_open(np_nat_find_chain(rules, rule->table, rule->chain)))
-                continue;
-            struct np_nat_chain *to = np_nat_find_chain(rules, rule->table, rule->jump);
-            more = more || (to && !to->open);
-            if (to)
-                to->open = true;
+            if (rule->act != NP_NAT_NOTHING && rule->table->takes && np_nat_is_wide(rule) &&
+                is_open(np_nat_find_chain(rules, rule->table, rule->chain)))
+                more = open_led(rules, rule) || more;
         }
     }
 }
@@ -203,13 +236,16 @@ static struct np_nat_row *add_row(struct np_nat_rules *rules, const struct np_na
 
 static void claim(struct np_nat_rules *rules, const struct np_nat_rule *rule, const struct np_nat_match *match)
 {
-    const unsigned n = match->last - match->first + 1u, protocol = match->protocol & rule->protocol;
-    if (!protocol || match->first > match->last || (rule->act == NP_NAT_NOTHING && n > TOO_MANY_PASSED) ||
-        (rule->act != NP_NAT_TAKES && n > TOO_MANY))
+    const unsigned protocol = match->protocol & rule->protocol;
+    const bool is_wide = match->first <= match->last && are_too_many(match->first, match->last);
+    if (!protocol || match->first > match->last || (rule->act != NP_NAT_TAKES && is_wide) ||
+        (rule->act == NP_NAT_NOTHING && match->last - match->first >= TOO_MANY_PASSED))
         return;
-    const bool is_wide = n > TOO_MANY;
-    struct np_nat_row *row =
-        add_row(rules, rule, is_wide ? np_sprintf(rules->arena, "ports %u-%u", match->first, match->last) : "");
+    const bool is_every = match->first == EVERY_FIRST && match->last == EVERY_LAST;
+    struct np_nat_row *row = add_row(rules, rule,
+                                     is_every  ? "every port"
+                                     : is_wide ? np_sprintf(rules->arena, "ports %u-%u", match->first, match->last)
+                                               : "");
     if (!is_wide)
         row->ports = (struct nextport_range){match->first, match->last};
     row->protocol = (enum nextport_protocol)protocol;
