@@ -14,6 +14,7 @@
 #include <linux/netfilter/xt_tcpudp.h>
 #include <linux/netfilter_ipv4/ip_tables.h>
 #include <linux/netfilter_ipv6/ip6_tables.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* As much of a structure as there is; the rest is 0. */
@@ -312,12 +313,17 @@ struct starts {
     size_t n, capacity;
 };
 
+static int compare_starts(const void *a, const void *b)
+{
+    const struct start *one = a, *two = b;
+    return (one->offset > two->offset) - (one->offset < two->offset);
+}
+
+/* They are in order: kube-proxy makes tens of thousands of chains, and as many jumps to them. */
 static const struct start *start_at(const struct starts *starts, size_t offset)
 {
-    for (size_t i = 0; i < starts->n; i++)
-        if (starts->items[i].offset == offset)
-            return &starts->items[i];
-    return NULL;
+    const struct start key = {.offset = offset};
+    return starts->n ? bsearch(&key, starts->items, starts->n, sizeof key, compare_starts) : NULL;
 }
 
 /* A chain of the user's own has an entry before its first rule, which is an error with the name for a text. */
@@ -343,6 +349,8 @@ static bool find_starts(struct np_arena *arena, int family, struct np_text entri
         struct start *start = np_push(arena, &ret->items, &ret->n, &ret->capacity, sizeof *start);
         *start = (struct start){at + entry.next, np_strndup(arena, target.info.ptr, target.info.len), -1};
     }
+    if (ret->n)
+        qsort(ret->items, ret->n, sizeof *ret->items, compare_starts);
     return true;
 }
 
