@@ -196,8 +196,10 @@ struct np_engine_place np_host_docker(struct np_arena *, bool below_root);
 
 /* Where Podman keeps the containers of the machine, and those of this user or, to root, of others. */
 struct np_podman_place {
-    const char *storage;  /* a folder; may be a glob */
-    const char *endpoint; /* for np_stream_open(); NULL: other users' */
+    const char *storage;           /* a folder, unless a configuration says otherwise; may be a glob */
+    const char *endpoint;          /* for np_stream_open(); NULL: other users' */
+    bool rootless;                 /* of ordinary users, who have configurations of their own */
+    const char *home, *uid, *user; /* of whom it is; may be globs; NULL: not known */
 };
 
 size_t np_host_podman(struct np_arena *, bool below_root, const struct np_podman_place **ret);

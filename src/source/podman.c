@@ -6,6 +6,8 @@
 #include "source/container.h"
 #include "source/engine.h"
 #include "source/podman_state.h"
+#include "source/podman_storage.h"
+#include "source/text_files.h"
 
 #include <string.h>
 
@@ -13,7 +15,11 @@
 static const char sqlite[] = "db.sql";
 static const char *const databases[] = {"libpod/bolt_state.db", sqlite};
 
-enum { DATABASE_MAX = 64 * 1024 * 1024 };
+/* What configures storages: of the machine the first that is there, of a user one in the home. */
+static const char *const configs[] = {"/etc/containers/storage.conf", "/usr/share/containers/storage.conf"};
+static const char own_config[] = ".config/containers/storage.conf";
+
+enum { DATABASE_MAX = 64 * 1024 * 1024, CONFIG_MAX = 1024 * 1024 };
 
 static enum nextport_status parse(struct np_evidence *ret, const char *file, struct np_text bytes,
                                   const struct np_include *include, struct nextport_error *err)
@@ -90,29 +96,121 @@ static bool read_database(struct np_look *look, const char *database)
     return false;
 }
 
-static void look_at_database(struct np_engine_look *engine, const char *path, const char *endpoint)
+struct podman {
+    struct np_engine_look engine;
+    const char *asked; /* the endpoint that was asked last, of all its containers, which may lie in several places */
+    enum np_read answer;
+    bool present;
+};
+
+static enum np_read ask(struct podman *podman, const char *endpoint)
 {
-    struct np_arena *arena = engine->look->ret->arena;
-    const char *why, *database = np_reader_shown(engine->look->reader, path);
-    if ((endpoint || engine->look->settings->root) && read_database(engine->look, path))
+    const char *why;
+    if (!np_equal(podman->asked, endpoint))
+        podman->answer = np_engine_ask(&podman->engine, endpoint, NULL, &why);
+    podman->asked = endpoint;
+    return podman->answer;
+}
+
+static const char ask_user[] = "Ask that user: 'podman ps --all'.";
+
+static void look_at_database(struct podman *podman, const char *path, const char *endpoint)
+{
+    struct np_look *look = podman->engine.look;
+    struct np_arena *arena = look->ret->arena;
+    const char *database = np_reader_shown(look->reader, path);
+    if ((endpoint || look->settings->root) && read_database(look, path))
         return;
-    if (engine->look->settings->root)
-        np_engine_unseen(engine, np_sprintf(arena, "%s: only Podman itself reads it", database), NULL);
+    if (look->settings->root)
+        np_engine_unseen(&podman->engine, np_sprintf(arena, "%s: only Podman itself reads it", database), NULL);
     else if (!endpoint)
-        np_engine_unseen(engine, np_sprintf(arena, "%s: of another user", database),
-                         "Ask that user: 'podman ps --all'.");
-    else if (np_engine_ask(engine, endpoint, NULL, &why) == NP_READ_ABSENT)
-        np_engine_unseen(engine, np_sprintf(arena, "%s: nobody answers at %s", database, endpoint),
+        np_engine_unseen(&podman->engine, np_sprintf(arena, "%s: of another user", database), ask_user);
+    else if (ask(podman, endpoint) == NP_READ_ABSENT)
+        np_engine_unseen(&podman->engine, np_sprintf(arena, "%s: nobody answers at %s", database, endpoint),
                          "Start Podman's socket: 'systemctl enable --now podman.socket'.");
 }
 
 /* What may not be looked into may have a database, of which Podman may tell this user all the same. */
-static void look_behind(struct np_engine_look *engine, const char *why, const char *endpoint)
+static void look_behind(struct podman *podman, const char *why, const char *endpoint)
 {
-    const char *why_not;
-    if (endpoint && !engine->look->settings->root && np_engine_ask(engine, endpoint, NULL, &why_not) != NP_READ_ABSENT)
+    struct np_look *look = podman->engine.look;
+    if (endpoint && !look->settings->root && ask(podman, endpoint) != NP_READ_ABSENT)
         return;
-    np_engine_unseen(engine, why, np_sprintf(engine->look->ret->arena, "%s.", np_host_words.elevate));
+    np_engine_unseen(&podman->engine, why, np_sprintf(look->ret->arena, "%s.", np_host_words.elevate));
+}
+
+/* `storage` is a glob. */
+static void look_below(struct podman *podman, const char *storage, const char *endpoint)
+{
+    const struct found found = find_databases(podman->engine.look, storage);
+    podman->present = podman->present || found.n > 0 || found.why;
+    for (size_t i = 0; i < found.n; i++)
+        look_at_database(podman, found.paths[i], endpoint);
+    if (found.why)
+        look_behind(podman, found.why, found.n > 0 ? NULL : endpoint);
+}
+
+/* ---- Where it is told to keep them ------------------------------------------------------------------------------ */
+
+/* false: there is none. */
+static bool read_config(struct podman *podman, const char *file, struct np_podman_storage *ret)
+{
+    struct np_look *look = podman->engine.look;
+    const char *why, *shown = np_reader_shown(look->reader, file);
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_text bytes;
+    const enum np_read outcome = np_reader_read(look->reader, file, CONFIG_MAX, &bytes, &why);
+    *ret = (struct np_podman_storage){.file = shown};
+    if (outcome == NP_READ_OK && np_podman_storage_read(look->ret->arena, shown, bytes, ret, &err) != NEXTPORT_OK)
+        np_engine_unseen(&podman->engine, np_strdup(look->ret->arena, err.text), NULL);
+    if (outcome == NP_READ_DENIED || outcome == NP_READ_BAD)
+        np_engine_unseen(&podman->engine, np_sprintf(look->ret->arena, "%s: %s", shown, why), NULL);
+    return outcome != NP_READ_ABSENT;
+}
+
+/* Beside the usual place, where something may be left of before. `path` NULL: there is no other. */
+static void look_at_path(struct podman *podman, const struct np_podman_storage *said, const char *path,
+                         const struct np_podman_place *place)
+{
+    struct np_arena *arena = podman->engine.look->ret->arena;
+    const char *storage = path && *path ? np_podman_storage_glob(arena, path, place) : place->storage;
+    if (!storage)
+        np_engine_unseen(&podman->engine, np_sprintf(arena, "%s: where its path lies is not known here", said->file),
+                         NULL);
+    else if (strcmp(storage, place->storage) != 0)
+        look_below(podman, storage, place->endpoint);
+}
+
+/* Root opens no file that is another user's to choose. */
+static void look_at_user(struct podman *podman, const struct np_podman_place *place, const char *file)
+{
+    struct np_look *look = podman->engine.look;
+    struct np_arena *arena = look->ret->arena;
+    struct np_podman_storage said;
+    struct np_podman_place own = *place;
+    if (!place->endpoint && !look->settings->root) {
+        np_engine_unseen(&podman->engine,
+                         np_sprintf(arena, "%s: of another user, who may have a storage elsewhere", file), ask_user);
+        return;
+    }
+    read_config(podman, file, &said);
+    own.home = np_files_literally(arena, np_strndup(arena, file, strlen(file) - strlen(own_config) - 1));
+    look_at_path(podman, &said, said.graphroot, &own);
+    look_at_path(podman, &said, said.rootless_path, &own);
+}
+
+static void look_at_place(struct podman *podman, const struct np_podman_place *place,
+                          const struct np_podman_storage *machine)
+{
+    struct np_look *look = podman->engine.look;
+    const char *const *files, *why;
+    size_t n = 0;
+    look_below(podman, place->storage, place->endpoint);
+    look_at_path(podman, machine, place->rootless ? machine->rootless_path : machine->graphroot, place);
+    if (place->rootless) /* a home that hides it hides its storage as well */
+        np_reader_glob(look->reader, np_sprintf(look->ret->arena, "%s/%s", place->home, own_config), &files, &n, &why);
+    for (size_t i = 0; i < n; i++)
+        look_at_user(podman, place, files[i]);
 }
 
 /* Every machine has homes that others may not look into: they are worth a word only where there is a Podman. */
@@ -128,23 +226,17 @@ static bool is_installed(const struct np_look *look)
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
     (void)err;
-    struct np_engine_look engine = {.look = look, .source = &np_source_podman};
-    if (!look->settings->root && !is_installed(look)) {
-        np_engine_sight(&engine, false);
-        return NEXTPORT_OK;
-    }
+    struct podman podman = {.engine = {.look = look, .source = &np_source_podman}};
     const struct np_podman_place *places;
-    bool present = false;
-    const size_t n = np_host_podman(look->ret->arena, look->settings->root != NULL, &places);
-    for (size_t i = 0; i < n; i++) {
-        const struct found found = find_databases(look, places[i].storage);
-        present = present || found.n > 0 || found.why;
-        for (size_t k = 0; k < found.n; k++)
-            look_at_database(&engine, found.paths[k], places[i].endpoint);
-        if (found.why)
-            look_behind(&engine, found.why, found.n > 0 ? NULL : places[i].endpoint);
-    }
-    np_engine_sight(&engine, present);
+    struct np_podman_storage machine = {.file = NULL};
+    const bool may_be_there = look->settings->root || is_installed(look);
+    const size_t n = may_be_there ? np_host_podman(look->ret->arena, look->settings->root != NULL, &places) : 0;
+    for (size_t i = 0; n > 0 && i < sizeof configs / sizeof *configs; i++)
+        if (read_config(&podman, configs[i], &machine))
+            break;
+    for (size_t i = 0; i < n; i++)
+        look_at_place(&podman, &places[i], &machine);
+    np_engine_sight(&podman.engine, podman.present);
     return NEXTPORT_OK;
 }
 

@@ -42,9 +42,11 @@ class Machine:
 
     def __init__(self, folder, run):
         self.run_program = run
-        self.lib, self.run, self.home = folder / "lib", folder / "run", folder / "home"
-        for place in (self.lib, self.run, self.home):
+        self.lib, self.run, self.home, self.etc = (folder / name for name in ("lib", "run", "home", "etc"))
+        for place in (self.lib, self.run, self.home, self.etc):
             place.mkdir()
+        if os.path.isdir("/etc/containers"):  # what Podman needs of it
+            shutil.copytree("/etc/containers", self.etc, symlinks=True, dirs_exist_ok=True)
         self.data = self.lib / "docker"
 
     def enter(self, user=None):
@@ -52,7 +54,10 @@ class Machine:
         def prepare():
             libc = ctypes.CDLL(None, use_errno=True)
             calls = [libc.unshare(CLONE_NEWNS), libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)]
-            for here, there in ((self.lib, b"/var/lib"), (self.run, b"/run"), (self.home, b"/home")):
+            places = [(self.lib, b"/var/lib"), (self.run, b"/run"), (self.home, b"/home")]
+            if os.path.isdir("/etc/containers"):
+                places.append((self.etc, b"/etc/containers"))
+            for here, there in places:
                 calls.append(libc.mount(bytes(here), there, None, MS_BIND, None))
             if any(calls):
                 raise OSError(ctypes.get_errno(), "mount")
@@ -598,6 +603,100 @@ def test_below_a_root_podman_cannot_be_asked(nextport, tmp_path):
     (place / "db.sql").touch()
     used = nextport("used", "--source", "podman", "--root", tmp_path, "--format", "json").json
     assert used["sources"][0]["sight"] == "partial"
+
+
+def put(root, path, text):
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+ETC, SHARE = "etc/containers/storage.conf", "usr/share/containers/storage.conf"
+ALICES = "home/alice/.config/containers/storage.conf"
+
+
+@pytest.mark.parametrize("files, place", [
+    ({ETC: '[storage]\ndriver = "vfs"\ngraphroot = "/srv/[x]" # there\n'}, "srv/[x]"),
+    ({SHARE: "[storage]\ngraphroot = '/srv/x'\n"}, "srv/x"),
+    ({ETC: '[storage]\ngraphroot = "$HOME/x"\n', SHARE: '[storage]\ngraphroot = "/srv/y"\n'}, "root/x"),
+    ({ETC: '[storage]\nrootless_storage_path = "/srv/$USER/$UID"\n'}, "srv/alice/1000"),
+    ({ETC: '[storage]\nrootless_storage_path = "$HOME/x"\n'}, "home/alice/x"),
+    ({ALICES: '[storage]\ngraphroot = "/srv/alices"\n'}, "srv/alices"),
+    ({ALICES: 'storage.rootless_storage_path = "$HOME/y"\n', "home/bob/y/z": ""}, "home/alice/y"),
+])
+def test_podmans_storage_is_where_its_configuration_says(nextport, tmp_path, files, place):
+    """What lies in the usual place counts beside it: it may be what is left of before."""
+    for path, text in files.items():
+        put(tmp_path, path, text)
+    podman_state(tmp_path / place, shop())
+    podman_state(tmp_path / "var/lib/containers/storage", ("blog", {"newPortMappings": [{**PORTS[0], "host_port": 49020}]},
+                                                           CONFIGURED))
+    used = nextport("used", "--source", "podman", "--root", tmp_path, "--format", "json").json
+    assert used["sources"][0]["sight"] == "seen", used
+    assert {49000: "shop", 49020: "blog"}.items() <= holders(used["claims"]).items()
+
+
+@pytest.mark.parametrize("text, why", [("[storage]\ngraphroot = [\n", "storage.conf:2: a value that is not a string"),
+                                       ('[storage]\ngraphroot = "/srv/$WHO"\n', "not known here"),
+                                       ("no TOML\n", "storage.conf:1: ")])
+def test_a_configuration_of_podmans_that_is_not_understood_is_said(nextport, tmp_path, text, why):
+    put(tmp_path, ETC, text)
+    podman_state(tmp_path / "var/lib/containers/storage", shop())
+    used = nextport("used", "--source", "podman", "--root", tmp_path, "--format", "json").json
+    assert 49000 in holders(used["claims"])
+    assert used["sources"][0]["sight"] == "partial" and why in used["sources"][0]["why"], used
+
+
+needs_etc = pytest.mark.skipif(not os.path.isdir("/etc/containers"), reason="there is no /etc/containers to mount upon")
+
+
+@needs_etc
+def test_a_storage_of_podmans_that_is_moved_is_noticed_by_the_next_request(machine):
+    podman_state(machine.lib / "x", shop())
+    assert machine("next").port == 49000
+    assert machine("next").port == 49001
+    (machine.etc / "storage.conf").write_text('[storage]\ngraphroot = "/var/lib/x"\n')
+    assert machine("next").port == 49004
+
+
+@needs_etc
+def test_an_older_database_in_a_moved_storage_is_asked_for_once(machine, engine):
+    double = engine(answering({"a1": inspection("shop", bindings(49000))}), "podman/podman.sock")
+    (machine.etc / "storage.conf").write_text('[storage]\ngraphroot = "/var/lib/x"\n')
+    for storage in ("x", "containers/storage"):
+        put(machine.lib, f"{storage}/libpod/bolt_state.db", "")
+        claims, seen = machine.claims(source="podman")
+        assert holders(claims) == {49000: "shop"} and seen["sight"] == "seen"
+        assert double.asked == ["/containers/json?all=1", "/containers/a1/json"]
+        double.asked.clear()
+
+
+def test_a_users_own_configuration_of_podman_is_that_users(machine, open_folder):
+    """Root says that there is one, and opens neither it nor what it names."""
+    alice = machine.home / "alice"
+    put(alice, ".config/containers/storage.conf", '[storage]\ngraphroot = "/var/lib/alices"\n')
+    podman_state(machine.lib / "alices", shop())
+    for folder, _, names in os.walk(machine.lib.parent):
+        os.chmod(folder, 0o755)
+    claims, seen = machine.claims(source="podman")
+    assert claims == [] and seen["sight"] == "partial" and "of another user" in seen["why"], seen
+    plain = {"NEXTPORT_CONFIG": None, "NEXTPORT_LEDGER": None, "HOME": "/home/alice"}
+    claims, seen = machine.claims(source="podman", user=65534, env=plain)
+    assert {49000, 49010} <= set(holders(claims)) and seen["sight"] == "seen", seen
+
+
+@pytest.mark.skipif(not (shutil.which("podman") and shutil.which("busybox")), reason="podman or busybox is missing")
+def test_podman_itself_and_a_storage_in_another_place(machine, tmp_path):
+    (tmp_path / "rootfs/bin").mkdir(parents=True)
+    shutil.copy(shutil.which("busybox"), tmp_path / "rootfs/bin")
+    (machine.etc / "storage.conf").write_text('[storage]\ndriver = "vfs"\nrunroot = "/run/x"\n'
+                                              'graphroot = "/var/lib/elsewhere"\n')
+    words = ["podman", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "create", "--name", "shop",
+             "--publish", "49321:80", "--rootfs", tmp_path / "rootfs", "/bin/busybox", "true"]
+    made = subprocess.run(words, preexec_fn=machine.enter(), timeout=60, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if made.returncode != 0:
+        pytest.skip(f"podman cannot make a container here: {made.stderr.decode()[-300:]}")
+    claims, seen = machine.claims(source="podman")
+    assert 49321 in holders(claims) or (seen["sight"] == "partial" and "/var/lib/elsewhere/" in seen["why"]), seen
 
 
 @pytest.mark.skipif(not (shutil.which("podman") and shutil.which("busybox")), reason="podman or busybox is missing")

@@ -2,6 +2,7 @@
  * Input: main file [RS redirection.config [RS any other included file]]. RS is the byte 0x1e, which is in no text file.
  * SPDX-License-Identifier: MIT */
 #include "fuzz.h"
+#include "source/podman_storage.h"
 #include "source/source.h"
 
 #include <stdio.h>
@@ -86,6 +87,18 @@ static void check(const struct np_evidence *evidence)
     }
 }
 
+/* Podman's other grammar. */
+static void read_storage(struct np_arena *arena, struct np_text bytes)
+{
+    static const struct np_podman_place place = {.home = "/home/*", .uid = "1000"};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    struct np_podman_storage said;
+    if (np_podman_storage_read(arena, "/etc/main.conf", bytes, &said, &err) != NEXTPORT_OK && !*err.text)
+        abort();
+    if (said.graphroot)
+        np_podman_storage_glob(arena, said.graphroot, &place);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct np_arena *arena = np_arena_new();
@@ -104,6 +117,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (source->parse(&evidence, "/etc/main.conf", parts.main, &include, &err) != NEXTPORT_OK && !*err.text)
         abort();
     check(&evidence);
+    if (source == &np_source_podman)
+        read_storage(arena, parts.main);
     np_evidence_sort(&evidence, false);
     np_arena_free(arena);
     return 0;

@@ -132,14 +132,23 @@ struct np_engine_place np_host_docker(struct np_arena *arena, bool below_root)
 size_t np_host_podman(struct np_arena *arena, bool below_root, const struct np_podman_place **ret)
 {
     struct np_podman_place *places = np_alloc_array(arena, 2, sizeof *places);
-    const char *home = np_host_env(arena, "HOME");
-    places[0] = (struct np_podman_place){"/var/lib/containers/storage", "/run/podman/podman.sock"};
-    places[1] = (struct np_podman_place){"/home/*/.local/share/containers/storage", NULL};
-    if (!below_root && geteuid() != 0)
-        places[1] = (struct np_podman_place){np_sprintf(arena, "%s/.local/share/containers/storage", home ? home : ""),
-                                             np_sprintf(arena, "/run/user/%u/podman/podman.sock", (unsigned)geteuid())};
+    const bool is_own = !below_root && geteuid() != 0;
+    const char *home = is_own ? np_host_env(arena, "HOME") : "/home/*";
+    const char *uid = is_own ? np_sprintf(arena, "%u", (unsigned)geteuid()) : "*";
+    places[0] = (struct np_podman_place){.storage = "/var/lib/containers/storage",
+                                         .endpoint = "/run/podman/podman.sock",
+                                         .home = "/root",
+                                         .uid = "0",
+                                         .user = "root"};
+    places[1] =
+        (struct np_podman_place){.storage = np_sprintf(arena, "%s/.local/share/containers/storage", home ? home : ""),
+                                 .endpoint = is_own ? np_sprintf(arena, "/run/user/%s/podman/podman.sock", uid) : NULL,
+                                 .rootless = true,
+                                 .home = home,
+                                 .uid = uid,
+                                 .user = is_own ? np_host_env(arena, "USER") : "*"};
     *ret = places;
-    return below_root || geteuid() == 0 || home ? 2 : 1;
+    return home ? 2 : 1;
 }
 
 const char *np_host_home(struct np_arena *arena, bool below_root)
