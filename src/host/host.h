@@ -189,6 +189,7 @@ struct np_engine_place {
     const char *data;     /* its folder, unless the configuration says otherwise */
     const char *endpoint; /* for np_stream_open() */
     const char *group;    /* whose members may ask it; NULL: none is known */
+    const char *running;  /* is there while it runs; NULL: to ask does not start it */
 };
 
 /* `below_root`: as paths below the root of an image. */

@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "source/container.h"
 #include "source/engine.h"
-#include "source/text_files.h"
+#include "source/services.h"
 
 #include <string.h>
 
@@ -77,7 +77,9 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 struct files {
     struct np_engine_look engine;
     size_t total;           /* bytes */
-    const char *config_why; /* the configuration could not be read; NULL: it could, or there is none */
+    size_t n_containers;    /* that have files here */
+    struct np_map looked;   /* folders that were looked at */
+    const char *config_why; /* where they are could not be read; NULL: it could */
 };
 
 static enum np_read read_file(void *ctx, struct np_arena *arena, const char *path, struct np_text *ret,
@@ -114,7 +116,9 @@ static void look_at_container(struct files *files, const char *folder)
     const char *other = np_sprintf(ret->arena, "%s/config.v2.json", folder), *why_not;
     struct nextport_error err = NEXTPORT_ERROR_INIT;
     struct np_text bytes;
-    switch (read_file(files, ret->arena, file, &bytes, &why)) {
+    const enum np_read outcome = read_file(files, ret->arena, file, &bytes, &why);
+    files->n_containers += outcome != NP_READ_ABSENT;
+    switch (outcome) {
     case NP_READ_OK:
         if (parse(ret, file, bytes, &include, &err) != NEXTPORT_OK)
             np_engine_unseen(&files->engine, np_strdup(ret->arena, err.text), NULL);
@@ -132,8 +136,14 @@ static void look_at_container(struct files *files, const char *folder)
 
 /* ---- Where they are --------------------------------------------------------------------------------------------- */
 
-/* A configuration that Docker would not start with leaves its containers where they were. */
-static const char *data_root(struct files *files, const struct np_engine_place *place)
+static void missed(struct files *files, const char *why)
+{
+    files->config_why = files->config_why ? files->config_why : why;
+}
+
+/* What a configuration says; NULL: nothing. With one that it would not start with Docker leaves its containers where they
+ * were. */
+static const char *configured_root(struct files *files, const char *config)
 {
     static const char *const keys[] = {"data-root", "graph", NULL}; /* "graph" is the old name */
     struct np_look *look = files->engine.look;
@@ -141,12 +151,12 @@ static const char *data_root(struct files *files, const struct np_engine_place *
     struct np_text bytes;
     struct np_json_reader json;
     struct nextport_error err = NEXTPORT_ERROR_INIT;
-    const enum np_read outcome = np_reader_read(look->reader, place->config, CONFIG_MAX, &bytes, &why);
+    const enum np_read outcome = np_reader_read(look->reader, config, CONFIG_MAX, &bytes, &why);
     if (outcome == NP_READ_ABSENT)
-        return place->data;
+        return NULL;
     if (outcome != NP_READ_OK) {
-        files->config_why = np_sprintf(look->ret->arena, "%s: %s", show(files, place->config), why);
-        return place->data;
+        missed(files, np_sprintf(look->ret->arena, "%s: %s", show(files, config), why));
+        return NULL;
     }
     np_json_reader_init(&json, bytes, 0, look->ret->arena);
     np_json_enter(&json, NP_JSON_OBJECT);
@@ -157,10 +167,108 @@ static const char *data_root(struct files *files, const struct np_engine_place *
             np_json_skip(&json);
     np_json_finish(&json);
     if (np_json_is_bad(&json)) {
-        np_json_fail(&json, show(files, place->config), &err);
-        files->config_why = np_strdup(look->ret->arena, err.text);
+        np_json_fail(&json, show(files, config), &err);
+        missed(files, np_strdup(look->ret->arena, err.text));
     }
-    return found && *found ? found : place->data;
+    return found && *found ? found : NULL;
+}
+
+/* What services give dockerd beside its configuration. */
+struct start {
+    const char *path;
+    bool is_config;
+};
+
+struct starts {
+    struct start *items;
+    size_t n, capacity;
+};
+
+/* "--data-root=DIR", "--data-root DIR", "-gDIR". Returns how many words it takes; 0: it is another option. *ret NULL: not known
+ * here. */
+static size_t take_option(const struct np_service *service, size_t i, const char *option, const char **ret)
+{
+    const char *word = service->words[i];
+    const size_t n = strlen(option);
+    const bool is_long = option[1] == '-';
+    if (strncmp(word, option, n) != 0 || (is_long && word[n] && word[n] != '='))
+        return 0;
+    *ret = word[n] ? word + n + (word[n] == '=') : i + 1 < service->n ? service->words[i + 1] : NULL;
+    return word[n] ? 1 : 2;
+}
+
+static void take_path(struct starts *ret, struct np_files *files, const struct np_service *service, struct start start)
+{
+    if (start.path && start.path[0] != '/' && service->folder)
+        start.path = np_sprintf(files->ret->arena, "%s/%s", service->folder, start.path);
+    if (start.path && start.path[0] == '/')
+        *(struct start *)np_push(files->ret->arena, &ret->items, &ret->n, &ret->capacity, sizeof start) = start;
+    else
+        np_files_gap(files, service->at, NULL, "where this has Docker keep its containers is not known here");
+}
+
+static void take_words(struct starts *ret, struct np_files *files, const struct np_service *service)
+{
+    static const struct {
+        const char *option;
+        bool is_config;
+    } options[] = {{"--data-root", false}, {"--graph", false}, {"-g", false}, {"--config-file", true}};
+    for (size_t i = 0; i < service->n;) {
+        const char *path = NULL;
+        size_t n = 0, k = 0;
+        if (service->words[i])
+            while (k < sizeof options / sizeof *options && !n)
+                n = take_option(service, i, options[k++].option, &path);
+        if (n || !service->words[i])
+            take_path(ret, files, service, (struct start){path, n && options[k - 1].is_config});
+        i += n ? n : 1;
+    }
+}
+
+static bool find_starts(struct np_files *files, struct np_position whole, void *ctx)
+{
+    static const char program[] = "dockerd", own[] = "docker.service";
+    static const char *const suffixes[] = {".service", NULL};
+    static const struct np_units_place place = {
+        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true};
+    struct starts *starts = ctx;
+    struct np_units *units = np_alloc(files->ret->arena, sizeof *units);
+    struct np_service service;
+    const struct np_service *others;
+    size_t n;
+    starts->n = 0;
+    np_units_init(units, files, whole, &place);
+    const struct np_unit *unit = np_units_find(units, own);
+    if (unit && np_service_read(units, unit, program, &service))
+        take_words(starts, files, &service);
+    np_services_of(units, program, own, &others, &n);
+    for (size_t i = 0; i < n; i++)
+        take_words(starts, files, &others[i]);
+    return false;
+}
+
+/* What is not understood there is no sighting of its own: an engine that answers makes up for it. */
+static struct starts read_services(struct files *files)
+{
+    struct starts ret = {.items = NULL};
+    struct np_look aside = *files->engine.look;
+    struct np_evidence said = {.arena = aside.ret->arena, .log = aside.ret->log};
+    struct nextport_error err = NEXTPORT_ERROR_INIT;
+    aside.ret = &said;
+    if (np_files_look_around(&aside, &np_source_docker, find_starts, &ret, &err) != NEXTPORT_OK)
+        missed(files, np_strdup(said.arena, err.text));
+    for (size_t i = 0; i < said.n_sightings; i++)
+        missed(files, said.sightings[i].why);
+    return ret;
+}
+
+static bool is_installed(const struct np_look *look)
+{
+    static const char *const signs[] = {"/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof signs / sizeof *signs && !found; i++)
+        found = np_reader_exists(look->reader, signs[i]);
+    return found;
 }
 
 /* The folders of all containers: below `pattern`, which takes glob characters. *why: NULL, or what could not be looked
@@ -174,16 +282,20 @@ static void look_below(struct files *files, const char *pattern, const char **wh
         look_at_container(files, folders[i]);
 }
 
-/* *ret_present: the folder is there. Where users are mapped (userns-remap), the containers lie in a folder named after
- * their numbers. Returns what could not be looked into, or NULL. */
-static const char *look_at_files(struct files *files, const char *data, bool *ret_present)
+/* *present: the folder is there. Where users are mapped (userns-remap), the containers lie in a folder named after their
+ * numbers. Returns what could not be looked into, or NULL. */
+static const char *look_at_root(struct files *files, const char *data, bool *present)
 {
     struct np_look *look = files->engine.look;
     struct np_arena *arena = look->ret->arena;
     const char *const *found, *why, *why_mapped, *glob = np_files_literally(arena, data);
+    void **looked = np_map_at(&files->looked, data);
     size_t n;
+    if (*looked)
+        return NULL;
+    *looked = files;
     np_reader_glob(look->reader, glob, &found, &n, &why);
-    *ret_present = n > 0;
+    *present = *present || n > 0;
     if (n == 0)
         return why;
     look_below(files, np_sprintf(arena, "%s/containers/*", glob), &why);
@@ -191,17 +303,47 @@ static const char *look_at_files(struct files *files, const char *data, bool *re
     return why ? why : why_mapped;
 }
 
+/* In every folder that it may have been told: what lies in one that it has left only excludes more. */
+static const char *look_at_files(struct files *files, const struct np_engine_place *place, bool *present)
+{
+    struct np_look *look = files->engine.look;
+    const char *root = configured_root(files, place->config);
+    const char *why_not = look_at_root(files, root ? root : place->data, present);
+    const bool has_services = look->settings->root || is_installed(look);
+    const struct starts starts = has_services ? read_services(files) : (struct starts){.items = NULL};
+    for (size_t i = 0; i < starts.n; i++) {
+        root = starts.items[i].is_config ? configured_root(files, starts.items[i].path) : starts.items[i].path;
+        const char *why = look_at_root(files, root ? root : place->data, present);
+        why_not = why_not ? why_not : why;
+    }
+    return why_not;
+}
+
+/* Where files tell all, an engine that runs may still have its containers elsewhere, started in a way that is not known; it is
+ * no loss when that one does not answer. */
+static enum np_read ask(struct files *files, const struct np_engine_place *place, bool is_needed)
+{
+    const struct np_engine_look before = files->engine;
+    const char *why;
+    if (!is_needed && place->running && !np_reader_exists(before.look->reader, place->running))
+        return NP_READ_ABSENT; /* its socket may be systemd's: to ask would start it */
+    const enum np_read answer = np_engine_ask(&files->engine, place->endpoint, place->group, &why);
+    if (!is_needed && answer != NP_READ_OK)
+        files->engine = before;
+    return answer;
+}
+
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
     (void)err;
-    struct files files = {.engine = {.look = look, .source = &np_source_docker}};
+    struct files files = {.engine = {.look = look, .source = &np_source_docker}, .looked.arena = look->ret->arena};
     const bool below_root = look->settings->root != NULL;
     const struct np_engine_place place = np_host_docker(look->ret->arena, below_root);
-    bool present;
-    const char *why, *why_not = look_at_files(&files, data_root(&files, &place), &present);
+    bool present = false;
+    const char *why_not = look_at_files(&files, &place, &present);
     enum np_read asked = NP_READ_ABSENT;
-    if (!below_root && (why_not || !present))
-        asked = np_engine_ask(&files.engine, place.endpoint, place.group, &why);
+    if (!below_root && (why_not || !files.n_containers))
+        asked = ask(&files, &place, why_not || !present);
     if (why_not && asked == NP_READ_ABSENT)
         np_engine_unseen(&files.engine, why_not, np_sprintf(look->ret->arena, "%s.", np_host_words.elevate));
     if (files.config_why && asked != NP_READ_OK) /* an engine that answered knows where its containers are */

@@ -164,6 +164,49 @@ def test_a_configuration_that_cannot_be_read_is_said_and_the_usual_folder_read(n
     assert used["sources"][0]["sight"] == "partial" and "daemon.json:1:15: 'data-root'" in used["sources"][0]["why"]
 
 
+UNIT = "usr/lib/systemd/system/docker.service"
+OVERRIDE = "etc/systemd/system/docker.service.d/override.conf"
+DOCKERD = "[Service]\nExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS\nEnvironmentFile=-/etc/default/docker\n"
+
+
+def put(root, path, text):
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+def starts(words):
+    return f"[Service]\nExecStart=\nExecStart=/usr/bin/dockerd {words}\n"
+
+
+@pytest.mark.parametrize("files", [
+    {OVERRIDE: starts("-H fd:// --data-root /srv/docker")}, {OVERRIDE: starts("--data-root=/srv/docker -H fd://")},
+    {OVERRIDE: starts("-g /srv/docker")}, {OVERRIDE: starts("-g/srv/docker")}, {OVERRIDE: starts("--graph /srv/docker")},
+    {OVERRIDE: starts("--config-file /srv/docker.json"), "srv/docker.json": '{"data-root": "/srv/docker"}'},
+    {OVERRIDE: "[Service]\nEnvironment=WHERE=/srv\n" + starts("--data-root ${WHERE}/docker")},
+    {"etc/default/docker": 'DOCKER_OPTS="--data-root /srv/docker"\n'},
+    {"etc/systemd/system/second.service": starts("--data-root srv/docker -p /run/second.pid")},
+])
+def test_the_data_root_is_where_a_service_says(nextport, tmp_path, files):
+    """What lies in the usual folder counts beside it."""
+    for path, text in {UNIT: DOCKERD, **files}.items():
+        put(tmp_path, path, text)
+    for folder, port in (("srv/docker", 49000), ("var/lib/docker", 49001)):
+        put(tmp_path, f"{folder}/containers/{ID}/hostconfig.json", json.dumps({"PortBindings": bindings(port)}))
+    used = nextport("used", "--source", "docker", "--root", tmp_path, "--format", "json").json
+    assert sorted(holders(used["claims"])) == [49000, 49001] and used["sources"][0]["sight"] == "seen", used
+    assert [claim["count"] for claim in used["claims"]] == [1, 1]
+
+
+@pytest.mark.parametrize("words", ["--data-root ${NOWHERE}", "--data-root", "--label ${NOBODY}",
+                                   "--config-file=/srv/docker.json"])
+def test_a_start_of_docker_that_is_not_known_is_said(nextport, tmp_path, words):
+    put(tmp_path, UNIT, DOCKERD)
+    put(tmp_path, OVERRIDE, "[Service]\nEnvironmentFile=/dev/null\nPassEnvironment=NOWHERE NOBODY\n" + starts(words))
+    put(tmp_path, "srv/docker.json", "{")
+    used = nextport("used", "--source", "docker", "--root", tmp_path, "--format", "json").json
+    assert used["sources"][0]["sight"] == "partial", used
+
+
 def test_containers_of_mapped_users_are_found(machine):
     machine.put(1, "shop", bindings(49000), below="100000.100000/containers")
     assert holders(machine.claims()[0]) == {49000: "shop"}
@@ -347,6 +390,29 @@ def test_recorded_answers_say_what_the_samples_say(machine, engine, sample, sour
     engine(answering({recorded["Id"]: recorded}, chunked), path)
     claims, seen = machine.claims(source=source)
     assert {49100, 49102, 49103, 49104, 49105} <= set(holders(claims)) and seen["sight"] == "seen"
+
+
+def test_an_engine_that_runs_is_asked_where_no_container_is_found(machine, engine):
+    """It may have been told of another folder in a way that is not known. One that does not run is not started for that."""
+    double = engine(answering({"a1": inspection("shop", bindings(49000))}))
+    (machine.data / "containers").mkdir(parents=True)
+    assert machine.claims()[1]["sight"] == "seen" and double.asked == []
+    assert machine("next").port == 49000
+    (machine.run / "docker.pid").write_text("1")
+    claims, seen = machine.claims()
+    assert holders(claims) == {49000: "shop"} and seen["sight"] == "seen"
+    assert machine("next").port == 49001
+    double.asked.clear()
+    machine.put(1, "blog", bindings(49005))
+    assert holders(machine.claims()[0]) == {49005: "blog"} and double.asked == []
+
+
+def test_an_engine_that_ended_where_no_container_is_found_is_no_gap(machine):
+    (machine.data / "containers").mkdir(parents=True)
+    (machine.run / "docker.pid").write_text("1")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(machine.run / "docker.sock"))
+    assert machine.claims()[1]["sight"] == "seen"
 
 
 def test_a_container_removed_meanwhile_is_none(machine, engine):
@@ -603,11 +669,6 @@ def test_below_a_root_podman_cannot_be_asked(nextport, tmp_path):
     (place / "db.sql").touch()
     used = nextport("used", "--source", "podman", "--root", tmp_path, "--format", "json").json
     assert used["sources"][0]["sight"] == "partial"
-
-
-def put(root, path, text):
-    (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).write_text(text)
 
 
 ETC, SHARE = "etc/containers/storage.conf", "usr/share/containers/storage.conf"

@@ -126,7 +126,11 @@ ptrdiff_t np_stream_receive(struct np_stream *stream, char *bytes, size_t n, con
 struct np_engine_place np_host_docker(struct np_arena *arena, bool below_root)
 {
     (void)arena, (void)below_root;
-    return (struct np_engine_place){"/etc/docker/daemon.json", "/var/lib/docker", "/var/run/docker.sock", "docker"};
+    return (struct np_engine_place){.config = "/etc/docker/daemon.json",
+                                    .data = "/var/lib/docker",
+                                    .endpoint = "/var/run/docker.sock",
+                                    .group = "docker",
+                                    .running = "/var/run/docker.pid"};
 }
 
 size_t np_host_podman(struct np_arena *arena, bool below_root, const struct np_podman_place **ret)

@@ -130,8 +130,10 @@ struct np_engine_place np_host_docker(struct np_arena *arena, bool below_root)
 {
     const char *programs = below_root ? NULL : np_known_folder(arena, &FOLDERID_ProgramData);
     const char *folder = np_sprintf(arena, "%s/docker", programs ? programs : "/ProgramData");
-    return (struct np_engine_place){np_sprintf(arena, "%s/config/daemon.json", folder), folder,
-                                    "\\\\.\\pipe\\docker_engine", "docker-users"};
+    return (struct np_engine_place){.config = np_sprintf(arena, "%s/config/daemon.json", folder),
+                                    .data = folder,
+                                    .endpoint = "\\\\.\\pipe\\docker_engine",
+                                    .group = "docker-users"};
 }
 
 /* Podman for Windows keeps its containers in a virtual machine, whose ports here are sockets. */
