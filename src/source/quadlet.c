@@ -213,15 +213,36 @@ static void take_ports(struct quadlet *q, struct np_text text, struct np_positio
         take_port(q, without_quotes(item), at, claim);
 }
 
-/* The value of "--publish=VALUE", "--publish VALUE", "-pVALUE" or "-p VALUE"; false: it is another option. */
+/* "=VALUE", "VALUE" or the next word; `at` is behind the option's name. */
+static bool take_value(struct quadlet *q, const char *at, struct np_text *rest, const char **ret)
+{
+    *ret = at + (*at == '=');
+    return *at || np_unit_word(q->arena, rest, ret) > 0;
+}
+
 static bool take_option(struct quadlet *q, const char *word, const char *option, struct np_text *rest, const char **ret)
 {
     const size_t n = strlen(option);
-    const bool is_long = option[1] == '-';
-    if (strncmp(word, option, n) != 0 || (is_long && word[n] && word[n] != '='))
-        return false;
-    *ret = word + n + (word[n] == '=');
-    return word[n] || np_unit_word(q->arena, rest, ret) > 0;
+    return strncmp(word, option, n) == 0 && (!word[n] || word[n] == '=') && take_value(q, word + n, rest, ret);
+}
+
+/* Letters of Podman's that have no value may stand before one that has: "-itp 8080:80". NULL: it is no word of letters. */
+static const char *behind_switches(const char *word)
+{
+    return word[0] == '-' && word[1] != '-' ? word + 1 + strspn(word + 1, "diqtP") : NULL;
+}
+
+static bool take_letter(struct quadlet *q, const char *word, struct np_text *rest, const char **ret)
+{
+    const char *at = behind_switches(word);
+    return at && *at == 'p' && take_value(q, at + 1, rest, ret);
+}
+
+static bool publishes_all(const char *word)
+{
+    const char *at = behind_switches(word);
+    return at ? memchr(word, 'P', (size_t)(at - word)) && strcmp(at, "=false") != 0
+              : strcmp(word, "--publish-all") == 0;
 }
 
 static bool shares_network(struct np_text network)
@@ -242,20 +263,21 @@ static void take_args(struct quadlet *q, const struct np_setting *setting, bool 
 {
     struct np_text rest = setting->value;
     const char *word, *value;
-    while (np_unit_word(q->arena, &rest, &word) > 0)
-        if (take_option(q, word, "--network", &rest, &value) || take_option(q, word, "--net", &rest, &value)) {
-            if (!ports && shares_network(np_text_of(value)))
-                q->discards_ports = true;
-        } else if (take_option(q, word, "--publish", &rest, &value) || take_option(q, word, "-p", &rest, &value)) {
-            if (ports)
-                take_ports(q, np_text_of(value), setting->at, "--publish=");
-        } else if (ports && (strcmp(word, "-P") == 0 || strcmp(word, "--publish-all") == 0)) {
+    while (np_unit_word(q->arena, &rest, &word) > 0) {
+        if (ports && publishes_all(word))
             claim_unknown(
                 q, setting->at,
                 (struct nextport_claim){
                     .protocol = NEXTPORT_BOTH, .kind = NEXTPORT_PUBLISHED, .holder = q->holder, .detail = word},
                 "chosen when it starts");
+        if (take_option(q, word, "--network", &rest, &value) || take_option(q, word, "--net", &rest, &value)) {
+            if (!ports && shares_network(np_text_of(value)))
+                q->discards_ports = true;
+        } else if (take_option(q, word, "--publish", &rest, &value) || take_letter(q, word, &rest, &value)) {
+            if (ports)
+                take_ports(q, np_text_of(value), setting->at, "--publish=");
         }
+    }
 }
 
 /* A .kube file's network is the pods', whose ports its own YAML could publish elsewhere. */

@@ -73,6 +73,19 @@ def test_where_files_lie_and_what_they_publish(nextport, tmp_path, files, wanted
     assert {port: "several" if wanted.get(port) == "several" else holder for port, holder in found.items()} == wanted
 
 
+@pytest.mark.parametrize("args, wanted", [
+    ("-dp 8000:80", [8000]), ("-tip 8000:80", [8000]), ("-itdp8000:80", [8000]), ("-itp=8000:80", [8000]),
+    ("-p 8000:80 -p8001:81 -p=8002:82", [8000, 8001, 8002]), ("-Pp 8000:80", [None, 8000]), ("-diP", [None]),
+    ("-P=false", []), ("--publish-all", [None]), ("-itm 100m -qp 8000:80", [8000]),
+    ("-v /p:/p -hp --pid host -e P=-p", []), ("-dp", []), ("-", []), ("-itv /a:/b p 8000:80", []),
+])
+def test_letters_of_podmans_options_may_stand_together(nextport, tmp_path, args, wanted):
+    """As 'podman create' takes them; -d is of 'podman run', by which the services start."""
+    write(tmp_path / "root", {f"{ETC}/shop.container": f"PodmanArgs={args}"})
+    claims, _ = look(nextport, "--root", tmp_path / "root")
+    assert sorted((claim["first"] for claim in claims), key=str) == sorted(wanted, key=str)
+
+
 @pytest.mark.linux("makes links")
 def test_links_make_instances_and_masks(nextport, tmp_path):
     write(tmp_path / "root", {
