@@ -322,13 +322,20 @@ static bool take_last(struct np_text *rest, char separator, struct np_text *part
     return n > 0;
 }
 
+/* Podman reads a number as Go does, which takes a sign. */
+static bool parse_port(struct np_text text, uint16_t *ret)
+{
+    const bool is_signed = text.len && text.ptr[0] == '+';
+    return np_text_port((struct np_text){text.ptr + is_signed, text.len - is_signed}, ret);
+}
+
 /* "49100" and "49100-49110". */
 static bool parse_range(struct np_text text, struct nextport_range *ret)
 {
     struct np_text low = text, high;
     if (!take_last(&low, '-', &high))
         low = high;
-    return np_text_port(low, &ret->first) && np_text_port(high, &ret->last) && ret->first <= ret->last;
+    return parse_port(low, &ret->first) && parse_port(high, &ret->last) && ret->first <= ret->last;
 }
 
 /* Of a range the engine takes one. */
