@@ -182,7 +182,8 @@ def test_a_roots_leases_are_those_of_the_ledger_that_is_named(check, nextport, s
     assert slugs(found) == [("hint", "no-lease", 20001)], "who does not look at sockets calls nothing unused"
 
 
-@pytest.mark.parametrize("folder", ["var/lib/kubelet", "etc/rancher/k3s"])
+@pytest.mark.parametrize("folder", ["var/lib/kubelet", "etc/rancher/k3s", "var/lib/rancher/rke2", "var/lib/k0s/kubelet",
+                                    "var/snap/microk8s/common/var/lib/kubelet"])
 def test_node_ports_are_a_hazard_where_kubernetes_lives(check, sites, tmp_path, folder):
     sites(("Shop", "http *:30080:"), path=f"disk/{LIVE}")
     assert check("--root", tmp_path / "disk")["findings"] == []

@@ -609,6 +609,20 @@ def test_a_program_on_both_ports_of_a_redirection_has_its_clients(nextport, else
     ("etc/rancher/k3s/config.yaml", 'service-node-port-range: "20000-20100"', (20000, 20100)),
     ("etc/kubernetes/manifests/kube-apiserver.yaml", "    - --service-node-port-range=20000+100", (20000, 20100)),
     ("etc/rancher/k3s/config.yaml", '# service-node-port-range: "20000-20100"', (30000, 32767)),
+    ("etc/rancher/k3s/config.yaml", "x: don't # --service-node-port-range=1-2", (30000, 32767)),
+    ("etc/rancher/k3s/config.yaml", 'x: "a # b"\nservice-node-port-range: 20000-20100 # 1-2', (20000, 20100)),
+    ("etc/rancher/k3s/config.yaml.d/10-ports.yaml", "kube-apiserver-arg:\n- service-node-port-range=20000-20100",
+     (20000, 20100)),
+    ("etc/rancher/rke2/config.yaml", "service-node-port-range: 20000-20100", (20000, 20100)),
+    ("etc/rancher/rke2/config.yaml.d/a.yml", "service-node-port-range: 20000-20100", (20000, 20100)),
+    ("etc/k0s/k0s.yaml", "spec:\n  api:\n    extraArgs:\n      service-node-port-range: 20000-20100", (20000, 20100)),
+    ("var/snap/microk8s/current/args/kube-apiserver", "--service-node-port-range=20000-20100", (20000, 20100)),
+    ("etc/kubernetes/manifests/kube-apiserver.yaml",
+     "    - --service-node-port-range\n\n    # of old\n    - 20000-20100", (20000, 20100)),
+    ("etc/kubernetes/manifests/kube-apiserver.yaml", '    - "--service-node-port-range"\n    - "20000-20100"',
+     (20000, 20100)),
+    ("etc/kubernetes/manifests/kube-apiserver.yaml", '  command: [a, "--service-node-port-range", "20000-20100"]',
+     (20000, 20100)),
 ])
 def test_node_ports_are_kept_where_kubernetes_lives(nextport, tmp_path, file, line, expected):
     root = tmp_path / "disk"
@@ -619,8 +633,33 @@ def test_node_ports_are_kept_where_kubernetes_lives(nextport, tmp_path, file, li
     if file:
         (root / file).parent.mkdir(parents=True)
         (root / file).write_text(f"kind: Pod\n{line}\n")
-    claim, = nextport(*words).json["claims"]
+    done = nextport(*words).json
+    claim, = done["claims"]
     assert (claim["first"], claim["last"]) == expected and claim["kind"] == "reserved"
+    assert done["sources"][0]["sight"] == "seen"
     first, last = expected
     done = nextport("next", "--dry-run", "--root", root, "--range", f"{first}-{last + 1}")
     assert done.port == last + 1
+
+
+@pytest.mark.parametrize("text, line", [("- --service-node-port-range\n- --x\n", 1), ("- --service-node-port-range\n", 1),
+                                        ("service-node-port-range: some\n", 1), ("x: y\nservice-node-port-range:\n\n", 2),
+                                        ("- --service-node-port-range\n- --service-node-port-range=20000-20100\n", 1)])
+def test_a_range_that_is_not_understood_is_said_and_the_usual_one_kept(nextport, tmp_path, text, line):
+    file = tmp_path / "disk/etc/rancher/k3s/config.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    used = nextport("used", "--root", tmp_path / "disk", "--source", "kubernetes", "--format", "json").json
+    assert (30000, 32767) in [(claim["first"], claim["last"]) for claim in used["claims"]]
+    assert used["sources"][0]["sight"] == "partial" and f"config.yaml:{line}: " in used["sources"][0]["why"], used
+
+
+def test_every_range_that_a_file_sets_is_kept(nextport, tmp_path):
+    """Which one counts is Kubernetes' to say."""
+    for path, text in (("config.yaml", "20000-20100"), ("config.yaml.d/a.yaml", "21000-21100")):
+        file = tmp_path / "disk/etc/rancher/k3s" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"service-node-port-range: {text}\n")
+    used = nextport("used", "--root", tmp_path / "disk", "--source", "kubernetes", "--format", "json").json
+    assert [(claim["first"], claim["last"]) for claim in used["claims"]] == [(20000, 20100), (21000, 21100)]
+    assert used["sources"][0]["sight"] == "seen"
