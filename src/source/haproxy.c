@@ -1390,7 +1390,7 @@ static struct starts find_starts(struct np_files *files, struct np_position from
     static const char program[] = "haproxy", own[] = "haproxy.service";
     static const char *const suffixes[] = {".service", NULL};
     static const struct np_units_place place = {
-        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true};
+        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true, .by_systemd = true};
     struct np_units *units = np_alloc(files->ret->arena, sizeof *units);
     struct np_service service;
     const struct np_service *others;

@@ -408,7 +408,7 @@ static bool find_files(struct np_files *files, struct np_position whole, void *c
 {
     static const char *const suffixes[] = {".service", NULL};
     static const struct np_units_place place = {
-        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true};
+        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true, .by_systemd = true};
     struct search *search = ctx;
     struct np_units *units = np_alloc(files->ret->arena, sizeof *units);
     const struct np_service *services;

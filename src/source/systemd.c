@@ -650,8 +650,9 @@ static struct systemd begin(struct np_files *files)
 static void read_machine(struct systemd *s, struct np_position whole)
 {
     static const struct np_units_place system = {
-        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true};
-    static const struct np_units_place users = {.folders = np_units_user_folders, .suffixes = suffixes};
+        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true, .by_systemd = true};
+    static const struct np_units_place users = {
+        .folders = np_units_user_folders, .suffixes = suffixes, .by_systemd = true};
     read_manager(s, whole, &system);
     s->once = true;
     read_manager(s, whole, &users);
@@ -670,7 +671,7 @@ static void read_home(struct systemd *s, struct np_position whole, const char *h
     for (size_t i = 0; np_units_user_folders[i]; i++)
         folders[n++] = np_units_user_folders[i];
     folders[n] = NULL;
-    const struct np_units_place place = {.folders = folders, .suffixes = suffixes, .home = home};
+    const struct np_units_place place = {.folders = folders, .suffixes = suffixes, .by_systemd = true, .home = home};
     read_manager(s, whole, &place);
 }
 
@@ -691,7 +692,8 @@ static void read_own_home(struct systemd *s, struct np_position whole, const cha
 static enum nextport_status read_given(void *ctx, const struct np_file *file)
 {
     static const char *const no_folders[] = {NULL};
-    static const struct np_units_place nowhere = {.folders = no_folders, .suffixes = suffixes, .is_system = true};
+    static const struct np_units_place nowhere = {
+        .folders = no_folders, .suffixes = suffixes, .is_system = true, .by_systemd = true};
     struct systemd *s = ctx;
     const char *dot = strrchr(file->path, '.');
     const bool is_named = dot && (strcmp(dot, ".socket") == 0 || strcmp(dot, ".service") == 0);

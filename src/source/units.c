@@ -169,38 +169,51 @@ static bool is_null(struct np_units *units, const char *folder, const struct np_
     return entry->link && strcmp(target_of(units, folder, entry->link), "/dev/null") == 0;
 }
 
+/* One of our folders; to systemd what lies deeper in them is theirs as well. */
 static bool is_ours(const struct np_units *units, struct np_text folder)
 {
-    for (size_t i = 0; units->place->folders[i]; i++)
-        if (np_text_is(folder, units->place->folders[i]))
+    for (size_t i = 0; units->place->folders[i]; i++) {
+        const size_t n = strlen(units->place->folders[i]);
+        if (np_text_is(folder, units->place->folders[i]) ||
+            (units->place->by_systemd && np_text_begins(folder, units->place->folders[i]) && folder.ptr[n] == '/'))
             return true;
+    }
     return false;
 }
 
-/* A link to another unit in any of our folders makes a second name of it. One that leads out of them is the file itself,
- * wherever it lies. */
-static const char *alias_of(struct np_units *units, const char *folder, const struct np_entry *entry)
+/* Only names of one form can stand for each other, and an instance for any template. */
+static bool can_stand_for(const char *name, const char *target)
 {
-    if (!entry->link)
-        return NULL;
+    const char *at = strchr(name, '@'), *other = strchr(target, '@');
+    return at && other ? is_template(target) || strcmp(at, other) == 0 : !at && !other;
+}
+
+/* A link to another unit in any of our folders makes a second name of it. One that leads out of them is the file itself,
+ * wherever it lies. false: systemd rejects the link, so that what a folder that counts less has is the unit. */
+static bool read_link(struct np_units *units, const char *folder, const struct np_entry *entry, const char **ret)
+{
     const char *target = target_of(units, folder, entry->link), *slash = strrchr(target, '/');
+    *ret = NULL;
     if (!slash || !is_ours(units, (struct np_text){target, (size_t)(slash - target)}))
-        return NULL;
+        return true;
     const char *name = slash + 1, *suffix = suffix_of(units, name);
-    return suffix && is_valid(name) && np_text_ends(np_text_of(entry->name), suffix) && strcmp(name, entry->name) != 0
-               ? name
-               : NULL;
+    if (suffix && is_valid(name) && np_text_ends(np_text_of(entry->name), suffix) && strcmp(name, entry->name) != 0 &&
+        (!units->place->by_systemd || can_stand_for(entry->name, name)))
+        *ret = name;
+    return *ret || !units->place->by_systemd;
 }
 
 static void take_unit(struct np_units *units, const char *folder, const struct np_entry *entry)
 {
-    void **at = np_map_at(&units->names, entry->name);
-    if (*at || entry->kind == NP_ENTRY_FOLDER || entry->kind == NP_ENTRY_OTHER)
+    const char *alias = NULL;
+    if (np_map_find(&units->names, entry->name) || entry->kind == NP_ENTRY_FOLDER || entry->kind == NP_ENTRY_OTHER ||
+        (entry->link && !read_link(units, folder, entry, &alias)))
         return;
-    struct entry *known = *at = np_alloc(units->arena, sizeof *known);
+    struct entry *known = np_alloc(units->arena, sizeof *known);
     known->path = join(units, folder, entry->name);
     known->masked = is_null(units, folder, entry);
-    known->alias = known->masked ? NULL : alias_of(units, folder, entry);
+    known->alias = alias;
+    *np_map_at(&units->names, entry->name) = known;
     *(const char **)np_push(units->arena, &units->sorted, &units->n_sorted, &units->sorted_capacity,
                             sizeof *units->sorted) = entry->name;
 }

@@ -21,6 +21,7 @@ struct np_units_place {
     const char *const *folders;  /* the one that counts most first; ends with NULL; at most NP_UNITS_FOLDERS_MAX */
     const char *const *suffixes; /* of the units that are wanted: ".socket"; ends with NULL */
     bool is_system;              /* the machine's manager: its specifiers have the values of root */
+    bool by_systemd;             /* systemd reads them itself: its rules of links and drop-ins, not those of Quadlet */
     const char *home;            /* of the user whose manager it is; NULL: not known */
 };
 

@@ -10,6 +10,7 @@ import pytest
 
 ANALYZE = shutil.which("systemd-analyze")
 ACTIVATE = shutil.which("systemd-socket-activate")
+MANAGER = pathlib.Path("/lib/systemd/systemd")
 pytestmark = pytest.mark.linux("systemd does not run on Windows")
 needs_analyze = pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is not installed")
 SYSTEM, VENDOR = "etc/systemd/system", "usr/lib/systemd/system"
@@ -86,6 +87,23 @@ LISTENERS = {
 }
 
 
+# units, those that default.target wants, and the ports that they have then; systemd itself is asked below
+SITUATIONS = {
+    "links to other forms of names": ({
+        f"{SYSTEM}/a.socket": "-> t@1.socket", f"{VENDOR}/a.socket": "[Socket]\nListenStream=7000\n",
+        f"{SYSTEM}/b.socket": "-> t@.socket", f"{VENDOR}/b.socket": "[Socket]\nListenStream=7001\n",
+        f"{SYSTEM}/c.socket": "-> c.service", f"{VENDOR}/c.socket": "[Socket]\nListenStream=7002\n",
+        f"{SYSTEM}/s@.socket": "-> a.socket", f"{VENDOR}/s@.socket": "[Socket]\nListenStream=7003\n",
+        f"{SYSTEM}/d.socket": "-> deeper/d.service", f"{VENDOR}/d.socket": "[Socket]\nListenStream=7004\n",
+        f"{SYSTEM}/e.socket": f"-> ../../../{VENDOR}/e.socket", f"{VENDOR}/e.socket": "[Socket]\nListenStream=7005\n",
+        f"{SYSTEM}/i@2.socket": "-> t@3.socket", f"{VENDOR}/i@.socket": "[Socket]\nListenStream=7006\n",
+        f"{VENDOR}/t@.socket": "[Socket]\nListenStream=/run/t-%i\n",
+        **{f"{VENDOR}/{name}.service": RUNS_TRUE for name in ("a", "b", "c", "s@", "d", "e", "i@", "t@")}},
+        ["a.socket", "b.socket", "c.socket", "s@1.socket", "d.socket", "e.socket", "i@2.socket"],
+        {("tcp", port) for port in range(7000, 7007)}),
+}
+
+
 def write(root, files):
     for path, text in files.items():
         file = root / path
@@ -127,6 +145,20 @@ def verify(root, units, *folders):
                           env=dict(os.environ, SYSTEMD_UNIT_PATH=f"{path}:/usr/lib/systemd/system", LC_ALL="C",
                                    SYSTEMD_LOG_COLOR="0"))
     return done.stdout.decode(errors="replace")
+
+
+def loaded(root):
+    """The ports of all units that systemd itself loads for the default target below `root`, as its manager prints them."""
+    if not MANAGER.exists() or os.geteuid() != 0:
+        pytest.skip("systemd is not installed, or this is not root, so that only half of it was tested")
+    said = subprocess.run([MANAGER, "--test", "--system", "--unit=default.target"], user=65534, group=65534, extra_groups=[],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, cwd="/",
+                          env={"SYSTEMD_UNIT_PATH": f"{root / SYSTEM}:{root / VENDOR}", "SYSTEMD_LOG_TARGET": "console",
+                               "HOME": "/tmp", "PATH": os.environ["PATH"]}).stdout.decode(errors="replace")
+    assert "-> Unit default.target:" in said, said
+    found = {("tcp" if kind == "Stream" else "udp", int(port))
+             for kind, port in re.findall(r"\n\t\tListen(Stream|Datagram): (?:.*:)?(\d+)\n", said)}
+    return found | {("tcp", int(port)) for port in re.findall(r"\n\t\tEnvironment: \w*PORT\w*=(\d+)\n", said)}
 
 
 # ---- Beside the real systemd ----------------------------------------------------------------------------------------
@@ -225,6 +257,15 @@ def test_masks_links_and_what_is_no_file_are_what_they_are_to_systemd(nextport, 
         assert gone == (f"{name}.socket" not in claimed and name != "alias"), said
     assert claimed["linked.socket"] == claimed["out.socket"] == {("tcp", 8100)}
     assert ("tcp", 8200) not in ports(nextport, "--root", root)
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_what_systemd_loads_is_claimed(nextport, open_folder, name):
+    files, wanted, claimed = SITUATIONS[name]
+    wants = {f"{SYSTEM}/default.target.wants/{unit}": f"-> ../{unit}" for unit in wanted}
+    root = write(open_folder / "root", {f"{SYSTEM}/default.target": "[Unit]\nDefaultDependencies=no\n", **files, **wants})
+    assert ports(nextport, "--root", root) == claimed
+    assert loaded(root) == claimed
 
 
 @pytest.mark.skipif(not ACTIVATE, reason="systemd-socket-activate is not installed")

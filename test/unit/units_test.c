@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,7 +93,7 @@ static enum np_read list_items(void *ctx, const char *folder, const struct np_en
 
 static const char *const suffixes[] = {".socket", ".service", NULL};
 static const struct np_units_place place = {
-    .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true};
+    .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true, .by_systemd = true};
 
 static struct machine *begin(const struct item *items)
 {
@@ -182,6 +183,7 @@ static void a_link_to_a_unit_is_another_name_and_one_that_leads_out_a_unit(void 
                                  {"/etc/systemd/system/www.socket", "-> web.socket"},
                                  {"/etc/systemd/system/out.socket", "-> /srv/shop.socket"},
                                  {"/etc/systemd/system/same.socket", "-> /lib/systemd/system/same.socket"},
+                                 {"/lib/systemd/system/same.socket", "x"},
                                  {"/etc/systemd/system/l1.socket", "-> l2.socket"},
                                  {"/etc/systemd/system/l2.socket", "-> l1.socket"},
                                  {NULL, NULL}};
@@ -190,6 +192,34 @@ static void a_link_to_a_unit_is_another_name_and_one_that_leads_out_a_unit(void 
     assert_string_equal(np_units_find(&m->units, "www.socket")->name, "shop.socket");
     assert_null(np_units_find(&m->units, "l1.socket"));
     end(m);
+}
+
+static void a_link_that_systemd_rejects_hides_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *target;
+        bool is_taken;
+    } links[] = {{"a.socket", "b.socket", true},      {"a.socket", "b@1.socket", false},
+                 {"a.socket", "b@.socket", false},    {"a.socket", "a.service", false},
+                 {"a.socket", "a.socket", false},     {"a.socket", "deeper/b.service", false},
+                 {"a.socket", "b.socket.old", false}, {"a.socket", "../../../srv/b@1.socket", true},
+                 {"a@.socket", "b@.socket", true},    {"a@.socket", "b.socket", false},
+                 {"a@.socket", "b@1.socket", false},  {"a@1.socket", "b@1.socket", true},
+                 {"a@1.socket", "b@.socket", true},   {"a@1.socket", "b@2.socket", false},
+                 {"a@1.socket", "b.socket", false}};
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
+        char name[64], other[64], target[64];
+        snprintf(name, sizeof name, "/etc/systemd/system/%s", links[i].name);
+        snprintf(other, sizeof other, "/usr/lib/systemd/system/%s", links[i].name);
+        snprintf(target, sizeof target, "-> %s", links[i].target);
+        const struct item items[] = {{name, target}, {other, "x"}, {NULL, NULL}};
+        struct machine *m = begin(items);
+        const struct np_unit *unit = np_units_find(&m->units, links[i].name);
+        const bool is_other = unit && strcmp(unit->path, other) == 0;
+        assert_int_equal(is_other, !links[i].is_taken);
+        end(m);
+    }
 }
 
 static void a_template_has_the_instances_that_something_wants(void **state)
@@ -397,6 +427,7 @@ int main(void)
         cmocka_unit_test(the_folder_that_counts_most_has_the_unit),
         cmocka_unit_test(masked_units_and_names_that_are_none_are_left_out),
         cmocka_unit_test(a_link_to_a_unit_is_another_name_and_one_that_leads_out_a_unit),
+        cmocka_unit_test(a_link_that_systemd_rejects_hides_nothing),
         cmocka_unit_test(a_template_has_the_instances_that_something_wants),
         cmocka_unit_test(drop_ins_are_read_by_their_file_names_the_most_important_folder_first),
         cmocka_unit_test(lines_are_read_as_systemd_reads_them),
