@@ -110,23 +110,22 @@ static void take_socket(void *ctx, const struct np_setting *setting)
         take_namespace(r, setting);
 }
 
-/* As systemd reads numbers: a plus or the prefix of another base may stand before them, and zeros may not. */
+/* As systemd reads numbers: what stands before the digits says which they are. */
 static bool read_port(struct np_text text, uint16_t *ret)
 {
+    static const char two[] = "01", eight[] = "01234567", ten[] = "0123456789", sixteen[] = "0123456789abcdef";
     static const struct {
         const char *prefix, *digits;
-    } bases[] = {{"0x", "0123456789abcdef"}, {"0o", "01234567"}, {"0b", "01"}, {"", "0123456789"}};
+    } bases[] = {{"0b+", two},    {"0b", two},   {"0o+", eight}, {"0o", eight}, {"+0x", sixteen},
+                 {"0x", sixteen}, {"+0", eight}, {"0", eight},   {"+", ten},    {"", ten}};
     size_t base = 0;
     uint32_t port = 0;
-    if (text.len && text.ptr[0] == '+')
-        text = (struct np_text){text.ptr + 1, text.len - 1};
     while (!np_text_begins_nocase(text, bases[base].prefix))
         base++;
-    text = (struct np_text){text.ptr + strlen(bases[base].prefix), text.len - strlen(bases[base].prefix)};
-    for (size_t i = 0; i < text.len && port <= UINT16_MAX; i++) {
-        const char *digits = bases[base].digits;
+    const char *digits = bases[base].digits;
+    for (size_t i = strlen(bases[base].prefix); i < text.len && port <= UINT16_MAX; i++) {
         const char c = text.ptr[i], *digit = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c) : NULL;
-        if (!digit || (i == 0 && c == '0'))
+        if (!digit)
             return false;
         port = port * (uint32_t)strlen(digits) + (uint32_t)(digit - digits);
     }

@@ -20,14 +20,30 @@ RUNS_TRUE = "[Service]\nExecStart=/bin/true\n"
 LISTENERS = {
     "port": ("ListenStream=8000", {("tcp", 8000)}),
     "zeros": ("ListenStream=008000", set()),
+    "octal by a zero": ("ListenStream=010000", {("tcp", 4096)}),
+    "octal by zeros": ("ListenStream=0017500", {("tcp", 8000)}),
+    "octal by a zero behind a plus": ("ListenStream=+05006", {("tcp", 2566)}),
+    "octal by a zero behind an address": ("ListenStream=127.0.0.1:05006", {("tcp", 2566)}),
+    "octal by a zero, and no digit of it": ("ListenStream=05008", set()),
+    "octal zeros": ("ListenStream=000", set()),
     "plus": ("ListenStream=+8000", {("tcp", 8000)}),
     "zero": ("ListenStream=0", set()),
     "too large": ("ListenStream=65536", set()),
     "minus": ("ListenStream=-1", set()),
     "name": ("ListenStream=http", set()),
     "hexadecimal": ("ListenStream=0x1F40", {("tcp", 8000)}),
+    "hexadecimal with zeros": ("ListenStream=0x01b59", {("tcp", 7001)}),
+    "hexadecimal behind a plus": ("ListenStream=+0x1F40", {("tcp", 8000)}),
     "octal": ("ListenStream=0o17500", {("tcp", 8000)}),
+    "octal with zeros": ("ListenStream=0O0017500", {("tcp", 8000)}),
+    "octal behind a plus": ("ListenStream=+0o17500", set()),
+    "octal before a plus": ("ListenStream=0o+17500", {("tcp", 8000)}),
     "binary": ("ListenStream=0b101", {("tcp", 5)}),
+    "binary with zeros": ("ListenStream=0b01001110001000", {("tcp", 5000)}),
+    "binary behind a plus": ("ListenStream=+0b101", set()),
+    "binary before a plus": ("ListenStream=0b+101", {("tcp", 5)}),
+    "two signs": ("ListenStream=++8000", set()),
+    "hexadecimal before a plus": ("ListenStream=0x+5", set()),
     "digits of another base": ("ListenStream=0b2", set()),
     "prefix alone": ("ListenStream=0x", set()),
     "two": ("ListenStream=8000 8001", set()),
@@ -269,7 +285,8 @@ def test_what_systemd_loads_is_claimed(nextport, open_folder, name):
 
 
 @pytest.mark.skipif(not ACTIVATE, reason="systemd-socket-activate is not installed")
-@pytest.mark.parametrize("address", ["8000", "127.0.0.1:8001", "[::1]:8002", "0.0.0.0:8003", "[::]:8004"])
+@pytest.mark.parametrize("address", ["8000", "127.0.0.1:8001", "[::1]:8002", "0.0.0.0:8003", "[::]:8004", "010000",
+                                     "127.0.0.1:05006", "+05006", "0x01390", "0b01001110001000"])
 def test_systemd_itself_binds_what_is_claimed(nextport, tmp_path, address):
     root = write(tmp_path / "root", {f"{SYSTEM}/a.socket": f"[Socket]\nListenStream={address}\n"})
     child = subprocess.Popen([ACTIVATE, "-l", address, "/bin/true"], stderr=subprocess.PIPE, text=True)
