@@ -606,13 +606,12 @@ static void read_template(struct systemd *s, const struct np_unit *unit, size_t 
     struct np_map done = {.arena = s->arena};
     if (np_unit_may_say(&s->units, unit, kinds[kind].word))
         kinds[kind].read(&r);
-    const bool matters = kinds[kind].matters(&r);
-    np_units_set_apart(&s->units, unit, &apart, &n_apart);
+    const bool matters = kinds[kind].matters(&r), may_differ = np_units_set_apart(&s->units, unit, &apart, &n_apart);
     for (size_t i = 0; i < n_apart; i++) {
         *np_map_at(&done, apart[i]->name) = s;
         read_unit(s, apart[i], kind);
     }
-    if (matters)
+    if (matters || may_differ)
         np_units_instances(&s->units, unit, &wanted, &n_wanted);
     for (size_t i = 0; i < n_wanted; i++)
         if (!np_map_find(&done, wanted[i]->name))

@@ -37,9 +37,14 @@ struct names {
 struct entry {
     const char *path;
     const char *alias; /* the unit of which this is another name */
-    struct names aliases;
-    struct names sifted; /* the aliases, and theirs, that may have drop-ins, in the order that counts */
-    bool is_sifted, masked;
+    bool masked;
+};
+
+/* The other names of what has a name, whether there is a file of it or it is an instance. */
+struct aliases {
+    struct names names;
+    struct names sifted; /* those, and theirs, that may have drop-ins, in the order that counts */
+    bool is_sifted;
 };
 
 /* The folders that have drop-ins under a name, a bit for each. */
@@ -285,15 +290,15 @@ static const char *key_of_link(struct np_units *units, const char *template, con
 /* A template may have thousands of links that name an instance; each is another name of that instance alone. */
 static void take_alias(struct np_units *units, const char *name, const char *target)
 {
-    struct entry *known = np_map_find(&units->names, target);
-    if (!known)
-        return;
+    void **at;
     if (!is_template(target) || !template_of(units->arena, name)) {
-        add_name(units, &known->aliases, name);
+        at = np_map_at(&units->aliases, target);
+        struct aliases *aliases = *at = *at ? *at : np_alloc(units->arena, sizeof *aliases);
+        add_name(units, &aliases->names, name);
         return;
     }
     const char *instance = strchr(name, '@') + 1;
-    void **at = np_map_at(
+    at = np_map_at(
         &units->linked,
         key_of_link(units, target, np_strndup(units->arena, instance, (size_t)(strrchr(name, '.') - instance))));
     add_name(units, *at = *at ? *at : np_alloc(units->arena, sizeof(struct names)), name);
@@ -308,9 +313,11 @@ void np_units_init(struct np_units *units, struct np_files *files, struct np_pos
                                .arena = files->ret->arena,
                                .from = from,
                                .names = empty,
+                               .aliases = empty,
                                .drop_ins = empty,
                                .instances = empty,
                                .taken = empty,
+                               .apart = empty,
                                .linked = empty,
                                .wanted = empty,
                                .read = empty};
@@ -383,21 +390,30 @@ void np_units_all(struct np_units *units, const char *suffix, const struct np_un
 
 /* ---- Instances ------------------------------------------------------------------------------------------------ */
 
-static void take_instance(struct np_units *units, const char *wanted)
+static void add_instance(struct np_units *units, struct np_map *of, const char *template, const struct np_unit *unit)
 {
-    const struct np_unit *unit = strchr(wanted, '@') ? np_units_find(units, wanted) : NULL;
-    const char *template = unit ? template_of(units->arena, unit->name) : NULL;
-    const struct entry *own = unit ? np_map_find(&units->names, unit->name) : NULL;
-    if (!template || (own && !own->alias))
-        return;
-    void **taken = np_map_at(&units->taken, unit->name);
-    if (*taken)
-        return;
-    *taken = units;
-    void **at = np_map_at(&units->instances, template);
+    void **at = np_map_at(of, template);
     struct instances *instances = *at = *at ? *at : np_alloc(units->arena, sizeof *instances);
     *(const struct np_unit **)np_push(units->arena, &instances->units, &instances->n, &instances->capacity,
                                       sizeof(*instances->units)) = unit;
+}
+
+/* Its template, unless it has a file of its own, or is none. */
+static const char *template_read_for(struct np_units *units, const struct np_unit *instance)
+{
+    const struct entry *own = np_map_find(&units->names, instance->name);
+    return own && !own->alias ? NULL : template_of(units->arena, instance->name);
+}
+
+static void take_instance(struct np_units *units, const char *wanted)
+{
+    const struct np_unit *unit = strchr(wanted, '@') ? np_units_find(units, wanted) : NULL;
+    const char *template = unit ? template_read_for(units, unit) : NULL;
+    void **taken = template ? np_map_at(&units->taken, unit->name) : NULL;
+    if (!taken || *taken)
+        return;
+    *taken = units;
+    add_instance(units, &units->instances, template, unit);
 }
 
 static int by_unit(const void *a, const void *b)
@@ -423,42 +439,42 @@ static void read_wants(struct np_units *units)
     }
 }
 
-/* Where the drop-ins begin whose folders' names are not before this one. */
-static size_t first_drop_in(const struct np_units *units, const char *name)
+/* Folders of drop-ins may have the name of an instance, or another name of it. */
+static void read_apart(struct np_units *units)
 {
-    size_t low = 0, high = units->n_drop_ins;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (strcmp(units->drop_in_names[middle], name) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-void np_units_set_apart(struct np_units *units, const struct np_unit *template, const struct np_unit *const **ret,
-                        size_t *ret_n)
-{
-    const char *begin = np_sprintf(units->arena, "%s@", template->prefix);
-    const size_t len = strlen(begin);
     struct np_map done = {.arena = units->arena};
-    struct instances found = {0};
-    for (size_t i = first_drop_in(units, begin); i < units->n_drop_ins; i++) {
-        const char *folder = units->drop_in_names[i];
-        if (strncmp(folder, begin, len) != 0)
-            break;
-        const struct np_unit *unit =
-            folder[len] == '.' ? NULL : np_units_find(units, without_suffix(units->arena, folder, ".d"));
-        void **at = unit && unit->path == template->path ? np_map_at(&done, unit->name) : NULL;
+    units->apart_read = true;
+    for (size_t i = 0; i < units->n_drop_ins; i++) {
+        const char *name =
+            strchr(units->drop_in_names[i], '@') ? without_suffix(units->arena, units->drop_in_names[i], ".d") : NULL;
+        const struct np_unit *unit = name ? np_units_find(units, name) : NULL;
+        const char *template = unit ? template_read_for(units, unit) : NULL;
+        void **at = template ? np_map_at(&done, unit->name) : NULL;
+        units->has_unknown = units->has_unknown || (name && !unit && suffix_of(units, name));
         if (!at || *at)
             continue;
         *at = units;
-        *(const struct np_unit **)np_push(units->arena, &found.units, &found.n, &found.capacity, sizeof(*found.units)) =
-            unit;
+        add_instance(units, &units->apart, template, unit);
     }
-    *ret = found.units;
-    *ret_n = found.n;
+}
+
+static void get_instances(const struct np_map *of, const struct np_unit *template, const struct np_unit *const **ret,
+                          size_t *ret_n)
+{
+    const struct instances *instances = np_map_find(of, template->name);
+    if (instances)
+        qsort(instances->units, instances->n, sizeof(*instances->units), by_unit);
+    *ret = instances ? instances->units : NULL;
+    *ret_n = instances ? instances->n : 0;
+}
+
+bool np_units_set_apart(struct np_units *units, const struct np_unit *template, const struct np_unit *const **ret,
+                        size_t *ret_n)
+{
+    if (!units->apart_read)
+        read_apart(units);
+    get_instances(&units->apart, template, ret, ret_n);
+    return units->has_unknown;
 }
 
 bool np_units_is_wanted(struct np_units *units, const struct np_unit *unit)
@@ -473,11 +489,7 @@ void np_units_instances(struct np_units *units, const struct np_unit *template, 
 {
     if (!units->wants_read)
         read_wants(units);
-    const struct instances *instances = np_map_find(&units->instances, template->name);
-    if (instances)
-        qsort(instances->units, instances->n, sizeof(*instances->units), by_unit);
-    *ret = instances ? instances->units : NULL;
-    *ret_n = instances ? instances->n : 0;
+    get_instances(&units->instances, template, ret, ret_n);
 }
 
 const struct np_unit *np_units_given(struct np_units *units, const struct np_file *file, const char *suffix)
@@ -526,7 +538,7 @@ struct candidate {
     uint64_t folders;
 };
 
-enum { CANDIDATES_MAX = 130 }; /* names are shorter than 256 bytes, and have less than 128 dashes */
+enum { CANDIDATES_MAX = 3 * 130 }; /* names are shorter than 256 bytes, and have less than 128 dashes */
 
 static void add_candidate(struct np_units *units, struct candidate *candidates, size_t *n, const char *stem, size_t len,
                           const char *suffix)
@@ -543,22 +555,38 @@ static void add_candidate(struct np_units *units, struct candidate *candidates, 
         candidates[(*n)++] = (struct candidate){np_strdup(units->arena, name), places->folders};
 }
 
-/* "foo-bar-@1.socket": itself, "foo-bar-@.socket", "foo-.socket". */
+/* How much of "foo-bar" there is up to a dash before its end: "foo-". 0: nothing, or a dash alone. */
+static size_t cut(const char *prefix, size_t len)
+{
+    len -= len > 0 && prefix[len - 1] == '-';
+    while (len > 0 && prefix[len - 1] != '-')
+        len--;
+    return len > 1 ? len : 0;
+}
+
+/* "foo-bar@1.socket": itself, "foo-bar@.socket", "foo-.socket", "foo-@1.socket", "foo-@.socket". Quadlet knows the last before
+ * "foo-.socket", and the one before it not at all. */
 static size_t find_candidates(struct np_units *units, const struct np_unit *unit, struct candidate *ret)
 {
-    size_t n = 0, len = strlen(unit->prefix);
+    const char *prefix = unit->prefix, *suffix = unit->suffix;
+    const size_t whole = strlen(prefix), longest = cut(prefix, whole);
+    const bool is_instance = unit->instance && *unit->instance, by_systemd = units->place->by_systemd;
+    const char *template = unit->instance && longest ? np_sprintf(units->arena, "@%s", suffix) : NULL;
+    size_t n = 0;
     add_candidate(units, ret, &n, unit->name, strlen(unit->name), "");
-    if (unit->instance && *unit->instance)
-        add_candidate(units, ret, &n, unit->name, len + 1, unit->suffix);
-    for (;;) {
-        while (len > 0 && unit->prefix[len - 1] == '-')
-            len--;
-        while (len > 0 && unit->prefix[len - 1] != '-')
-            len--;
-        if (len <= 1)
-            return n;
-        add_candidate(units, ret, &n, unit->prefix, len, unit->suffix);
+    if (is_instance)
+        add_candidate(units, ret, &n, unit->name, whole + 1, suffix);
+    for (size_t len = longest; len; len = cut(prefix, len)) {
+        if (template && !by_systemd)
+            add_candidate(units, ret, &n, prefix, len, template);
+        add_candidate(units, ret, &n, prefix, len, suffix);
     }
+    for (size_t len = template && by_systemd ? longest : 0; len; len = cut(prefix, len)) {
+        if (is_instance)
+            add_candidate(units, ret, &n, prefix, len, unit->name + whole);
+        add_candidate(units, ret, &n, prefix, len, template);
+    }
+    return n;
 }
 
 /* The folder that counts most first, and in each the most particular name. */
@@ -573,26 +601,41 @@ static void look_for_name(struct drop_ins *ret, const struct np_unit *unit)
                 take_drop_ins(ret, join(units, units->place->folders[i], found[k].name));
 }
 
-/* Has it a folder of drop-ins, or an instance of it? */
+/* Where the drop-ins begin whose folders' names are not before this one. */
+static size_t first_drop_in(const struct np_units *units, const char *name)
+{
+    size_t low = 0, high = units->n_drop_ins;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (strcmp(units->drop_in_names[middle], name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Has it a folder of drop-ins, or may an instance of it have one? */
 static bool may_have_drop_ins(struct np_units *units, const struct np_unit *unit)
 {
     struct candidate found[CANDIDATES_MAX];
-    const char *begin = np_sprintf(units->arena, "%s@", unit->prefix);
-    const size_t first = np_unit_is_template(unit) ? first_drop_in(units, begin) : units->n_drop_ins;
-    return (first < units->n_drop_ins && np_text_begins(np_text_of(units->drop_in_names[first]), begin)) ||
-           find_candidates(units, unit, found) > 0;
+    for (size_t len = np_unit_is_template(unit) ? strlen(unit->prefix) : 0; len; len = cut(unit->prefix, len)) {
+        const char *begin = np_sprintf(units->arena, "%.*s@", (int)len, unit->prefix);
+        const size_t first = first_drop_in(units, begin);
+        if (first < units->n_drop_ins && np_text_begins(np_text_of(units->drop_in_names[first]), begin))
+            return true;
+    }
+    return find_candidates(units, unit, found) > 0;
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): bounded by ALIASES_MAX */
-static void sift(struct np_units *units, struct names *ret, const struct entry *known, const char *suffix, int depth)
+static void sift(struct np_units *units, struct names *ret, const struct aliases *of, const char *suffix, int depth)
 {
-    for (size_t i = 0; i < known->aliases.n && depth < ALIASES_MAX; i++) {
-        const char *alias = known->aliases.items[i];
-        if (may_have_drop_ins(units, make_unit(units, alias, known->path, suffix)))
+    for (size_t i = 0; of && i < of->names.n && depth < ALIASES_MAX; i++) {
+        const char *alias = of->names.items[i];
+        if (may_have_drop_ins(units, make_unit(units, alias, NULL, suffix)))
             add_name(units, ret, alias);
-        const struct entry *next = np_map_find(&units->names, alias);
-        if (next)
-            sift(units, ret, next, suffix, depth + 1);
+        sift(units, ret, np_map_find(&units->aliases, alias), suffix, depth + 1);
     }
 }
 
@@ -600,17 +643,18 @@ static void sift(struct np_units *units, struct names *ret, const struct entry *
 static void look_for_aliases(struct drop_ins *ret, const struct np_unit *unit, const char *name)
 {
     struct np_units *units = ret->units;
-    struct entry *known = np_map_find(&units->names, name);
-    if (known && !known->is_sifted)
-        sift(units, &known->sifted, known, unit->suffix, 0);
-    for (size_t i = 0; known && i < known->sifted.n; i++) {
-        const char *alias = known->sifted.items[i];
+    struct aliases *aliases = np_map_find(&units->aliases, name);
+    if (!aliases)
+        return;
+    if (!aliases->is_sifted)
+        sift(units, &aliases->sifted, aliases, unit->suffix, 0);
+    aliases->is_sifted = true;
+    for (size_t i = 0; i < aliases->sifted.n; i++) {
+        const char *alias = aliases->sifted.items[i];
         if (unit->instance && *unit->instance && is_template(alias))
             alias = instance_of(units->arena, alias, unit->name);
         look_for_name(ret, make_unit(units, alias, unit->path, unit->suffix));
     }
-    if (known)
-        known->is_sifted = true;
 }
 
 /* Links that name this instance of its template. */

@@ -48,15 +48,17 @@ struct np_units {
     struct np_arena *arena;
     struct np_position from;
     struct np_map names;     /* what is in the folders under each unit's name */
+    struct np_map aliases;   /* the other names of each */
     struct np_map drop_ins;  /* the folders in which "shop.socket.d" is */
     struct np_map instances; /* of each template */
+    struct np_map apart;     /* those that have drop-ins of their own */
     struct np_map taken;     /* the instances that are among those, by name */
     struct np_map linked;    /* the links that name an instance of a template, by both */
     struct np_map wanted;    /* the names that something wants */
     struct np_map read;      /* units by name */
     const char **sorted, **wants, **drop_in_names;
     size_t n_sorted, sorted_capacity, n_wants, wants_capacity, n_drop_ins, drop_ins_capacity;
-    bool wants_read;
+    bool wants_read, apart_read, has_unknown; /* drop-ins of templates or instances that are no unit's own */
 };
 
 /* Lists the folders. `from` is where what they hide is said to be missing. */
@@ -70,8 +72,9 @@ const struct np_unit *np_units_find(struct np_units *, const char *name);
 /* The instances of a template that something wants: by a link in *.wants, *.requires or *.upholds, or one beside it; those
  * with a file of their own are among np_units_all(). By name, in byte order. */
 void np_units_instances(struct np_units *, const struct np_unit *, const struct np_unit *const **ret, size_t *ret_n);
-/* The instances of a template that have drop-ins of their own, wanted or not. */
-void np_units_set_apart(struct np_units *, const struct np_unit *, const struct np_unit *const **ret, size_t *ret_n);
+/* The instances of a template that have drop-ins of their own, wanted or not. true: some that are wanted may have others,
+ * by the beginning of their name or the end of a link. */
+bool np_units_set_apart(struct np_units *, const struct np_unit *, const struct np_unit *const **ret, size_t *ret_n);
 /* Does something want it, by such a link? */
 bool np_units_is_wanted(struct np_units *, const struct np_unit *);
 /* The unit that a file is which a person named, by the file's name; `suffix` where that has none. */

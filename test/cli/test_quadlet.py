@@ -56,6 +56,10 @@ def test_a_machine_without_files_of_quadlet_has_none(nextport, tmp_path):
       "usr/share/containers/systemd/shop-.container.d/10.conf": "PublishPort=",
       "run/containers/systemd/container.d/30.conf": "PublishPort=8002:80",
       f"{ETC}/shop-a.container.d/40.txt": "PublishPort=8003:80"}, {8001: "systemd-shop-a", 8002: "systemd-shop-a"}),
+    # those of templates by the beginning of their names
+    ({f"{ETC}/shop-a@.container": "PublishPort=8000:80\n[Install]\nDefaultInstance=x",
+      f"{ETC}/shop-@.container.d/10.conf": "PublishPort=8001:80", f"{ETC}/shop-.container.d/10.conf": "PublishPort=8002:80",
+      f"{ETC}/shop-@x.container.d/20.conf": "PublishPort=8003:80"}, {8000: "systemd-shop-a_x", 8001: "systemd-shop-a_x"}),
     # users' files: an administrator's for all and for some, and their own
     ({f"{ETC}/users/a.container": "PublishPort=8000:80", f"{ETC}/users/1000/b.container": "PublishPort=8001:80",
       f"{ETC}/users/group/c.container": "PublishPort=8002:80",

@@ -117,6 +117,41 @@ SITUATIONS = {
         **{f"{VENDOR}/{name}.service": RUNS_TRUE for name in ("a", "b", "c", "s@", "d", "e", "i@", "t@")}},
         ["a.socket", "b.socket", "c.socket", "s@1.socket", "d.socket", "e.socket", "i@2.socket"],
         {("tcp", port) for port in range(7000, 7007)}),
+    "drop-ins by the beginning of an instance's name": ({
+        f"{VENDOR}/sv-c@.service": RUNS_TRUE, f"{VENDOR}/sv-c-d@.service": RUNS_TRUE,
+        f"{VENDOR}/sv-@.service.d/port.conf": "[Service]\nEnvironment=PORT=8084\n",
+        f"{SYSTEM}/sv-@blue.service.d/more.conf": "[Service]\nEnvironment=HTTP_PORT=8085\n",
+        f"{SYSTEM}/sv-c-@.service.d/c.conf": "[Service]\nEnvironment=API_PORT=8086\n",
+        f"{SYSTEM}/sv-.service.d/plain.conf": "[Service]\nEnvironment=WEB_PORT=8087\n",
+        f"{SYSTEM}/sv-@red.service.d/no.conf": "[Service]\nEnvironment=HTTP_PORT=8088\n"},
+        ["sv-c@blue.service", "sv-c-d@green.service"], {("tcp", port) for port in range(8084, 8088)}),
+    "drop-ins by the beginning of an instance's name alone": ({
+        f"{VENDOR}/sv-c@.service": RUNS_TRUE,
+        f"{SYSTEM}/sv-@blue.service.d/more.conf": "[Service]\nEnvironment=HTTP_PORT=8085\n"},
+        ["sv-c@blue.service"], {("tcp", 8085)}),
+    "dashes beside one another": ({
+        f"{VENDOR}/a--b.service": RUNS_TRUE, f"{VENDOR}/a-.service.d/x.conf": "[Service]\nEnvironment=PORT=8084\n",
+        f"{VENDOR}/a--.service.d/y.conf": "[Service]\nEnvironment=API_PORT=8085\n"},
+        ["a--b.service"], {("tcp", 8084), ("tcp", 8085)}),
+    "the first drop-in of a name": ({
+        f"{VENDOR}/a-b@.service": RUNS_TRUE,
+        **{f"{VENDOR}/{name}.service.d/port.conf": f"[Service]\nEnvironment=PORT={8084 + i}\n"
+           for i, name in enumerate(("a-", "a-@1", "a-@"))}},
+        ["a-b@1.service"], {("tcp", 8084)}),
+    "drop-ins of a template's other name": ({
+        f"{VENDOR}/svc@.service": RUNS_TRUE, f"{SYSTEM}/al@.service": f"-> ../../../{VENDOR}/svc@.service",
+        f"{SYSTEM}/al@blue.service.d/port.conf": "[Service]\nEnvironment=PORT=8081\n"},
+        ["al@blue.service"], {("tcp", 8081)}),
+    "drop-ins of an instance's other name": ({
+        f"{VENDOR}/svc@.service": RUNS_TRUE, f"{SYSTEM}/al-x@blue.service": "-> svc@blue.service",
+        f"{SYSTEM}/al-x@blue.service.d/port.conf": "[Service]\nEnvironment=PORT=8081\n",
+        f"{SYSTEM}/al-x@.service.d/more.conf": "[Service]\nEnvironment=API_PORT=8082\n",
+        f"{SYSTEM}/al-@blue.service.d/cut.conf": "[Service]\nEnvironment=WEB_PORT=8083\n"},
+        ["al-x@blue.service"], {("tcp", 8081), ("tcp", 8082), ("tcp", 8083)}),
+    "drop-ins by the beginning of another name": ({
+        f"{VENDOR}/svc@.service": RUNS_TRUE, f"{SYSTEM}/al-x@.service": f"-> ../../../{VENDOR}/svc@.service",
+        f"{SYSTEM}/al-@blue.service.d/port.conf": "[Service]\nEnvironment=PORT=8081\n"},
+        ["svc@blue.service"], {("tcp", 8081)}),
 }
 
 
@@ -173,8 +208,8 @@ def loaded(root):
                                "HOME": "/tmp", "PATH": os.environ["PATH"]}).stdout.decode(errors="replace")
     assert "-> Unit default.target:" in said, said
     found = {("tcp" if kind == "Stream" else "udp", int(port))
-             for kind, port in re.findall(r"\n\t\tListen(Stream|Datagram): (?:.*:)?(\d+)\n", said)}
-    return found | {("tcp", int(port)) for port in re.findall(r"\n\t\tEnvironment: \w*PORT\w*=(\d+)\n", said)}
+             for kind, port in re.findall(r"(?m)^\t\tListen(Stream|Datagram): (?:.*:)?(\d+)$", said)}
+    return found | {("tcp", int(port)) for port in re.findall(r"(?m)^\t\tEnvironment: \w*PORT\w*=(\d+)$", said)}
 
 
 # ---- Beside the real systemd ----------------------------------------------------------------------------------------
