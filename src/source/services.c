@@ -62,7 +62,7 @@ static void add_word(struct words *words, const char *word)
 }
 
 /* A variable alone may have several words in it, and none where it is not set. */
-static void expand_word(const struct np_service *service, struct words *words, const char *word)
+static void expand_word(struct np_service *service, struct words *words, const char *word)
 {
     struct np_units *units = service->environment.units;
     const char *filled = np_unit_expand(units, service->unit, word);
@@ -78,7 +78,7 @@ static void expand_word(const struct np_service *service, struct words *words, c
 }
 
 /* The program first. What stands before it says how it is started; behind '@' a name follows under which it knows itself. */
-static struct words words_of(const struct np_service *service, const struct np_setting *command)
+static struct words words_of(struct np_service *service, const struct np_setting *command)
 {
     struct words words = {.arena = service->environment.units->files->ret->arena};
     struct np_text rest = command->value;

@@ -323,8 +323,10 @@ static bool is_digit(char c)
 static bool next_suspect(struct np_text *text, uint16_t *ret)
 {
     const char *const begin = text->ptr, *const end = begin + text->len;
+    bool closes = true; /* looked for once, not for each that opens */
     for (const char *p = begin; p < end;) {
-        const char *bracket = *p == '[' ? memchr(p, ']', (size_t)(end - p)) : NULL;
+        const char *bracket = closes && *p == '[' ? memchr(p, ']', (size_t)(end - p)) : NULL;
+        closes = closes && (*p != '[' || bracket);
         const char *from = p = bracket ? bracket : p;
         while (p < end && (is_digit(*p) || (p > from && *p == '.' && p + 1 < end && is_digit(p[1]))))
             p++;

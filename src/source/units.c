@@ -8,6 +8,8 @@
 enum {
     ALIASES_MAX = 16,             /* links from name to name */
     LINE_MAX_BYTES = 1024 * 1024, /* longer ones systemd refuses, with all that follows */
+    FILLED_MAX = 4 * 1024 * 1024, /* bytes of variables in the words of one unit */
+    DROP_INS_MAX = 500000,        /* of a manager's units together, each with each of its other names */
 };
 
 const char *const np_units_system_folders[] = {"/etc/systemd/system.control", "/run/systemd/system.control",
@@ -512,6 +514,14 @@ struct drop_ins {
     size_t n, capacity;
 };
 
+/* Thousands of instances may have thousands of other names, each with drop-ins. */
+static bool is_too_much(struct np_units *units)
+{
+    if (++units->n_looked_for == DROP_INS_MAX + 1)
+        np_files_gap(units->files, units->from, NULL, "units have more than %d drop-ins and other names", DROP_INS_MAX);
+    return units->n_looked_for > DROP_INS_MAX;
+}
+
 /* The first of a file's name hides all others. */
 static void take_drop_ins(struct drop_ins *ret, const char *folder)
 {
@@ -524,6 +534,8 @@ static void take_drop_ins(struct drop_ins *ret, const char *folder)
         if (!np_text_ends(np_text_of(entry->name), ".conf") || entry->name[0] == '.' ||
             entry->kind == NP_ENTRY_FOLDER || entry->kind == NP_ENTRY_OTHER)
             continue;
+        if (is_too_much(units))
+            return;
         void **at = np_map_at(&ret->by_name, entry->name);
         if (*at)
             continue;
@@ -649,7 +661,7 @@ static void look_for_aliases(struct drop_ins *ret, const struct np_unit *unit, c
     if (!aliases->is_sifted)
         sift(units, &aliases->sifted, aliases, unit->suffix, 0);
     aliases->is_sifted = true;
-    for (size_t i = 0; i < aliases->sifted.n; i++) {
+    for (size_t i = 0; i < aliases->sifted.n && !is_too_much(units); i++) {
         const char *alias = aliases->sifted.items[i];
         if (unit->instance && *unit->instance && is_template(alias))
             alias = instance_of(units->arena, alias, unit->name);
@@ -1083,10 +1095,11 @@ void np_environment_init(struct np_environment *environment, struct np_units *un
     *environment = (struct np_environment){.units = units, .unit = unit, .unset = empty, .by_name = empty};
 }
 
+static const char variable_letters[] = "_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
 static bool is_variable(const char *name)
 {
-    static const char letters[] = "_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    return *name && !(*name >= '0' && *name <= '9') && strspn(name, letters) == strlen(name);
+    return *name && !(*name >= '0' && *name <= '9') && strspn(name, variable_letters) == strlen(name);
 }
 
 static void add_variable(void *ctx, const struct np_variable *variable)
@@ -1261,13 +1274,26 @@ const struct np_variable *np_environment_find(const struct np_environment *envir
     return np_map_find(&environment->by_name, name);
 }
 
-static const char *value_of(const struct np_environment *environment, const char *name)
+/* NULL: not known here, as where so much is filled in that nothing could be started with it. */
+static const char *value_of(struct np_environment *environment, const char *name)
 {
     const struct np_variable *variable = np_environment_find(environment, name);
-    return variable ? variable->value : NULL;
+    if (variable && variable->value)
+        environment->n_filled += strlen(variable->value);
+    return variable && environment->n_filled <= FILLED_MAX ? variable->value : NULL;
 }
 
-const char *np_environment_expand(const struct np_environment *environment, const char *word)
+/* "${NAME}": how long it is. 0: it is none. */
+static size_t braced_length(const char *text)
+{
+    const char *name = text + 2;
+    if (text[0] != '$' || text[1] != '{' || !*name || strchr("0123456789", *name))
+        return 0;
+    const size_t n = strspn(name, variable_letters);
+    return n && name[n] == '}' ? n + 3 : 0;
+}
+
+const char *np_environment_expand(struct np_environment *environment, const char *word)
 {
     struct np_arena *arena = environment->units->arena;
     struct np_buf out = {.arena = arena};
@@ -1275,18 +1301,15 @@ const char *np_environment_expand(const struct np_environment *environment, cons
         return value_of(environment, word + 1);
     np_buf_add(&out, "", 0);
     for (const char *p = word; *p; p++) {
-        const char *close = p[0] == '$' && p[1] == '{' ? strchr(p, '}') : NULL;
-        const char *name = close ? np_strndup(arena, p + 2, (size_t)(close - p - 2)) : "";
-        if (p[0] == '$' && p[1] == '$') {
-            np_buf_add(&out, p++, 1);
-        } else if (is_variable(name)) {
-            if (!value_of(environment, name))
-                return NULL;
-            np_buf_puts(&out, value_of(environment, name));
-            p = close;
-        } else {
+        const size_t n = braced_length(p);
+        const char *value = n ? value_of(environment, np_strndup(arena, p + 2, n - 3)) : NULL;
+        if (n && !value)
+            return NULL;
+        if (value)
+            np_buf_puts(&out, value);
+        else
             np_buf_add(&out, p, 1);
-        }
+        p += n ? n - 1 : p[0] == '$' && p[1] == '$';
     }
     return out.ptr;
 }

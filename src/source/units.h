@@ -58,6 +58,7 @@ struct np_units {
     struct np_map read;      /* units by name */
     const char **sorted, **wants, **drop_in_names;
     size_t n_sorted, sorted_capacity, n_wants, wants_capacity, n_drop_ins, drop_ins_capacity;
+    size_t n_looked_for;                      /* drop-ins */
     bool wants_read, apart_read, has_unknown; /* drop-ins of templates or instances that are no unit's own */
 };
 
@@ -135,6 +136,7 @@ struct np_environment {
     struct np_map by_name;     /* once it is finished */
     struct np_setting *unread; /* files that systemd does not find */
     size_t n_unread, unread_capacity;
+    size_t n_filled; /* bytes of variables in words */
 };
 
 void np_environment_init(struct np_environment *, struct np_units *, const struct np_unit *);
@@ -148,8 +150,8 @@ void np_environment_finish(struct np_environment *, bool (*matters)(const char *
 const struct np_variable *np_environment_find(const struct np_environment *, const char *name);
 
 /* Fills in "${NAME}" as systemd does in a word of a command, and "$NAME" where that is the whole word, which may have
- * several in it then; "$$" is a dollar. NULL: a variable's value is not known here. */
-const char *np_environment_expand(const struct np_environment *, const char *word);
+ * several in it then; "$$" is a dollar. NULL: a variable's value is not known here, or they are too long. */
+const char *np_environment_expand(struct np_environment *, const char *word);
 
 /* The assignments of a file as systemd reads it, names as written (a shell's "export NAME" too, which systemd drops). */
 typedef void np_variable_fn(void *ctx, const struct np_variable *);

@@ -516,6 +516,29 @@ def test_reading_takes_no_longer_than_there_is_to_read(nextport, tmp_path):
     assert len(claimed) == 3001 and claimed["t@apart1.service"] == claimed["t@link1.service"] == {("tcp", 49001)}
 
 
+def test_values_and_words_take_no_longer_than_there_is_to_read(nextport, tmp_path):
+    """Brackets and braces that open, and never close; and words that variables make of many times their length."""
+    root = write(tmp_path / "root", {
+        f"{SYSTEM}/a.service": "[Service]\nEnvironmentFile=/etc/env\n", "etc/env": "PORT=" + "[" * 4000000 + "\n",
+        f"{SYSTEM}/haproxy.service": "[Service]\nEnvironment=A=" + "x" * 300000 + "\nExecStart=/usr/sbin/haproxy -f "
+                                     + "${" * 100000 + " " + "${A}" * 100000 + "}\n"})
+    assert "PORT is no port" in used(nextport, "--root", root).log
+    assert nextport("used", "--source", "haproxy", "--root", root).status == 4
+
+
+def test_more_drop_ins_than_can_be_read_are_a_gap(nextport, tmp_path):
+    """A thousand instances, each with the drop-ins of a thousand other names."""
+    folder = tmp_path / "root" / SYSTEM
+    write(tmp_path / "root", {f"{SYSTEM}/t@.service": "[Service]\nEnvironment=PORT=49001\n"})
+    for i in range(1000):
+        (folder / f"t@link{i}.service").symlink_to("t@.service")
+        (folder / f"u{i}@.service").symlink_to("t@.service")
+        (folder / f"u{i}@.service.d").mkdir()
+    done = used(nextport, "--root", tmp_path / "root")
+    assert len(done.json["claims"]) == 1000
+    assert done.json["sources"][0]["sight"] == "partial" and "more than 500000 drop-ins" in done.json["sources"][0]["why"]
+
+
 def test_a_variable_claims_64_ports_and_more_are_a_gap(nextport, tmp_path):
     root = write(tmp_path / "root", {f"{SYSTEM}/a.service": "[Service]\nEnvironment=HTTP_PORTS="
                                                             f"{';'.join(map(str, range(8000, 8065)))}\n"})
