@@ -1622,8 +1622,8 @@ static enum nextport_status parse(struct np_evidence *ret, const char *file, str
 enum nextport_status np_apache_found(struct np_look *look, const char *const **ret, struct nextport_error *err)
 {
     static const struct np_service_files services[] = {
-        {.program = "httpd", .file = 'f', .prefix = 'd', .base = "/etc/httpd"},
-        {.program = "apache2", .file = 'f', .prefix = 'd', .base = "/etc/apache2"}};
+        {.program = "httpd", .file = 'f', .prefix = 'd', .valued = "CDEcdefk", .base = "/etc/httpd"},
+        {.program = "apache2", .file = 'f', .prefix = 'd', .valued = "CDEcdefk", .base = "/etc/apache2"}};
     static const char *const signs[] = {"/usr/sbin/httpd", "/usr/sbin/apache2"};
     *ret = np_apache_patterns(look);
     for (size_t i = 0; i < sizeof services / sizeof *services; i++)

@@ -1392,17 +1392,18 @@ static struct starts find_starts(struct np_files *files, struct np_position from
     static const struct np_units_place place = {
         .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true, .by_systemd = true};
     struct np_units *units = np_alloc(files->ret->arena, sizeof *units);
-    struct np_service service;
-    const struct np_service *others;
-    size_t n;
+    struct np_services services = {0};
     np_units_init(units, files, from, &place);
     const struct np_unit *unit = np_units_find(units, own);
-    np_services_of(units, program, own, &others, &n);
-    struct starts starts = {np_alloc_array(files->ret->arena, n + 1, sizeof(*starts.items)), n + 1};
-    starts.items[0] =
-        unit && np_service_read(units, unit, program, &service) ? made_of(files, &service) : made_by_init(files, from);
-    for (size_t i = 0; i < n; i++)
-        starts.items[i + 1] = made_of(files, &others[i]);
+    if (unit)
+        np_service_read(units, unit, program, &services);
+    const bool by_init = !services.n;
+    np_services_of(units, program, own, &services);
+    struct starts starts = {np_alloc_array(files->ret->arena, services.n + 1, sizeof(*starts.items)), 0};
+    if (by_init)
+        starts.items[starts.n++] = made_by_init(files, from);
+    for (size_t i = 0; i < services.n; i++)
+        starts.items[starts.n++] = made_of(files, &services.items[i]);
     return starts;
 }
 

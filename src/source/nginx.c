@@ -897,7 +897,7 @@ static bool is_installed(const struct np_look *look)
 
 static enum nextport_status look(struct np_look *look, struct nextport_error *err)
 {
-    static const struct np_service_files services = {.program = "nginx", .file = 'c', .prefix = 'p'};
+    static const struct np_service_files services = {.program = "nginx", .file = 'c', .prefix = 'p', .valued = "cegps"};
     enum { N_PLACES = sizeof places / sizeof *places, N_WINDOWS = sizeof windows_places / sizeof *windows_places };
     struct np_arena *arena = look->ret->arena;
     const char *all[N_PLACES + N_WINDOWS + sizeof pid_files / sizeof *pid_files + 1] = {NULL};

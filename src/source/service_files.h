@@ -8,8 +8,9 @@
 /* How a server is told its configuration. */
 struct np_service_files {
     const char *program;
-    char file, prefix; /* letters of its options: the file, and the folder below which a relative one lies */
-    const char *base;  /* that folder where none is given; NULL: not known here */
+    char file, prefix;  /* letters of its options: the file, and the folder below which a relative one lies */
+    const char *valued; /* those that have a value, which may stand in the next word */
+    const char *base;   /* that folder where none is given; NULL: not known here */
 };
 
 /* `places` and behind them what services start the program with, for np_files_look(). What is not understood is a gap. Ends with

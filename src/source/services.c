@@ -6,6 +6,14 @@
 
 #include <string.h>
 
+/* Scripts that hand their words on to a program: of Apache, and of Red Hat's old packages of HAProxy. */
+static const struct {
+    const char *name, *program;
+} fronts[] = {{"haproxy-systemd-wrapper", "haproxy"},
+              {"apache2ctl", "apache2"},
+              {"apachectl", "apache2"},
+              {"apachectl", "httpd"}};
+
 struct commands {
     struct np_service *service;
     const char *program;
@@ -20,6 +28,14 @@ static bool has(struct np_text text, const char *word)
         if (memcmp(text.ptr + i, word, n) == 0)
             return true;
     return false;
+}
+
+static bool may_name(struct np_text text, const char *program)
+{
+    bool found = has(text, program);
+    for (size_t i = 0; i < sizeof fronts / sizeof *fronts && !found; i++)
+        found = strcmp(fronts[i].program, program) == 0 && has(text, fronts[i].name);
+    return found;
 }
 
 /* A folder that does not begin at the top, "~", is that of a user. */
@@ -43,7 +59,7 @@ static void take(void *ctx, const struct np_setting *setting)
         return;
     if (!setting->value.len)
         commands->n = 0;
-    else if (has(setting->value, commands->program))
+    else if (may_name(setting->value, commands->program))
         *(struct np_setting *)np_push(service->environment.units->files->ret->arena, &commands->items, &commands->n,
                                       &commands->capacity, sizeof *commands->items) = *setting;
 }
@@ -98,10 +114,17 @@ static struct words words_of(struct np_service *service, const struct np_setting
 
 static const char *const shells[] = {"sh", "bash", "dash", "ash", "ksh", "zsh", NULL};
 /* What follows their options is a command. */
-static const char *const wrappers[] = {"env",       "nice", "ionice",  "chrt",  "taskset", "numactl", "setpriv",
-                                       "runuser",   "sudo", "setsid",  "nohup", "stdbuf",  "timeout", "unshare",
-                                       "nsenter",   "ip",   "prlimit", "chpst", "cgexec",  "flock",   "tini",
-                                       "dumb-init", "exec", "command", "time",  NULL};
+static const struct wrapper {
+    const char *name, *valued; /* letters of options behind which a value stands */
+} wrappers[] = {{"env", "uCS"},     {"nice", "n"},         {"ionice", "cnpPu"},
+                {"chrt", "DPT"},    {"taskset", ""},       {"numactl", "CNimp"},
+                {"setpriv", ""},    {"runuser", "Gcgsuw"}, {"sudo", "CDRTUghprtu"},
+                {"setsid", ""},     {"nohup", ""},         {"stdbuf", "eio"},
+                {"timeout", "ks"},  {"unshare", "GRSw"},   {"nsenter", "GSt"},
+                {"ip", "fn"},       {"prlimit", "p"},      {"chpst", "/CLUbcdeflmnoprtu"},
+                {"cgexec", "g"},    {"flock", "Ecw"},      {"tini", "ep"},
+                {"dumb-init", "r"}, {"exec", "a"},         {"command", ""},
+                {"time", "fo"}};
 /* What they start has its own files and ports, or is none. */
 static const char *const engines[] = {"docker", "podman", "nerdctl", "ctr", "systemctl", NULL};
 
@@ -118,13 +141,30 @@ static bool is_one_of(const char *word, const char *const *names)
     return *names != NULL;
 }
 
-/* Red Hat's old packages start HAProxy by a wrapper of its own, which hands on its words. */
+static const struct wrapper *wrapper_of(const char *word)
+{
+    for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
+        if (strcmp(name_of(word), wrappers[i].name) == 0)
+            return &wrappers[i];
+    return NULL;
+}
+
+/* The letter in a word of options that has a value, behind it or in the next word: "c" in "-qc". NULL: none has. */
+static const char *valued_letter(const char *word, const char *valued)
+{
+    if (!word || word[0] != '-' || word[1] == '-')
+        return NULL;
+    const char *letter = word + 1 + strcspn(word + 1, valued);
+    return *letter ? letter : NULL;
+}
+
 static bool is_program(const char *word, const char *program)
 {
     const char *name = name_of(word);
-    const size_t n = strlen(program);
-    return strncmp(name, program, n) == 0 && (!name[n] || strcmp(name + n, "-systemd-wrapper") == 0) &&
-           !strstr(word, "/init.d/");
+    bool is_it = strcmp(name, program) == 0;
+    for (size_t i = 0; i < sizeof fronts / sizeof *fronts && !is_it; i++)
+        is_it = strcmp(fronts[i].program, program) == 0 && strcmp(fronts[i].name, name) == 0;
+    return is_it && !strstr(word, "/init.d/");
 }
 
 static size_t name_length(const char *text)
@@ -159,19 +199,23 @@ static bool find_behind_shell(struct np_service *service, const char *const *wor
     return false;
 }
 
-/* false: the words do not start the program, or not in a way that is understood. A name alone behind an option is its value:
+/* false: the words do not start the program, or not in a way that is understood. A name alone may be the value of an option:
  * "-u haproxy". */
 static bool find_command(struct np_service *service, const char *const *words, size_t n, const char *program)
 {
     size_t i = 0;
-    if (n && is_one_of(words[0], wrappers))
+    const struct wrapper *wrapper = n ? wrapper_of(words[0]) : NULL;
+    if (wrapper)
         for (i = 1; i < n; i++) {
-            const bool is_value = words[i - 1] && words[i - 1][0] == '-' && words[i - 1][1] != '-';
+            const char *letter = valued_letter(words[i - 1], wrapper->valued);
+            const bool is_value = letter && !letter[1];
             if (words[i] && (strncmp(words[i], "--chdir", 7) == 0 || strcmp(words[i], "-C") == 0))
                 service->folder = NULL;
-            if (!take_assignment(service, words[i]) && words[i] && (strchr(words[i], '/') || !is_value) &&
-                (is_program(words[i], program) || is_one_of(words[i], shells)))
+            if (take_assignment(service, words[i]) || !words[i] || (is_value && !strchr(words[i], '/')))
+                continue;
+            if (is_program(words[i], program) || is_one_of(words[i], shells))
                 break;
+            wrapper = wrapper_of(words[i]) ? wrapper_of(words[i]) : wrapper;
         }
     if (i < n && is_one_of(words[i], shells))
         return find_behind_shell(service, words + i, n - i, program);
@@ -306,27 +350,41 @@ static bool may_start(const struct words *words, const char *program)
     return false;
 }
 
-bool np_service_read(struct np_units *units, const struct np_unit *unit, const char *program, struct np_service *ret)
+/* For a command of its own, whose variables are no other's. */
+static struct np_environment copy_of(const struct np_environment *environment)
 {
-    struct commands commands = {.service = ret, .program = program};
-    *ret = (struct np_service){.unit = unit, .folder = "/"};
-    np_environment_init(&ret->environment, units, unit);
-    if (!np_unit_read(units, unit, take, &commands) || !commands.n)
-        return false;
-    const char *folder = ret->folder;
-    np_environment_finish(&ret->environment, NULL);
-    for (size_t i = 0; i < commands.n; i++) {
-        const struct words words = words_of(ret, &commands.items[i]);
-        ret->at = commands.items[i].at;
-        if (find_command(ret, words.items, words.n, program))
-            return true;
-        if (may_start(&words, program))
-            np_files_gap(units->files, ret->at,
-                         np_sprintf(units->files->ret->arena, "Give its files by --%s-config.", program),
-                         "how this starts %s is not understood, nor which files it reads", program);
-        ret->folder = folder;
+    struct np_arena *arena = environment->units->files->ret->arena;
+    struct np_environment copy = *environment;
+    copy.variables = np_alloc_array(arena, copy.n + 1, sizeof *copy.variables);
+    copy.capacity = copy.n + 1;
+    copy.by_name = (struct np_map){.arena = arena};
+    for (size_t i = 0; i < copy.n; i++) {
+        copy.variables[i] = environment->variables[i];
+        *np_map_at(&copy.by_name, copy.variables[i].name) = &copy.variables[i];
     }
-    return false;
+    return copy;
+}
+
+void np_service_read(struct np_units *units, const struct np_unit *unit, const char *program, struct np_services *ret)
+{
+    struct np_arena *arena = units->files->ret->arena;
+    struct np_service whole = {.unit = unit, .folder = "/"};
+    struct commands commands = {.service = &whole, .program = program};
+    np_environment_init(&whole.environment, units, unit);
+    if (!np_unit_read(units, unit, take, &commands) || !commands.n)
+        return;
+    np_environment_finish(&whole.environment, NULL);
+    for (size_t i = 0; i < commands.n; i++) {
+        struct np_service service = whole;
+        service.environment = copy_of(&whole.environment);
+        service.at = commands.items[i].at;
+        const struct words words = words_of(&service, &commands.items[i]);
+        if (find_command(&service, words.items, words.n, program))
+            *(struct np_service *)np_push(arena, &ret->items, &ret->n, &ret->capacity, sizeof service) = service;
+        else if (may_start(&words, program))
+            np_files_gap(units->files, service.at, np_sprintf(arena, "Give its files by --%s-config.", program),
+                         "how this starts %s is not understood, nor which files it reads", program);
+    }
 }
 
 static bool is_worth_reading(const struct np_unit *unit, const char *program)
@@ -338,14 +396,10 @@ static bool is_worth_reading(const struct np_unit *unit, const char *program)
     return true;
 }
 
-void np_services_of(struct np_units *units, const char *program, const char *but, const struct np_service **ret,
-                    size_t *ret_n)
+void np_services_of(struct np_units *units, const char *program, const char *but, struct np_services *ret)
 {
-    struct np_arena *arena = units->files->ret->arena;
     const struct np_unit *const *all, *const *chosen;
-    struct np_service *services = NULL, service;
-    size_t n_all, n, capacity = 0;
-    *ret_n = 0;
+    size_t n_all, n;
     np_units_all(units, ".service", &all, &n_all);
     for (size_t i = 0; i < n_all; i++) {
         if (!is_worth_reading(all[i], program) || (but && strcmp(all[i]->name, but) == 0))
@@ -355,10 +409,8 @@ void np_services_of(struct np_units *units, const char *program, const char *but
         if (np_unit_is_template(all[i]))
             np_units_instances(units, all[i], &chosen, &n);
         for (size_t k = 0; k < n; k++)
-            if (np_service_read(units, chosen[k], program, &service))
-                *(struct np_service *)np_push(arena, &services, ret_n, &capacity, sizeof service) = service;
+            np_service_read(units, chosen[k], program, ret);
     }
-    *ret = services;
 }
 
 /* ---- The files of other servers --------------------------------------------------------------------------------- */
@@ -374,25 +426,37 @@ static void add_path(struct search *search, struct np_arena *arena, const char *
     *(const char **)np_push(arena, &search->paths, &search->n, &search->capacity, sizeof *search->paths) = path;
 }
 
-/* The value of "-c FILE" or "-cFILE". *ret NULL: not known here. false: there is no such option. */
-static bool option(const struct np_service *service, char letter, const char **ret)
+static void add_new_path(struct search *search, struct np_map *known, const char *path)
 {
+    void **at = np_map_at(known, path);
+    if (!*at)
+        add_path(search, known->arena, path);
+    *at = known;
+}
+
+/* The value of "-c FILE", "-cFILE" or "-qc FILE"; the last one counts. *ret NULL: not known here. false: there is no such
+ * option. */
+static bool option(const struct np_service *service, const char *valued, char wanted, const char **ret)
+{
+    bool found = false;
     for (size_t i = 0; i < service->n; i++) {
-        const char *word = service->words[i];
-        if (!word || word[0] != '-' || word[1] != letter)
+        const char *letter = valued_letter(service->words[i], valued);
+        if (!letter)
             continue;
-        *ret = word[2] ? word + 2 : i + 1 < service->n ? service->words[i + 1] : NULL;
-        return true;
+        const bool is_wanted = *letter == wanted;
+        const char *value = letter[1] ? letter + 1 : ++i < service->n ? service->words[i] : NULL;
+        *ret = is_wanted ? value : *ret;
+        found = found || is_wanted;
     }
-    return false;
+    return found;
 }
 
 static void add_file(struct search *search, struct np_files *files, const struct np_service *service)
 {
     const char *path = NULL, *folder = search->of->base;
-    if (!option(service, search->of->file, &path))
+    if (!option(service, search->of->valued, search->of->file, &path))
         return;
-    option(service, search->of->prefix, &folder);
+    option(service, search->of->valued, search->of->prefix, &folder);
     if (path && path[0] != '/' && folder && folder[0] == '/')
         path = np_sprintf(files->ret->arena, "%s/%s", folder, path);
     if (path && path[0] == '/')
@@ -411,13 +475,12 @@ static bool find_files(struct np_files *files, struct np_position whole, void *c
         .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true, .by_systemd = true};
     struct search *search = ctx;
     struct np_units *units = np_alloc(files->ret->arena, sizeof *units);
-    const struct np_service *services;
-    size_t n;
+    struct np_services services = {0};
     search->n = 0;
     np_units_init(units, files, whole, &place);
-    np_services_of(units, search->of->program, NULL, &services, &n);
-    for (size_t i = 0; i < n; i++)
-        add_file(search, files, &services[i]);
+    np_services_of(units, search->of->program, NULL, &services);
+    for (size_t i = 0; i < services.n; i++)
+        add_file(search, files, &services.items[i]);
     return false;
 }
 
@@ -426,12 +489,13 @@ enum nextport_status np_services_files(struct np_look *look, const struct np_sou
                                        const char *const **ret, struct nextport_error *err)
 {
     struct search found = {.of = of}, all = {.of = of};
+    struct np_map known = {.arena = look->ret->arena};
     if (np_files_look_around(look, source, find_files, &found, err) != NEXTPORT_OK)
         return err->status;
     for (size_t i = 0; places[i]; i++)
-        add_path(&all, look->ret->arena, places[i]);
+        add_new_path(&all, &known, places[i]);
     for (size_t i = 0; i < found.n; i++)
-        add_path(&all, look->ret->arena, found.paths[i]);
+        add_new_path(&all, &known, found.paths[i]);
     add_path(&all, look->ret->arena, NULL);
     *ret = all.paths;
     return NEXTPORT_OK;

@@ -16,15 +16,19 @@ struct np_service {
     struct np_environment environment;
 };
 
-/* The first command of a service that starts `program` ("haproxy", in whatever folder but that of init scripts), by itself, by
- * env, nice and their like, or by the string of a shell. false: it has none; where one may be that is not understood this is
- * a gap. */
-bool np_service_read(struct np_units *, const struct np_unit *, const char *program, struct np_service *ret);
+struct np_services {
+    struct np_service *items;
+    size_t n, capacity;
+};
+
+/* Adds each command of a service that starts `program` ("haproxy", in whatever folder but that of init scripts), by itself, by
+ * env, nice and their like, by a script that hands its words on, or by the string of a shell. Where one may be that is not
+ * understood this is a gap. In the arena, as is what follows. */
+void np_service_read(struct np_units *, const struct np_unit *, const char *program, struct np_services *ret);
 
 /* The services that do, by name: of those that came with the system (/usr/lib) only such whose names have that of the
  * program in them, so that few files are read; all others. Of templates the instances that something wants. `but` (NULL:
- * none) is left out. In the arena. */
-void np_services_of(struct np_units *, const char *program, const char *but, const struct np_service **ret,
-                    size_t *ret_n);
+ * none) is left out. */
+void np_services_of(struct np_units *, const char *program, const char *but, struct np_services *ret);
 
 #endif

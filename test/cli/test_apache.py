@@ -808,6 +808,18 @@ def test_envvars_of_any_kind_end(nextport, tmp_path, text):
 # ---- services -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.linux("systemd")
+@pytest.mark.parametrize("command", (
+    "/usr/sbin/apache2 -Xf /srv/a.conf", "/usr/sbin/apache2 -Xf/srv/a.conf -k start", "/usr/sbin/httpd -d /srv -X -fa.conf",
+    "/usr/sbin/apache2ctl -f /srv/a.conf", "/usr/sbin/apachectl -k start -f /srv/a.conf",
+    "/bin/sh -c 'exec apachectl -f /srv/a.conf'"))
+def test_the_file_that_a_service_names_is_read(nextport, tmp_path, command):
+    root = tmp_path / "root"
+    lay_out(root, {"etc/systemd/system/shop.service": f"[Service]\nExecStart={command}\n", "srv/a.conf": "Listen 49000\n"})
+    found = claims(nextport, "apache", "--root", root)
+    assert said(found) == {"49000"} and len(found) == 1
+
+
+@pytest.mark.linux("systemd")
 def test_instances_of_red_hats_httpd_are_read(nextport, tmp_path):
     """Its template names conf/%i.conf, below the folder that httpd was built for."""
     root = tmp_path / "root"

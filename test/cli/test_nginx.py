@@ -413,7 +413,17 @@ def test_a_hundred_thousand_servers_are_all_seen(nextport, folder):
 @pytest.mark.parametrize("words, port", (
     ("/usr/sbin/nginx -c /srv/shop/nginx.conf", 49000),
     ("/bin/sh -c 'exec nginx -p /srv/shop/ -cnginx.conf'", 49000),
+    ("/usr/sbin/nginx -qc /srv/shop/nginx.conf", 49000),
+    ("/usr/sbin/nginx -qc/srv/shop/nginx.conf", 49000),
+    ("/usr/sbin/nginx -tqp/srv/shop -qcnginx.conf", 49000),
+    ("/usr/sbin/nginx -c /srv/none.conf -c /srv/shop/nginx.conf", 49000),
+    ("/usr/sbin/nginx -t\nExecStart=/usr/sbin/nginx -c /srv/shop/nginx.conf\nType=oneshot", 49000),
+    ("/usr/bin/env -i nginx -c /srv/shop/nginx.conf", 49000),
+    ("/usr/bin/env -iu A -uB nginx -c /srv/shop/nginx.conf", 49000),
+    ("/usr/bin/nice -n5 nginx -c /srv/shop/nginx.conf", 49000),
+    ("/usr/bin/sudo -Eu nginx /opt/other -c /srv/shop/nginx.conf", None),
     ("/usr/sbin/nginx -g 'daemon on;'", None),
+    ("/usr/sbin/nginx -g '-c' -s '-c/srv/shop/nginx.conf'", None),
 ))
 def test_the_file_that_a_service_names_is_read(nextport, tmp_path, words, port):
     root = tmp_path / "root"
