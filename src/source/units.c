@@ -713,10 +713,12 @@ static void find_drop_ins(struct drop_ins *ret, const struct np_unit *unit)
 
 /* ---- Settings ------------------------------------------------------------------------------------------------- */
 
-/* One line, which ends with LF, CR or NUL; several different ones are one end. false: nothing is left. */
+/* One line, which ends with LF, CR or NUL; several different ones are one end, but for what follows a NUL. false: nothing is
+ * left. */
 static bool next_line(struct np_cursor *c, struct np_text *ret)
 {
     static const char ends[] = "\n\r"; /* and the NUL at its end */
+    static const unsigned nul = 1u << (sizeof ends - 1);
     const char *begin = c->at;
     unsigned met = 0;
     if (c->at == c->end)
@@ -726,7 +728,7 @@ static bool next_line(struct np_cursor *c, struct np_text *ret)
     *ret = (struct np_text){begin, (size_t)(c->at - begin)};
     while (c->at < c->end && memchr(ends, *c->at, sizeof ends)) {
         const unsigned which = 1u << (unsigned)((const char *)memchr(ends, *c->at, sizeof ends) - ends);
-        if (met & which)
+        if (met & (which | nul))
             break;
         met |= which;
         np_cursor_next(c);

@@ -117,6 +117,11 @@ SITUATIONS = {
         **{f"{VENDOR}/{name}.service": RUNS_TRUE for name in ("a", "b", "c", "s@", "d", "e", "i@", "t@")}},
         ["a.socket", "b.socket", "c.socket", "s@1.socket", "d.socket", "e.socket", "i@2.socket"],
         {("tcp", port) for port in range(7000, 7007)}),
+    "ends of lines": ({
+        f"{SYSTEM}/a.socket": "[Socket]\nListenStream=7001\\\0\nListenStream=7002\nListenStream=7003\\\n\0\nListenStream=7004\n"
+                              "ListenStream=7005\\\0\0ListenStream=7006\nListenStream=\\\n\r\0007007\n",
+        f"{SYSTEM}/a.service": RUNS_TRUE},
+        ["a.socket"], {("tcp", port) for port in range(7001, 7008)}),
     "drop-ins by the beginning of an instance's name": ({
         f"{VENDOR}/sv-c@.service": RUNS_TRUE, f"{VENDOR}/sv-c-d@.service": RUNS_TRUE,
         f"{VENDOR}/sv-@.service.d/port.conf": "[Service]\nEnvironment=PORT=8084\n",
