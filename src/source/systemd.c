@@ -30,6 +30,7 @@ struct reading {
     const struct np_unit *unit;
     struct listener *listeners;
     size_t n, capacity;
+    struct np_text service; /* that the socket starts, if it is not the one of its name */
     struct np_environment environment;
     unsigned n_claimed, n_malformed;   /* ports, and parts that are none, of the variable being read */
     bool six_only, no_port, elsewhere; /* IPv6 alone; a protocol with ports of its own; another network namespace */
@@ -106,6 +107,8 @@ static void take_socket(void *ctx, const struct np_setting *setting)
         r->six_only = np_text_is(setting->value, "ipv6-only") || (np_unit_truth(setting->value, &is_true) && is_true);
     else if (np_text_is(setting->key, "SocketProtocol"))
         r->no_port = np_text_is(setting->value, "sctp") || np_text_is(setting->value, "udplite");
+    else if (np_text_is(setting->key, "Service") && np_text_ends(setting->value, ".service"))
+        r->service = setting->value;
     else
         take_namespace(r, setting);
 }
@@ -247,13 +250,18 @@ static void read_socket(struct reading *r)
 
 static void claim_socket(struct reading *r)
 {
+    const char *service = np_unit_expand(&r->s->units, r->unit, np_text_dup(r->s->arena, r->service));
+    if (service)
+        np_units_start(&r->s->units, service);
     for (size_t i = 0; i < r->n; i++)
         claim_listener(r, &r->listeners[i]);
 }
 
-/* Is there anything that can be a port? */
+/* Is there anything that can be a port, or may start an instance of a service that has one? */
 static bool socket_matters(const struct reading *r)
 {
+    if (r->service.len)
+        return true;
     for (size_t i = 0; i < r->n; i++)
         if (r->listeners[i].protocol && !is_path(r->listeners[i].setting.value))
             return true;

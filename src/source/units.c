@@ -418,6 +418,22 @@ static void take_instance(struct np_units *units, const char *wanted)
     add_instance(units, &units->instances, template, unit);
 }
 
+void np_units_start(struct np_units *units, const char *name)
+{
+    take_instance(units, name);
+}
+
+/* A socket starts the service of its name. */
+static void take_started(struct np_units *units, const char *name)
+{
+    const struct np_unit *socket =
+        strchr(name, '@') && np_text_ends(np_text_of(name), ".socket") ? np_units_find(units, name) : NULL;
+    take_instance(units, name);
+    if (socket && !np_unit_is_template(socket))
+        take_instance(units,
+                      np_sprintf(units->arena, "%s.service", without_suffix(units->arena, socket->name, ".socket")));
+}
+
 static int by_unit(const void *a, const void *b)
 {
     return strcmp((*(const struct np_unit *const *)a)->name, (*(const struct np_unit *const *)b)->name);
@@ -429,14 +445,14 @@ static void read_wants(struct np_units *units)
     size_t n;
     units->wants_read = true;
     for (size_t i = 0; i < units->n_sorted; i++)
-        take_instance(units, units->sorted[i]);
+        take_started(units, units->sorted[i]);
     for (size_t i = 0; i < units->n_wants; i++) {
         np_files_list(units->files, units->from, units->wants[i], &entries, &n);
         for (size_t k = 0; k < n; k++) {
             const struct np_unit *unit = np_units_find(units, entries[k].name);
             if (unit)
                 *np_map_at(&units->wanted, unit->name) = units;
-            take_instance(units, entries[k].name);
+            take_started(units, entries[k].name);
         }
     }
 }

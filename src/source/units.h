@@ -70,12 +70,14 @@ void np_units_init(struct np_units *, struct np_files *, struct np_position from
 void np_units_all(struct np_units *, const char *suffix, const struct np_unit *const **ret, size_t *ret_n);
 /* The unit of this name, or of which it is another name; an instance is made of its template. NULL: none, or masked. */
 const struct np_unit *np_units_find(struct np_units *, const char *name);
-/* The instances of a template that something wants: by a link in *.wants, *.requires or *.upholds, or one beside it; those
- * with a file of their own are among np_units_all(). By name, in byte order. */
+/* The instances of a template that something wants: by a link in *.wants, *.requires or *.upholds, or one beside it, or as the
+ * service of a socket; those with a file of their own are among np_units_all(). By name, in byte order. */
 void np_units_instances(struct np_units *, const struct np_unit *, const struct np_unit *const **ret, size_t *ret_n);
 /* The instances of a template that have drop-ins of their own, wanted or not. true: some that are wanted may have others,
  * by the beginning of their name or the end of a link. */
 bool np_units_set_apart(struct np_units *, const struct np_unit *, const struct np_unit *const **ret, size_t *ret_n);
+/* Something else starts the unit of this name, which may be an instance of a template. */
+void np_units_start(struct np_units *, const char *name);
 /* Does something want it, by such a link? */
 bool np_units_is_wanted(struct np_units *, const struct np_unit *);
 /* The unit that a file is which a person named, by the file's name; `suffix` where that has none. */

@@ -117,6 +117,12 @@ SITUATIONS = {
         **{f"{VENDOR}/{name}.service": RUNS_TRUE for name in ("a", "b", "c", "s@", "d", "e", "i@", "t@")}},
         ["a.socket", "b.socket", "c.socket", "s@1.socket", "d.socket", "e.socket", "i@2.socket"],
         {("tcp", port) for port in range(7000, 7007)}),
+    "services that sockets start": ({
+        f"{VENDOR}/app@.socket": "[Socket]\nListenStream=/run/app-%i\n", f"{VENDOR}/s@.socket": "[Socket]\nListenStream=/run/s-%i\nService=web@%i.service\n",
+        f"{VENDOR}/p.socket": "[Socket]\nListenStream=/run/p\nService=web@8003.service\n",
+        f"{VENDOR}/own@8004.socket": "[Socket]\nListenStream=/run/own\n",
+        **{f"{VENDOR}/{name}@.service": "[Service]\nExecStart=/bin/true\nEnvironment=PORT=%i\n" for name in ("app", "web", "own")}},
+        ["app@8001.socket", "s@8002.socket", "p.socket", "own@8004.socket"], {("tcp", port) for port in range(8001, 8005)}),
     "ends of lines": ({
         f"{SYSTEM}/a.socket": "[Socket]\nListenStream=7001\\\0\nListenStream=7002\nListenStream=7003\\\n\0\nListenStream=7004\n"
                               "ListenStream=7005\\\0\0ListenStream=7006\nListenStream=\\\n\r\0007007\n",
