@@ -523,12 +523,32 @@ const struct np_unit *np_units_given(struct np_units *units, const struct np_fil
 
 /* ---- Drop-ins ------------------------------------------------------------------------------------------------- */
 
+struct drop_in {
+    const char *name, *path; /* path "": masked */
+    size_t at;               /* in the order that counts among those of its name */
+};
+
 struct drop_ins {
     struct np_units *units;
-    struct np_map by_name;
-    const char **names;
+    struct np_map owners; /* the name of the unit under which a file's name was found last */
+    struct np_map taken;  /* paths */
+    const char *alias;    /* whose folders are looked at; NULL: those of the unit's own name */
+    struct drop_in *items;
     size_t n, capacity;
 };
+
+static struct drop_ins no_drop_ins(struct np_units *units)
+{
+    const struct np_map empty = {.arena = units->arena};
+    return (struct drop_ins){.units = units, .owners = empty, .taken = empty};
+}
+
+static int by_drop_in(const void *a, const void *b)
+{
+    const struct drop_in *x = a, *y = b;
+    const int order = strcmp(x->name, y->name);
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
 
 /* Thousands of instances may have thousands of other names, each with drop-ins. */
 static bool is_too_much(struct np_units *units)
@@ -538,7 +558,15 @@ static bool is_too_much(struct np_units *units)
     return units->n_looked_for > DROP_INS_MAX;
 }
 
-/* The first of a file's name hides all others. */
+/* The first of a file's name hides all others; but which of a unit's other names is the first to systemd is left to chance,
+ * so that each of these counts. */
+static bool is_hidden(const struct drop_ins *ret, const char *owner, const char *path)
+{
+    const bool is_rival =
+        owner && *owner && ret->alias && ret->units->place->by_systemd && strcmp(owner, ret->alias) != 0;
+    return owner && (!is_rival || np_map_find(&ret->taken, path));
+}
+
 static void take_drop_ins(struct drop_ins *ret, const char *folder)
 {
     struct np_units *units = ret->units;
@@ -552,11 +580,14 @@ static void take_drop_ins(struct drop_ins *ret, const char *folder)
             continue;
         if (is_too_much(units))
             return;
-        void **at = np_map_at(&ret->by_name, entry->name);
-        if (*at)
+        const char *path = join(units, folder, entry->name);
+        void **owner = np_map_at(&ret->owners, entry->name);
+        if (is_hidden(ret, *owner, path))
             continue;
-        *at = is_null(units, folder, entry) ? np_strdup(units->arena, "") : join(units, folder, entry->name);
-        *(const char **)np_push(units->arena, &ret->names, &ret->n, &ret->capacity, sizeof *ret->names) = entry->name;
+        *owner = np_strdup(units->arena, ret->alias ? ret->alias : "");
+        *np_map_at(&ret->taken, path) = units;
+        const struct drop_in found = {entry->name, is_null(units, folder, entry) ? "" : path, ret->n};
+        *(struct drop_in *)np_push(units->arena, &ret->items, &ret->n, &ret->capacity, sizeof *ret->items) = found;
     }
 }
 
@@ -629,6 +660,13 @@ static void look_for_name(struct drop_ins *ret, const struct np_unit *unit)
                 take_drop_ins(ret, join(units, units->place->folders[i], found[k].name));
 }
 
+static void look_for_alias(struct drop_ins *ret, const struct np_unit *unit, const char *alias)
+{
+    ret->alias = alias;
+    look_for_name(ret, make_unit(ret->units, alias, unit->path, unit->suffix));
+    ret->alias = NULL;
+}
+
 /* Where the drop-ins begin whose folders' names are not before this one. */
 static size_t first_drop_in(const struct np_units *units, const char *name)
 {
@@ -681,7 +719,7 @@ static void look_for_aliases(struct drop_ins *ret, const struct np_unit *unit, c
         const char *alias = aliases->sifted.items[i];
         if (unit->instance && *unit->instance && is_template(alias))
             alias = instance_of(units->arena, alias, unit->name);
-        look_for_name(ret, make_unit(units, alias, unit->path, unit->suffix));
+        look_for_alias(ret, unit, alias);
     }
 }
 
@@ -692,7 +730,7 @@ static void look_for_links(struct drop_ins *ret, const struct np_unit *unit, con
     const struct names *links = np_map_find(&units->linked, key_of_link(units, template, unit->instance));
     for (size_t i = 0; links && i < links->n; i++) {
         if (strcmp(links->items[i], unit->name) != 0)
-            look_for_name(ret, make_unit(units, links->items[i], unit->path, unit->suffix));
+            look_for_alias(ret, unit, links->items[i]);
         look_for_aliases(ret, unit, links->items[i]);
     }
 }
@@ -724,7 +762,8 @@ static void find_drop_ins(struct drop_ins *ret, const struct np_unit *unit)
         look_for_links(ret, unit, template);
     }
     look_for_type(ret, unit);
-    sort_names(ret->names, ret->n);
+    if (ret->n > 1)
+        qsort(ret->items, ret->n, sizeof *ret->items, by_drop_in);
 }
 
 /* ---- Settings ------------------------------------------------------------------------------------------------- */
@@ -886,7 +925,7 @@ static bool holds(struct np_text text, const char *word)
 
 bool np_unit_may_say(struct np_units *units, const struct np_unit *unit, const char *word)
 {
-    struct drop_ins drop_ins = {.units = units, .by_name = {.arena = units->arena}};
+    struct drop_ins drop_ins = no_drop_ins(units);
     const struct np_file *file = unit->given ? unit->given : open_file(units, unit->path);
     if (!file || !file->bytes.len)
         return false;
@@ -898,14 +937,14 @@ bool np_unit_may_say(struct np_units *units, const struct np_unit *unit, const c
 
 bool np_unit_read(struct np_units *units, const struct np_unit *unit, np_setting_fn *each, void *ctx)
 {
-    struct drop_ins drop_ins = {.units = units, .by_name = {.arena = units->arena}};
+    struct drop_ins drop_ins = no_drop_ins(units);
     const struct np_file *file = unit->given ? unit->given : open_file(units, unit->path);
     if (!file || !file->bytes.len) /* an empty file masks the unit */
         return file != NULL;
     np_settings_of(units->files, file, each, ctx);
     find_drop_ins(&drop_ins, unit);
     for (size_t i = 0; i < drop_ins.n; i++) {
-        const char *path = np_map_find(&drop_ins.by_name, drop_ins.names[i]);
+        const char *path = drop_ins.items[i].path;
         file = *path ? open_file(units, path) : NULL;
         if (file)
             np_settings_of(units->files, file, each, ctx);

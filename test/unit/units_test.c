@@ -275,6 +275,25 @@ static void drop_ins_are_read_by_their_file_names_the_most_important_folder_firs
     end(m);
 }
 
+static void drop_ins_of_one_name_all_count_where_systemd_leaves_it_to_chance(void **state)
+{
+    (void)state;
+    const struct item items[] = {{"/usr/lib/systemd/system/a.socket", "[S]\nA=unit\n"},
+                                 {"/etc/systemd/system/x.socket", "-> /usr/lib/systemd/system/a.socket"},
+                                 {"/etc/systemd/system/y.socket", "-> x.socket"},
+                                 {"/etc/systemd/system/x.socket.d/10.conf", "[S]\nA=x\n"},
+                                 {"/usr/lib/systemd/system/x.socket.d/10.conf", "[S]\nA=hidden\n"},
+                                 {"/usr/lib/systemd/system/y.socket.d/10.conf", "[S]\nA=y\n"},
+                                 {"/etc/systemd/system/y.socket.d/20.conf", "[S]\nA=hidden\n"},
+                                 {"/usr/lib/systemd/system/a.socket.d/20.conf", "[S]\nA=own\n"},
+                                 {"/etc/systemd/system/socket.d/10.conf", "[S]\nA=hidden\n"},
+                                 {NULL, NULL}};
+    struct machine *m = begin(items);
+    assert_true(np_unit_read(&m->units, np_units_find(&m->units, "y.socket"), print_setting, m));
+    assert_string_equal(m->out.ptr, "2:1 S.A=unit\n2:1 S.A=x\n2:1 S.A=y\n2:1 S.A=own\n");
+    end(m);
+}
+
 static const char *settings_of(struct machine *m, const char *text, size_t len)
 {
     const struct np_file file = {.path = "/a", .name = "/a", .bytes = {text, len}};
@@ -430,6 +449,7 @@ int main(void)
         cmocka_unit_test(a_link_that_systemd_rejects_hides_nothing),
         cmocka_unit_test(a_template_has_the_instances_that_something_wants),
         cmocka_unit_test(drop_ins_are_read_by_their_file_names_the_most_important_folder_first),
+        cmocka_unit_test(drop_ins_of_one_name_all_count_where_systemd_leaves_it_to_chance),
         cmocka_unit_test(lines_are_read_as_systemd_reads_them),
         cmocka_unit_test(specifiers_are_filled_in_where_they_are_known),
         cmocka_unit_test(words_are_unquoted_and_unescaped),
