@@ -230,20 +230,18 @@ static bool find_starts(struct np_files *files, struct np_position whole, void *
     static const char program[] = "dockerd", own[] = "docker.service";
     static const char *const suffixes[] = {".service", NULL};
     static const struct np_units_place place = {
-        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true};
+        .folders = np_units_system_folders, .suffixes = suffixes, .is_system = true, .by_systemd = true};
     struct starts *starts = ctx;
     struct np_units *units = np_alloc(files->ret->arena, sizeof *units);
-    struct np_service service;
-    const struct np_service *others;
-    size_t n;
+    struct np_services services = {0};
     starts->n = 0;
     np_units_init(units, files, whole, &place);
     const struct np_unit *unit = np_units_find(units, own);
-    if (unit && np_service_read(units, unit, program, &service))
-        take_words(starts, files, &service);
-    np_services_of(units, program, own, &others, &n);
-    for (size_t i = 0; i < n; i++)
-        take_words(starts, files, &others[i]);
+    if (unit)
+        np_service_read(units, unit, program, &services);
+    np_services_of(units, program, own, &services);
+    for (size_t i = 0; i < services.n; i++)
+        take_words(starts, files, &services.items[i]);
     return false;
 }
 
