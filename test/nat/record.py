@@ -105,9 +105,10 @@ def add(program, rules):
 
 
 def main():
-    wine.enter_namespace()
-    subprocess.run(["nft", "-f", FOLDER / "forms.nft"], check=True)
-    record_nft("forms.in")
+    for name in ("forms", "many"):
+        wine.enter_namespace()
+        subprocess.run(["nft", "-f", FOLDER / f"{name}.nft"], check=True)
+        record_nft(f"{name}.in")
     wine.enter_namespace()
     add("iptables-nft", IPTABLES)
     add("ip6tables-nft", IP6TABLES)

@@ -1,4 +1,4 @@
-/* Which ports the kernel's rules hand to somebody, on what a kernel said (test/nat/, made by record.py from forms.nft and
+/* Which ports the kernel's rules hand to somebody, on what a kernel said (test/nat/, made by record.py from *.nft and
  * from calls of iptables). ipvs.in is a reconstruction of the kernel's format.
  * SPDX-License-Identifier: MIT */
 #include <setjmp.h>
@@ -103,6 +103,28 @@ static void every_form_of_nf_tables_names_its_ports(void **state)
                          "49150-49150 tcp DNAT to [fd00::2]:80 | both pre (inet)\n");
 }
 
+static void many_ports_at_once_are_named_or_told(void **state)
+{
+    (void)state;
+    assert_rows("many", "0-0 tcp REDIRECT to :80 | many web, every port\n"
+                        "0-0 tcp REDIRECT to :81 | many rest, nearly every port\n"
+                        "0-0 both DNAT to 10.0.0.77 | many hosts, every port\n"
+                        "49008-49023 tcp REDIRECT to :9 | many pre\n"
+                        "49056-49087 tcp perhaps REDIRECT to :9 | many pre\n"
+                        "49000-49007 tcp DNAT to 10.0.0.2 | many pre\n"
+                        "49024-49031 tcp chain web | many pre\n"
+                        "65000-65535 tcp perhaps REDIRECT to :9 | many pre\n"
+                        "48640-48895 tcp REDIRECT to :9 | many pre\n"
+                        "49300-49300 tcp DNAT to 10.0.0.3:80 | many pre\n"
+                        "49302-49302 tcp DNAT to 10.0.0.3:80 | many pre\n"
+                        "49300-49300 udp REDIRECT to :9 | many pre\n"
+                        "49302-49302 udp REDIRECT to :9 | many pre\n"
+                        "49320-49320 tcp - | many pre\n"
+                        "49330-49330 udp DNAT to 10.0.0.5 | many pre\n"
+                        "0-0 udp perhaps DNAT to 10.0.0.6 | many pre, every port\n"
+                        "0-0 tcp REDIRECT to :9 | many pre, nearly every port\n");
+}
+
 static void what_iptables_writes_into_nf_tables_is_read(void **state)
 {
     (void)state;
@@ -170,6 +192,12 @@ static void rules_that_make_a_program_unreachable_say_which_they_are(void **stat
                             "49094-49094 at 0.0.0.0 to 9 | forms pre handle 30\n"
                             "49095-49095 at 0.0.0.0 to 9 | forms pre handle 31\n"
                             "49150-49150 at [::] to 0 | both pre handle 3 (inet)\n");
+    assert_hijacks("many", "49008-49023 at 0.0.0.0 to 9 | many pre handle 10\n"
+                           "49000-49007 at 0.0.0.0 to 0 | many pre handle 12\n"
+                           "49300-49300 at 0.0.0.0 to 0 | many pre handle 18\n"
+                           "49302-49302 at 0.0.0.0 to 0 | many pre handle 18\n"
+                           "49300-49300 at 0.0.0.0 to 9 | many pre handle 20\n"
+                           "49302-49302 at 0.0.0.0 to 9 | many pre handle 20\n");
     assert_hijacks("iptables", "49200-49200 at 0.0.0.0 to 0 | nat PREROUTING handle 2\n"
                                "49201-49210 at 0.0.0.0 to 80 | nat PREROUTING handle 3: web\n"
                                "49220-49220 at 0.0.0.0 to 0 | nat PREROUTING handle 4\n"
@@ -202,7 +230,7 @@ static bool reads(const char *bytes, size_t n)
 
 static void an_answer_that_was_cut_short_or_garbled_does_no_harm(void **state)
 {
-    static const char *const names[] = {"forms", "iptables", "legacy", "legacy6", "ipvs"};
+    static const char *const names[] = {"forms", "many", "iptables", "legacy", "legacy6", "ipvs"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct np_arena *arena = np_arena_new();
@@ -256,6 +284,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form_of_nf_tables_names_its_ports),
+        cmocka_unit_test(many_ports_at_once_are_named_or_told),
         cmocka_unit_test(what_iptables_writes_into_nf_tables_is_read),
         cmocka_unit_test(the_older_tables_say_the_same),
         cmocka_unit_test(the_older_tables_of_ipv6_are_read),
