@@ -548,6 +548,8 @@ FINE = {
     "its port let pass before": "chain pre { PREROUTING; tcp dport { 22, 49000 } accept; tcp dport 49000 redirect to :9; }",
     "its port let pass by a map": "chain to { tcp dport 49000 dnat to 10.0.0.2:80; }\n"
                                   "chain pre { PREROUTING; tcp dport vmap { 49000 : accept, * : jump to }; }",
+    "some clients alone, by a map": "chain to { tcp dport 49000 dnat to 10.0.0.2:80; }\n"
+                                    "chain pre { PREROUTING; ip saddr vmap { 10.0.0.9 : jump to }; }",
     "a chain that hands on nothing": "chain counts { counter; }\n"
                                      "chain pre { PREROUTING; tcp dport 49000 jump counts; tcp dport 49009 redirect; }",
     "another protocol": "chain pre { PREROUTING; udp dport 49000 dnat to 10.0.0.2:80; }",

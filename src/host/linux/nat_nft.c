@@ -1031,6 +1031,7 @@ static void lead_on(struct np_nft *nft, const struct use *use, const struct set 
         rule->act = NP_NAT_LEADS;
         rule->jump = set->elements[i].chain;
         rule->by_port = !np_nat_is_wide(use->rule);
+        rule->is_for_some = true; /* who is in the map is not looked at, nor who was let pass before */
     }
 }
 
