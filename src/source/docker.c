@@ -307,7 +307,7 @@ static const char *look_at_files(struct files *files, const struct np_engine_pla
     struct np_look *look = files->engine.look;
     const char *root = configured_root(files, place->config);
     const char *why_not = look_at_root(files, root ? root : place->data, present);
-    const bool has_services = look->settings->root || is_installed(look);
+    const bool has_services = look->settings->root || *present || is_installed(look);
     const struct starts starts = has_services ? read_services(files) : (struct starts){.items = NULL};
     for (size_t i = 0; i < starts.n; i++) {
         root = starts.items[i].is_config ? configured_root(files, starts.items[i].path) : starts.items[i].path;
