@@ -118,7 +118,8 @@ SITUATIONS = {
         ["a.socket", "b.socket", "c.socket", "s@1.socket", "d.socket", "e.socket", "i@2.socket"],
         {("tcp", port) for port in range(7000, 7007)}),
     "services that sockets start": ({
-        f"{VENDOR}/app@.socket": "[Socket]\nListenStream=/run/app-%i\n", f"{VENDOR}/s@.socket": "[Socket]\nListenStream=/run/s-%i\nService=web@%i.service\n",
+        f"{VENDOR}/app@.socket": "[Socket]\nListenStream=/run/app-%i\n",
+        f"{VENDOR}/s@.socket": "[Socket]\nListenStream=/run/s-%i\nService=web@%i.service\n",
         f"{VENDOR}/p.socket": "[Socket]\nListenStream=/run/p\nService=web@8003.service\n",
         f"{VENDOR}/own@8004.socket": "[Socket]\nListenStream=/run/own\n",
         **{f"{VENDOR}/{name}@.service": "[Service]\nExecStart=/bin/true\nEnvironment=PORT=%i\n" for name in ("app", "web", "own")}},
