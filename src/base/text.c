@@ -82,7 +82,7 @@ int np_compare(const char *a, const char *b)
 
 bool np_equal(const char *a, const char *b)
 {
-    return np_compare(a, b) == 0;
+    return a == b || np_compare(a, b) == 0;
 }
 
 bool np_equal_nocase(const char *a, const char *b)

@@ -6,6 +6,8 @@
 struct nextport_lease *np_leases_at(const struct np_leases *leases, uint16_t port)
 {
     size_t low = 0, high = leases->n;
+    if (!leases->n || leases->items[leases->n - 1].port < port) /* as of most, where only the first ones are told */
+        return NULL;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (leases->items[middle].port < port)
@@ -13,7 +15,7 @@ struct nextport_lease *np_leases_at(const struct np_leases *leases, uint16_t por
         else
             high = middle;
     }
-    return low < leases->n && leases->items[low].port == port ? &leases->items[low] : NULL;
+    return leases->items[low].port == port ? &leases->items[low] : NULL;
 }
 
 void np_leases_remove(struct np_leases *leases, uint16_t port)

@@ -74,7 +74,7 @@ static struct reason reason_of(struct planner *p, uint16_t port)
 static void count(struct planner *p, const struct reason *reason)
 {
     size_t i = 0;
-    while (i < p->n_tallies && strcmp(p->tallies[i].word, reason->word) != 0)
+    while (i < p->n_tallies && !np_equal(p->tallies[i].word, reason->word))
         i++;
     if (i == REASONS_COUNTED)
         return;
