@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "base/map.h"
 
-#include <stdint.h>
+#include "base/pack.h"
+
 #include <string.h>
 
 enum { FIRST_CAPACITY = 16 }; /* a power of two, as all are */
@@ -12,19 +13,10 @@ struct np_map_slot {
     void *value;
 };
 
-/* FNV-1a */
-static uint64_t hash_of(const char *key)
-{
-    uint64_t hash = UINT64_C(14695981039346656037);
-    for (; *key; key++)
-        hash = (hash ^ (unsigned char)*key) * UINT64_C(1099511628211);
-    return hash;
-}
-
 /* The key's slot, or the empty one that it may have. There is always an empty one. */
 static struct np_map_slot *find(const struct np_map *map, const char *key)
 {
-    const uint64_t hash = hash_of(key);
+    const uint64_t hash = np_sum(np_text_of(key));
     size_t i = (size_t)(hash ^ hash >> 32) & (map->capacity - 1);
     while (map->slots[i].key && strcmp(map->slots[i].key, key) != 0)
         i = (i + 1) & (map->capacity - 1);

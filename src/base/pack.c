@@ -91,17 +91,17 @@ bool np_unpack_is_done(const struct np_unpack *unpack)
 
 uint64_t np_sum(struct np_text bytes)
 {
-    const uint64_t prime = UINT64_C(1099511628211);
-    uint64_t sum = UINT64_C(14695981039346656037) ^ bytes.len;
-    for (; bytes.len >= sizeof sum; bytes.ptr += sizeof sum, bytes.len -= sizeof sum) {
-        uint64_t word;
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15); /* of the golden ratio: near numbers end far apart */
+    uint64_t sum = bytes.len, word;
+    for (; bytes.len >= sizeof word; bytes.ptr += sizeof word, bytes.len -= sizeof word) {
         memcpy(&word, bytes.ptr, sizeof word);
-        sum = (sum ^ word) * prime;
+        sum = (sum ^ word) * odd;
         sum ^= sum >> 32;
     }
-    for (size_t i = 0; i < bytes.len; i++)
-        sum = (sum ^ (unsigned char)bytes.ptr[i]) * prime;
-    return sum ^ sum >> 29;
+    for (word = 0; bytes.len > 0; bytes.len--)
+        word = word << 8 | (unsigned char)bytes.ptr[bytes.len - 1];
+    sum = (sum ^ word) * odd;
+    return sum ^ sum >> 32;
 }
 
 void np_pack_sum(struct np_buf *buf)

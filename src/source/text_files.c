@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "source/text_files.h"
 
+#include "base/pack.h"
+
 #include <string.h>
 
 enum {
@@ -152,21 +154,6 @@ static struct np_text without_mark(struct np_text bytes)
     return bytes.len >= n && memcmp(bytes.ptr, mark, n) == 0 ? (struct np_text){bytes.ptr + n, bytes.len - n} : bytes;
 }
 
-/* Tells bytes from others that took their place. */
-static uint64_t digest_of(struct np_text bytes)
-{
-    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t digest = bytes.len, word;
-    for (size_t i = 0; i < bytes.len; i += sizeof word) {
-        const size_t left = bytes.len - i;
-        word = 0;
-        memcpy(&word, bytes.ptr + i, left < sizeof word ? left : sizeof word);
-        digest = (digest ^ word) * odd;
-        digest ^= digest >> 32;
-    }
-    return digest;
-}
-
 static enum np_read read_bytes(struct np_files *files, struct known *known, struct np_arena *arena)
 {
     struct np_text *bytes = &known->file.bytes;
@@ -185,7 +172,7 @@ static enum np_read read_bytes(struct np_files *files, struct known *known, stru
 static void read_again(struct np_files *files, struct known *known)
 {
     known->outcome = read_bytes(files, known, files->ret->arena);
-    known->changed = known->outcome != NP_READ_OK || digest_of(known->file.bytes) != known->digest;
+    known->changed = known->outcome != NP_READ_OK || np_sum(known->file.bytes) != known->digest;
     if (known->changed) {
         known->outcome = NP_READ_BAD;
         known->why = "it changed while the configuration was read";
@@ -235,7 +222,7 @@ static struct known *read_to_parse(struct np_files *files, const char *path)
 static void let_go(struct known *known, struct np_arena *borrowed)
 {
     if (known->borrowed && known->outcome == NP_READ_OK)
-        known->digest = digest_of(known->file.bytes);
+        known->digest = np_sum(known->file.bytes);
     if (known->borrowed)
         known->file.bytes = (struct np_text){0};
     known->borrowed = NULL;
