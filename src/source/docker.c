@@ -345,7 +345,8 @@ static enum nextport_status look(struct np_look *look, struct nextport_error *er
     if (why_not && asked == NP_READ_ABSENT)
         np_engine_unseen(&files.engine, why_not, np_sprintf(look->ret->arena, "%s.", np_host_words.elevate));
     if (files.config_why && asked != NP_READ_OK) /* an engine that answered knows where its containers are */
-        np_engine_unseen(&files.engine, files.config_why, NULL);
+        np_engine_unseen(&files.engine, files.config_why,
+                         "Mend what is named, or leave the ports of 'docker ps --all' out of the pool by --exclude.");
     np_engine_sight(&files.engine, present || asked == NP_READ_OK);
     return NEXTPORT_OK;
 }

@@ -162,7 +162,7 @@ static bool read_config(struct podman *podman, const char *file, struct np_podma
     const enum np_read outcome = np_reader_read(look->reader, file, CONFIG_MAX, &bytes, &why);
     *ret = (struct np_podman_storage){.file = shown};
     if (outcome == NP_READ_OK && np_podman_storage_read(look->ret->arena, shown, bytes, ret, &err) != NEXTPORT_OK)
-        np_engine_unseen(&podman->engine, np_strdup(look->ret->arena, err.text), NULL);
+        np_engine_unseen(&podman->engine, np_strdup(look->ret->arena, err.text), "Mend the file.");
     if (outcome == NP_READ_DENIED || outcome == NP_READ_BAD)
         np_engine_unseen(&podman->engine, np_sprintf(look->ret->arena, "%s: %s", shown, why), NULL);
     return outcome != NP_READ_ABSENT;
